@@ -1,0 +1,121 @@
+"""What the bridge wants done. Imperatives; the session performs them in the order given, one leg at a time.
+
+Audio formats are those of `events`: `ulaw` is G.711 µ-law at 8 kHz, `audio` is in the model leg's format.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from voice_gateway.call.entries import Entry
+
+# --- to the caller leg ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PlayAudio:
+    """Hand sound to the carrier. It plays everything in order, in real time."""
+
+    ulaw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SendMark:
+    """Ask the carrier for a receipt when everything sent so far was played."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClearPlayout:
+    """Drop what the carrier has not played yet. It returns all pending marks at once."""
+
+
+# --- to the model leg -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AppendAudio:
+    """Let the model hear the caller. It has no acknowledgement."""
+
+    audio: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CreateResponse:
+    """Ask the model to speak now. instructions: for this response alone; None leaves the session's own."""
+
+    instructions: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelResponse:
+    """Stop a generation. Always by id: a cancel without one was seen killing the next response."""
+
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TruncateItem:
+    """Tell the model how much of its voice was heard, in whole milliseconds, never more than was received."""
+
+    item_id: str
+    content_index: int
+    audio_end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteItem:
+    """Take an item that was never heard at all out of the conversation."""
+
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendToolOutput:
+    """Give the model a tool's answer. It stays silent until the next response is created."""
+
+    call_id: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddNote:
+    """Write a system message into the conversation, such as a pressed key."""
+
+    text: str
+
+
+# --- inside the house -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RunTool:
+    """Start a tool; `ToolFinished` comes back as one more event. arguments: JSON text as the model wrote it."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteEntry:
+    """Put a fact on the record of the call."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class EndCall:
+    """Close both legs: the call is over. say: a last sentence for the caller by the carrier's voice, if it can."""
+
+    reason: str
+    say: str = ""
+
+
+CallerCommand: TypeAlias = PlayAudio | SendMark | ClearPlayout
+ModelCommand: TypeAlias = (
+    AppendAudio | CreateResponse | CancelResponse | TruncateItem | DeleteItem | SendToolOutput | AddNote
+)
+Command: TypeAlias = CallerCommand | ModelCommand | RunTool | WriteEntry | EndCall

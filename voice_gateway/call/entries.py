@@ -1,0 +1,161 @@
+"""What is remembered of a call. Past tense; `event_type` is the name in the table `call_events`.
+
+An entry is a fact, complete in itself. The journal adds who (call_sid), when (wall clock) and in which order (seq).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+from voice_gateway.call.events import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """The carrier's webhook was answered: the call exists."""
+
+    event_type: ClassVar[str] = "CALL_STARTED"
+    from_number: str
+    to_number: str
+    direction: str
+    persona: str
+
+
+@dataclass(frozen=True, slots=True)
+class MediaStarted:
+    """The caller's media stream is up."""
+
+    event_type: ClassVar[str] = "MEDIA_STARTED"
+    stream_sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelJoined:
+    """The model's session is ready for this call. waited_ms: from the caller's joining, 0 when it was ready before."""
+
+    event_type: ClassVar[str] = "MODEL_JOINED"
+    session_id: str
+    model: str
+    waited_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class UserSpoke:
+    """A caller's turn as text. start_ms, end_ms: milliseconds of the call's input audio."""
+
+    event_type: ClassVar[str] = "TRANSCRIPT_USER"
+    item_id: str
+    text: str
+    start_ms: int | None
+    end_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantSpoke:
+    """A turn of ours, once all of it was heard or it was cut.
+
+    text: what was heard, to our best knowledge. generated: all that the model had written; the same unless cut.
+    heard_ms, total_ms: audio heard, audio received. start_ms: on the caller's media clock.
+    latency_ms: from the caller's last sound (the end of the turn before) to the first audio handed to the carrier.
+    """
+
+    event_type: ClassVar[str] = "TRANSCRIPT_ASSISTANT"
+    item_id: str
+    text: str
+    generated: str
+    heard_ms: int
+    total_ms: int
+    interrupted: bool
+    start_ms: int | None = None
+    latency_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BargedIn:
+    """The caller spoke while we were audible. heard_ms: of item_id; unheard_ms: what was dropped."""
+
+    event_type: ClassVar[str] = "BARGE_IN"
+    item_id: str
+    heard_ms: int
+    unheard_ms: int
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolAsked:
+    """The model called a tool. arguments: JSON text."""
+
+    event_type: ClassVar[str] = "TOOL_CALL"
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolAnswered:
+    """A tool came back. output: JSON text."""
+
+    event_type: ClassVar[str] = "TOOL_RESULT"
+    call_id: str
+    name: str
+    output: str
+    ok: bool
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class DigitReceived:
+    """A key was pressed."""
+
+    event_type: ClassVar[str] = "DTMF"
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseMetered:
+    """A response is finished and this is what it used. usage is None where the model gave none."""
+
+    event_type: ClassVar[str] = "RESPONSE_DONE"
+    response_id: str
+    status: str
+    reason: str
+    usage: Usage | None
+
+
+@dataclass(frozen=True, slots=True)
+class FaultSeen:
+    """Something went wrong that the call survived, or did not. where: `model`, `caller`, `tool` or `gateway`."""
+
+    event_type: ClassVar[str] = "ERROR"
+    where: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """The call is over. status: completed, failed, no_answer, canceled. duration_ms: from webhook to end."""
+
+    event_type: ClassVar[str] = "CALL_ENDED"
+    reason: str
+    status: str
+    duration_ms: int
+    level_dbfs: float | None = None
+    padded_ms: int = 0
+
+
+Entry: TypeAlias = (
+    CallStarted
+    | MediaStarted
+    | ModelJoined
+    | UserSpoke
+    | AssistantSpoke
+    | BargedIn
+    | ToolAsked
+    | ToolAnswered
+    | DigitReceived
+    | ResponseMetered
+    | FaultSeen
+    | CallEnded
+)

@@ -1,0 +1,293 @@
+"""What can happen to a call. Past participles; each is told to `Bridge.handle` together with the time it happened.
+
+Three groups: from the caller leg, from the model leg, and from inside the house (tools, the operator, the clock).
+Audio is raw bytes and its format is named in the field: `ulaw` is G.711 µ-law at 8 kHz (8 bytes a millisecond),
+`audio` is in the model leg's format as negotiated (PCM16 little-endian at 24 kHz: 48 bytes a millisecond, or µ-law).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+# --- the caller leg ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CallerJoined:
+    """The media stream started and its token was good: from now on audio may be sent to the caller."""
+
+    stream_sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallerAudio:
+    """Sound from the caller.
+
+    ulaw: G.711 µ-law at 8 kHz; normally one frame of 160 bytes, but any length is fine.
+    timestamp_ms: the carrier's media clock at the first byte, milliseconds since the stream's start.
+    """
+
+    ulaw: bytes
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class DigitPressed:
+    """A key of the caller's telephone: 0-9, `*` or `#`."""
+
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class MarkReached:
+    """The carrier's receipt: everything sent before this mark was played, or was cleared."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallerLeft:
+    """The caller leg is gone. reason: `hangup` (a stop message), `lost` (the socket died without one) or `stalled`."""
+
+    reason: Literal["hangup", "lost", "stalled"]
+
+
+# --- the model leg ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReady:
+    """The model's session is configured and its formats are those that were asked for."""
+
+    session_id: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUnavailable:
+    """No session could be had: key refused, no credit, wrong formats, timeout. code is the protocol's, or our own."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLost:
+    """A session that had worked is gone."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelErred:
+    """A non-fatal `error` event: the session lives on."""
+
+    code: str
+    message: str
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """The model's voice activity detection hears the caller.
+
+    audio_start_ms: milliseconds of *written* input audio, prefix padding included (not wall clock).
+    item_id: the user item that will hold this speech.
+    """
+
+    item_id: str
+    audio_start_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStopped:
+    """The model's voice activity detection hears the caller's turn end. audio_end_ms: as in `SpeechStarted`."""
+
+    item_id: str
+    audio_end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnCommitted:
+    """The caller's speech became a user item of the conversation."""
+
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class IdleTimedOut:
+    """The model noticed that nobody spoke for its `idle_timeout_ms`; it will prompt by itself."""
+
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserTranscribed:
+    """What the caller said, as text. May arrive late, out of order, or never."""
+
+    item_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserTranscriptionFailed:
+    """No text for this user item. The model itself heard the audio all the same."""
+
+    item_id: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseStarted:
+    """`response.created`: the model is generating."""
+
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemStarted:
+    """An output item of a response was opened. kind: `message`, `function_call` or another of the protocol's."""
+
+    response_id: str
+    item_id: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class AudioReceived:
+    """A delta of the model's voice, in the model leg's format. Faster than real time, any length."""
+
+    response_id: str
+    item_id: str
+    content_index: int
+    audio: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFinished:
+    """All audio of this content part was received (not heard)."""
+
+    response_id: str
+    item_id: str
+    content_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextReceived:
+    """A delta of what the voice says, as text; runs ahead of the audio."""
+
+    response_id: str
+    item_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextFinished:
+    """The whole text of this item's voice."""
+
+    response_id: str
+    item_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCalled:
+    """The model finished a function call. arguments: the JSON text as received (it may hold odd white space)."""
+
+    response_id: str
+    item_id: str
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one response, by modality. cached_* are subsets of input_* (OpenAI Realtime, `response.done`)."""
+
+    input_text: int = 0
+    input_audio: int = 0
+    cached_text: int = 0
+    cached_audio: int = 0
+    output_text: int = 0
+    output_audio: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseFinished:
+    """`response.done`: generation is over; much of its audio is normally still unplayed.
+
+    status: completed, cancelled, failed or incomplete. reason: `turn_detected`, `client_cancelled`,
+    `max_output_tokens`, `content_filter` or an error code; empty when completed.
+    """
+
+    response_id: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    usage: Usage | None = None
+
+
+# --- inside the house -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFinished:
+    """A tool's answer. output: the text for the model (JSON). ok: False when the tool failed or ran out of time."""
+
+    call_id: str
+    output: str
+    ok: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class HangUpAsked:
+    """Somebody inside wants the call to end: the switchboard draining, an operator, a limit."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Woke:
+    """The time that `Bridge.deadline` asked for has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallFacts:
+    """Who calls whom, known before any media. Numbers are as the carrier gave them, never assumed to be E.164."""
+
+    call_sid: str
+    from_number: str = ""
+    to_number: str = ""
+    direction: str = "inbound"
+    correlation_id: str = ""
+    persona: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+CallerEvent: TypeAlias = CallerJoined | CallerAudio | DigitPressed | MarkReached | CallerLeft
+ModelEvent: TypeAlias = (
+    ModelReady
+    | ModelUnavailable
+    | ModelLost
+    | ModelErred
+    | SpeechStarted
+    | SpeechStopped
+    | TurnCommitted
+    | IdleTimedOut
+    | UserTranscribed
+    | UserTranscriptionFailed
+    | ResponseStarted
+    | ItemStarted
+    | AudioReceived
+    | AudioFinished
+    | TextReceived
+    | TextFinished
+    | ToolCalled
+    | ResponseFinished
+)
+InnerEvent: TypeAlias = ToolFinished | HangUpAsked | Woke
+Event: TypeAlias = CallerEvent | ModelEvent | InnerEvent
