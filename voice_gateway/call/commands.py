@@ -107,6 +107,14 @@ class WriteEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Observe:
+    """A figure for the operators, not for the record: `heard_error`, `response_latency`, ... value: in seconds."""
+
+    figure: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
 class EndCall:
     """Close both legs: the call is over. say: a last sentence for the caller by the carrier's voice, if it can."""
 
@@ -118,4 +126,4 @@ CallerCommand: TypeAlias = PlayAudio | SendMark | ClearPlayout
 ModelCommand: TypeAlias = (
     AppendAudio | CreateResponse | CancelResponse | TruncateItem | DeleteItem | SendToolOutput | AddNote
 )
-Command: TypeAlias = CallerCommand | ModelCommand | RunTool | WriteEntry | EndCall
+Command: TypeAlias = CallerCommand | ModelCommand | RunTool | WriteEntry | Observe | EndCall

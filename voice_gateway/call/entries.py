@@ -135,12 +135,17 @@ class FaultSeen:
 
 @dataclass(frozen=True, slots=True)
 class CallEnded:
-    """The call is over. status: completed, failed, no_answer, canceled. duration_ms: from webhook to end."""
+    """The call is over.
+
+    status: completed, failed, no_answer or canceled. duration_ms: from the webhook to the end. transcript: the whole
+    conversation as heard, a turn a line. level_dbfs: the caller's speech level. padded_ms: silence put into gaps.
+    """
 
     event_type: ClassVar[str] = "CALL_ENDED"
     reason: str
     status: str
     duration_ms: int
+    transcript: str = ""
     level_dbfs: float | None = None
     padded_ms: int = 0
 

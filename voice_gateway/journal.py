@@ -1,0 +1,108 @@
+"""The journal: an entry becomes a row of the record the moment it happens.
+
+The bridge says what happened; the journal adds who (the call), when (wall clock, UTC) and in which order (seq), folds
+the entry into the call's own row, and hands both to the store, which never makes the call wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any, Protocol, TypeAlias
+
+from voice_gateway.call import entries
+from voice_gateway.call.events import CallFacts
+from voice_gateway.store.records import CallPatch, EventRecord
+
+Listener: TypeAlias = Callable[[CallFacts, entries.Entry], None]
+"""Told of every entry, on the event loop: must be quick and must not raise."""
+
+
+class Store(Protocol):
+    def write(self, event: EventRecord, patch: CallPatch | None = None) -> None:
+        """Put an event and what it changes in the call's row on the record, in one transaction, without waiting."""
+
+
+@dataclass(slots=True)
+class CallRecord:
+    """The record of one call. seq counts its entries from 1."""
+
+    facts: CallFacts
+    _journal: Journal
+    _seq: int = field(default=0)
+
+    def write(self, entry: entries.Entry) -> None:
+        self._seq += 1
+        self._journal.write(self.facts, self._seq, entry)
+
+
+class Journal:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        wall_clock: Callable[[], datetime],
+        new_id: Callable[[], str],
+        instance_id: str = "",
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        """wall_clock: the time in UTC. new_id: a fresh UUIDv7 as text. instance_id: which process wrote this."""
+        self._store = store
+        self._wall_clock = wall_clock
+        self._new_id = new_id
+        self._instance_id = instance_id
+        self._listeners = tuple(listeners)
+
+    def open(self, facts: CallFacts) -> CallRecord:
+        return CallRecord(facts, self)
+
+    def write(self, facts: CallFacts, seq: int, entry: entries.Entry) -> None:
+        at = self._wall_clock()
+        event = EventRecord(
+            id=self._new_id(),
+            call_sid=facts.call_sid,
+            event_type=entry.event_type,
+            payload=asdict(entry),
+            occurred_at=at,
+            seq=seq,
+            instance_id=self._instance_id,
+        )
+        self._store.write(event, self._fold(facts, seq, entry, at))
+        for listener in self._listeners:
+            listener(facts, entry)
+
+    def _fold(self, facts: CallFacts, seq: int, entry: entries.Entry, at: datetime) -> CallPatch | None:
+        """What an entry changes in the call's own row."""
+        changes = _changes(facts, entry, at)
+        if not changes:
+            return None
+        return CallPatch(call_sid=facts.call_sid, last_seq=seq, instance_id=self._instance_id, **changes)
+
+
+def _changes(facts: CallFacts, entry: entries.Entry, at: datetime) -> dict[str, Any]:
+    match entry:
+        case entries.CallStarted():
+            return {
+                "from_number": entry.from_number,
+                "to_number": entry.to_number,
+                "direction": entry.direction,
+                "persona": entry.persona,
+                "correlation_id": facts.correlation_id,
+                "status": "in_progress",
+                "channel": "twilio",
+            }
+        case entries.MediaStarted():
+            return {"stream_sid": entry.stream_sid, "answered_at": at}
+        case entries.ModelJoined():
+            return {"model": entry.model}
+        case entries.CallEnded():
+            return {
+                "status": entry.status,
+                "ended_at": at,
+                "end_reason": entry.reason,
+                "duration_ms": entry.duration_ms,
+                "transcript": entry.transcript,
+            }
+        case _:
+            return {}
