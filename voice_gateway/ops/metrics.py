@@ -1,0 +1,289 @@
+"""What is counted and measured, in the words of the domain; read by Prometheus at `/metrics`.
+
+One object per gateway with a registry of its own: two gateways in one process do not add up each other's calls. Every
+label takes its values from a fixed set and anything else becomes `other`, so that no caller and no far side can make new
+series. A call's or a number's id is never a label; a call's id goes into an exemplar, where it costs nothing.
+
+All times are seconds. Methods are safe from any thread; `render` takes milliseconds and belongs into one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, Generic, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.process_collector import ProcessCollector
+
+OTHER: Final = "other"
+
+DIRECTIONS: Final = ("inbound", "outbound", "browser")
+OUTCOMES: Final = ("completed", "failed", "no_answer", "busy", "canceled")
+LEGS: Final = ("caller", "model", "browser")
+LEG_ERRORS: Final = ("refused", "timeout", "lost", "stalled", "protocol", "oversized", "unavailable")
+DROP_REASONS: Final = (
+    "malformed", "oversized", "binary", "unknown", "foreign", "out_of_order", "before_start", "bad_audio", "overflow",
+)  # fmt: skip
+DOORS: Final = ("webhook", "stream", "browser", "api", "admission")
+REFUSALS: Final = (
+    "signature", "token", "replayed", "expired", "unknown_call", "second_stream", "no_start", "origin", "rate",
+    "too_large", "full", "disabled", "draining", "not_configured",
+)  # fmt: skip
+TOOL_OUTCOMES: Final = ("ok", "failed", "timeout", "unknown", "refused")
+
+# Error codes of the Realtime API that ask for different things to be done (its `error` events and failed responses).
+MODEL_ERRORS: Final = (
+    "account_deactivated", "billing_hard_limit_reached", "cannot_update_voice",
+    "conversation_already_has_active_response", "format_mismatch", "inference_rate_limit_exceeded",
+    "input_audio_buffer_commit_empty", "insufficient_quota", "invalid_api_key", "invalid_event", "invalid_value",
+    "item_delete_invalid_item_id", "item_truncate_invalid_item_id", "missing_required_parameter", "model_not_found",
+    "rate_limit_exceeded", "response_cancel_not_active", "server_error", "session_expired", "timeout",
+    "unknown_parameter", "unsupported_content_type",
+)  # fmt: skip
+
+_CALL_LENGTHS: Final = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)
+_LATENCIES: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 7.5, 10)
+_STOPS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1)
+_HEARD_ERRORS: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.25, 2.5)
+_TOOL_TIMES: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
+_LAGS: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.25)
+
+Series = TypeVar("Series", Counter, Gauge, Histogram)
+
+
+class _Family(Generic[Series]):
+    """A metric whose label values are bound once; a later use costs one dictionary look-up."""
+
+    __slots__ = ("_allowed", "_bound", "_metric")
+
+    def __init__(self, metric: Series, *allowed: Iterable[str]) -> None:
+        self._metric = metric
+        self._allowed = tuple(frozenset(values) for values in allowed)
+        self._bound: dict[tuple[str, ...], Series] = {}
+
+    def __call__(self, *values: str) -> Series:
+        known = self._bound.get(values)
+        return self._bind(values) if known is None else known
+
+    def _bind(self, values: tuple[str, ...]) -> Series:
+        # Only permitted values become keys: a far side that sends a new code each time must not fill the dictionary.
+        permitted = tuple(v if v in allowed else OTHER for v, allowed in zip(values, self._allowed, strict=True))
+        if permitted not in self._bound:
+            self._bound[permitted] = self._metric.labels(*permitted)
+        return self._bound[permitted]
+
+
+class Metrics:
+    """All series of one gateway. Where `enabled` is False they are still counted but `/metrics` does not show them."""
+
+    def __init__(
+        self,
+        *,
+        version: str,
+        personas: Iterable[str] = (),
+        tools: Iterable[str] = (),
+        models: Iterable[str] = (),
+        enabled: bool = True,
+    ) -> None:
+        """personas, tools, models: the names there are; any other name is counted as `other`."""
+        self.enabled = enabled
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        GCCollector(registry=registry)
+        Info("voice_build", "What is running.", registry=registry).info(
+            {"version": version, "python": platform.python_version()}
+        )
+        self._calls = _CallSeries(registry, tuple(personas))
+        self._legs = _LegSeries(registry)
+        self._model = _ModelSeries(registry, tuple(tools), tuple(models))
+        self._house = _HouseSeries(registry)
+
+    # --- calls ---
+
+    def call_started(self, direction: str) -> None:
+        """A call was admitted; `call_ended` must follow."""
+        self._calls.active(direction).inc()
+
+    def call_ended(self, direction: str, outcome: str, duration_s: float) -> None:
+        self._calls.active(direction).dec()
+        self._calls.ended(direction, outcome).inc()
+        self._calls.duration.observe(duration_s)
+
+    def answered(self, persona: str, latency_s: float, call_sid: str = "") -> None:
+        """From the caller's last sound to the first audio of the answer handed to the caller leg."""
+        exemplar = {"call_sid": call_sid} if call_sid else None
+        self._calls.latency(persona).observe(latency_s, exemplar)
+
+    def barged_in(self, stop_s: float) -> None:
+        """stop_s: from the model's word that the caller speaks to the clear on its way to the carrier."""
+        self._calls.barge_ins.inc()
+        self._calls.barge_in_stop.observe(stop_s)
+
+    def heard_estimated(self, error_s: float) -> None:
+        """How far the playout's own estimate was from the carrier's receipt, either way."""
+        self._calls.heard_error.observe(abs(error_s))
+
+    def padded(self, seconds: float) -> None:
+        """Silence put into a gap of the caller's sound."""
+        self._calls.padded.inc(seconds)
+
+    # --- legs and doors ---
+
+    def leg_failed(self, leg: str, kind: str) -> None:
+        self._legs.errors(leg, kind).inc()
+
+    def media_dropped(self, reason: str, count: int = 1) -> None:
+        """Messages of a media stream that were not used."""
+        self._legs.dropped(reason).inc(count)
+
+    def refused(self, door: str, reason: str) -> None:
+        self._legs.refusals(door, reason).inc()
+
+    # --- the model and its tools ---
+
+    def model_event_unknown(self) -> None:
+        self._model.unknown.inc()
+
+    def model_erred(self, code: str) -> None:
+        self._model.errors(code).inc()
+
+    def tool_finished(self, tool: str, outcome: str, duration_s: float) -> None:
+        self._model.tool(tool, outcome).observe(duration_s)
+
+    def tokens_used(self, model: str, modality: str, *, fresh: int = 0, cached: int = 0, output: int = 0) -> None:
+        """One response's tokens of one modality. fresh: input that was not cached."""
+        if fresh:
+            self._model.tokens(model, "input", modality, "false").inc(fresh)
+        if cached:
+            self._model.tokens(model, "input", modality, "true").inc(cached)
+        if output:
+            self._model.tokens(model, "output", modality, "false").inc(output)
+
+    # --- the house ---
+
+    def loop_lagged(self, lag_s: float) -> None:
+        self._house.lag.observe(lag_s)
+
+    def watch_store(self, depth: Callable[[], float], oldest_age_s: Callable[[], float]) -> None:
+        """Ask these two at each scrape: records waiting, and the age of the oldest. Called from another thread."""
+        self._house.store_depth.set_function(depth)
+        self._house.store_age.set_function(oldest_age_s)
+
+    def watch_admission(self, available: Callable[[], bool], draining: Callable[[], bool]) -> None:
+        """Ask these two at each scrape: would a new call be taken, and is this process on its way out."""
+        self._house.available.set_function(available)
+        self._house.draining.set_function(draining)
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """Return the text of all series and its content type for an `Accept` header. Takes milliseconds."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
+
+
+class _CallSeries:
+    def __init__(self, registry: CollectorRegistry, personas: tuple[str, ...]) -> None:
+        active = Gauge("voice_calls_active", "Calls that are live now.", ["direction"], registry=registry)
+        self.active = _Family(active, DIRECTIONS)
+        ended = Counter("voice_calls", "Calls that ended.", ["direction", "outcome"], registry=registry)
+        self.ended = _Family(ended, DIRECTIONS, OUTCOMES)
+        for direction in DIRECTIONS:
+            self.active(direction)
+            for outcome in OUTCOMES:
+                self.ended(direction, outcome)
+        self.duration = Histogram(
+            "voice_call_duration_seconds", "From webhook to end.", buckets=_CALL_LENGTHS, registry=registry
+        )
+        latency = Histogram(
+            "voice_response_latency_seconds",
+            "From the caller's last sound to the first audio of the answer.",
+            ["persona"],
+            buckets=_LATENCIES,
+            registry=registry,
+        )
+        self.latency = _Family(latency, personas)
+        self.barge_ins = Counter("voice_barge_ins", "Times a caller spoke while we did.", registry=registry)
+        self.barge_in_stop = Histogram(
+            "voice_barge_in_stop_seconds", "From speech heard to our voice cleared.", buckets=_STOPS, registry=registry
+        )
+        self.heard_error = Histogram(
+            "voice_heard_error_seconds",
+            "Difference between what was believed heard and the carrier's receipt.",
+            buckets=_HEARD_ERRORS,
+            registry=registry,
+        )
+        self.padded = Counter(
+            "voice_inbound_padded_seconds", "Silence put into gaps of callers' sound.", registry=registry
+        )
+
+
+class _LegSeries:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        errors = Counter("voice_websocket_errors", "Sockets that failed.", ["leg", "kind"], registry=registry)
+        self.errors = _Family(errors, LEGS, LEG_ERRORS)
+        dropped = Counter(
+            "voice_media_messages_dropped", "Media stream messages not used.", ["reason"], registry=registry
+        )
+        self.dropped = _Family(dropped, DROP_REASONS)
+        refusals = Counter("voice_refusals", "Requests turned away.", ["door", "reason"], registry=registry)
+        self.refusals = _Family(refusals, DOORS, REFUSALS)
+
+
+class _ModelSeries:
+    def __init__(self, registry: CollectorRegistry, tools: tuple[str, ...], models: tuple[str, ...]) -> None:
+        self.unknown = Counter(
+            "voice_model_events_unknown", "Server events of a type not known here.", registry=registry
+        )
+        errors = Counter("voice_model_errors", "Errors the model told.", ["code"], registry=registry)
+        self.errors = _Family(errors, MODEL_ERRORS)
+        tool = Histogram(
+            "voice_tool_duration_seconds",
+            "From a tool's call to its answer.",
+            ["tool", "outcome"],
+            buckets=_TOOL_TIMES,
+            registry=registry,
+        )
+        self.tool = _Family(tool, tools, TOOL_OUTCOMES)
+        tokens = Counter(
+            "voice_tokens", "Tokens used.", ["model", "direction", "modality", "cached"], registry=registry
+        )
+        self.tokens = _Family(tokens, models, ("input", "output"), ("text", "audio"), ("true", "false"))
+
+
+class _HouseSeries:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.lag = Histogram(
+            "voice_event_loop_lag_seconds", "How late the event loop woke.", buckets=_LAGS, registry=registry
+        )
+        self.store_depth = Gauge("voice_store_queue_depth", "Records waiting to be written.", registry=registry)
+        self.store_age = Gauge("voice_store_oldest_age_seconds", "Age of the oldest waiting record.", registry=registry)
+        self.available = Gauge("voice_available", "1 while a new call would be taken.", registry=registry)
+        self.draining = Gauge("voice_draining", "1 while live calls are left to end.", registry=registry)
+
+
+class LoopLag:
+    """Measures how late the event loop wakes a task that asked to be woken. One task serves the whole process."""
+
+    def __init__(
+        self,
+        observe: Callable[[float], None],
+        *,
+        interval_s: float = 0.1,
+        clock: Callable[[], float] | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._observe = observe
+        self._interval_s = interval_s
+        self._clock = clock
+        self._sleep = sleep
+
+    async def run(self) -> None:
+        """Sample until cancelled."""
+        clock = self._clock or asyncio.get_running_loop().time
+        while True:
+            asleep = clock()
+            await self._sleep(self._interval_s)
+            self._observe(max(0.0, clock() - asleep - self._interval_s))
