@@ -1,0 +1,108 @@
+"""The answers to the carrier's webhooks, as TwiML. Pure: values in, one XML document out.
+
+Twilio's limits are checked here, where the mistake is made, and not left to a warning in the carrier's debugger while
+a caller hears nothing: a `<Parameter>` holds at most 500 characters of name and value together, a document at most
+64 kB (error 11750), and a stream's URL loses its query string without a word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from twilio.twiml.voice_response import Connect, Stream, VoiceResponse  # type: ignore[import-untyped]  # has no py.typed
+
+CONTENT_TYPE = "text/xml"
+MAX_PARAMETER_CHARS = 500
+MAX_DOCUMENT_BYTES = 64_000
+
+# What XML 1.0 (section 2.2, `Char`) allows in a document; everything else would make it unreadable as a whole.
+_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class TwimlError(ValueError):
+    """A document that the carrier would refuse or cut. The sentence names the part, never the value."""
+
+
+def connect_stream(
+    *,
+    ws_url: str,
+    action_url: str,
+    status_url: str = "",
+    parameters: Mapping[str, str],
+    say: str = "",
+    language: str = "",
+    voice: str = "",
+) -> str:
+    """An optional spoken line, then the caller's sound to and from `ws_url` until that socket closes.
+
+    action_url: asked by POST when the stream has ended; its TwiML decides how the call goes on.
+    status_url: told by POST of the stream's start, stop and errors; empty for none.
+    parameters: arrive in the stream's `start` message. language, voice: of the spoken line; empty for the account's.
+    Raises TwimlError when a limit of Twilio's is broken.
+    """
+    _check_stream_url(ws_url)
+    response = VoiceResponse()
+    _say(response, say, language, voice)
+    stream = Stream(
+        url=_legal(ws_url),
+        status_callback=_legal(status_url) or None,
+        status_callback_method="POST" if status_url else None,
+    )
+    for name, value in parameters.items():
+        _add_parameter(stream, name, value)
+    connect = Connect(action=_legal(action_url), method="POST")
+    connect.append(stream)
+    response.append(connect)
+    return _document(response)
+
+
+def say_and_hang_up(sentence: str, *, language: str = "", voice: str = "") -> str:
+    """A last sentence, then the end of the call. An empty sentence only ends it."""
+    response = VoiceResponse()
+    _say(response, sentence, language, voice)
+    response.hangup()
+    return _document(response)
+
+
+def hang_up() -> str:
+    """The end of the call, without a word."""
+    return say_and_hang_up("")
+
+
+def _say(response: VoiceResponse, sentence: str, language: str, voice: str) -> None:
+    spoken = _legal(sentence).strip()
+    if spoken:
+        response.say(spoken, language=_legal(language) or None, voice=_legal(voice) or None)
+
+
+def _add_parameter(stream: Stream, name: str, value: str) -> None:
+    name, value = _legal(name), _legal(value)
+    chars = len(name) + len(value)
+    if chars > MAX_PARAMETER_CHARS:
+        raise TwimlError(
+            f"parameter {name[:80]!r} has {chars} characters of name and value; "
+            f"Twilio carries at most {MAX_PARAMETER_CHARS}: shorten it"
+        )
+    stream.parameter(name=name, value=value)
+
+
+def _check_stream_url(ws_url: str) -> None:
+    parts = urlsplit(ws_url)
+    if parts.scheme not in {"wss", "ws"} or not parts.netloc:
+        raise TwimlError("the stream's URL is not wss://host/path")
+    if parts.query or parts.fragment:
+        raise TwimlError("the stream's URL has a query or fragment, which Twilio drops: use a parameter")
+
+
+def _legal(text: str) -> str:
+    return _ILLEGAL.sub("", text)
+
+
+def _document(response: VoiceResponse) -> str:
+    document = str(response)
+    size = len(document.encode())
+    if size > MAX_DOCUMENT_BYTES:
+        raise TwimlError(f"the TwiML has {size} bytes; Twilio reads at most {MAX_DOCUMENT_BYTES}: say less")
+    return document
