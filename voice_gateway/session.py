@@ -1,0 +1,284 @@
+"""One live call: carries every event of both legs into the bridge and every command out. Decides nothing about meaning.
+
+Three standing tasks: the caller leg (the media stream's own), the model leg, and the clock. Tools run beside them. All
+end with the call, and the call always ends as a whole: with either leg's loss, a hang-up or a limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import structlog
+
+from voice_gateway.call import commands as do
+from voice_gateway.call import events as ev
+from voice_gateway.call.bridge import Bridge
+from voice_gateway.caller.media_stream import MediaStreamDialect, StreamRefused, StreamStarted
+from voice_gateway.caller.socket import CallerSocket
+from voice_gateway.journal import CallRecord
+from voice_gateway.model.socket import ModelRefused, ModelSocket
+
+Message = TypeVar("Message", str, bytes)
+
+WAITING_MESSAGES = 2000
+"""Messages a leg may hold back: 40 s of frames. More means that the far side does not read."""
+
+
+class Tools(Protocol):
+    """The toolbox as a call sees it."""
+
+    async def run(self, call: ev.CallFacts, name: str, arguments: str) -> tuple[str, bool]:
+        """The output for the model (JSON text) and whether the tool worked. Never raises for a tool's own fault."""
+
+
+class Over(Exception):  # noqa: N818 - no error: the way out of a task group
+    """The call has ended; leaves the task group and takes the other tasks along."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What every call of a process shares.
+
+    observe: takes figures by name, in seconds. clock: monotonic seconds. send_limit_s: how long a far side may refuse
+    to read before its leg is taken for lost.
+    """
+
+    tools: Tools
+    observe: Callable[[str, float], None]
+    clock: Callable[[], float]
+    send_limit_s: float = 5.0
+
+
+class Outlet(Generic[Message]):
+    """A leg's way out. Whoever finds it idle sends; who comes meanwhile leaves his message and goes on.
+
+    So the order is kept, two tasks never write at once, and a message costs no task and no queue hop.
+    """
+
+    def __init__(self, write: Callable[[Message], Awaitable[None]], clock: Callable[[], float]) -> None:
+        self._write: Callable[[Message], Awaitable[None]] = write
+        self._clock = clock
+        self._waiting: deque[Message] = deque()
+        self.busy_since: float | None = None
+
+    def is_blocked(self, limit_s: float) -> bool:
+        """True when a send has taken longer than limit_s, or too much waits behind it."""
+        if self.busy_since is None:
+            return False
+        return len(self._waiting) > WAITING_MESSAGES or self._clock() - self.busy_since > limit_s
+
+    async def send(self, message: Message) -> None:
+        if self.busy_since is not None:
+            self._waiting.append(message)
+            return
+        self.busy_since = self._clock()
+        try:
+            await self._write(message)
+            while self._waiting:
+                self.busy_since = self._clock()
+                await self._write(self._waiting.popleft())
+        finally:
+            self.busy_since = None
+
+
+class Session:
+    def __init__(
+        self,
+        *,
+        bridge: Bridge,
+        caller: CallerSocket,
+        dialect: MediaStreamDialect,
+        model: asyncio.Task[ModelSocket],
+        record: CallRecord,
+        service: Service,
+    ) -> None:
+        """model: a session on its way, prepared when the webhook was answered."""
+        self._bridge = bridge
+        self._caller = caller
+        self._dialect = dialect
+        self._model_task = model
+        self._model: ModelSocket | None = None
+        self._record = record
+        self._tools = service.tools
+        self._observe = service.observe
+        self._clock = service.clock
+        self._send_limit = service.send_limit_s
+        self._to_caller = Outlet(caller.send, self._clock)
+        self._to_model: Outlet[bytes] | None = None
+        self._running: set[asyncio.Task[None]] = set()
+        self._alarm: asyncio.Future[None] | None = None
+        self._wakes_at = 0.0
+        self._asked: deque[ev.Event] = deque()
+        self._performers: dict[type, Callable[[Any], Awaitable[None]]] = {
+            do.PlayAudio: self._play,
+            do.SendMark: self._mark,
+            do.ClearPlayout: self._clear,
+            do.AppendAudio: self._tell_model,
+            do.CreateResponse: self._tell_model,
+            do.CancelResponse: self._tell_model,
+            do.TruncateItem: self._tell_model,
+            do.DeleteItem: self._tell_model,
+            do.SendToolOutput: self._tell_model,
+            do.AddNote: self._tell_model,
+            do.RunTool: self._run_tool,
+            do.WriteEntry: self._write_entry,
+            do.Observe: self._note_figure,
+            do.EndCall: self._end,
+        }
+        self._log = structlog.get_logger().bind(
+            callSid=record.facts.call_sid, correlationId=record.facts.correlation_id
+        )
+        self.farewell = ""
+        self.end_reason = ""
+
+    # --- the call -----------------------------------------------------------------------------------------------
+
+    async def run(self, stream_sid: str) -> None:
+        """Carry the call from its media stream's start to its end. Whatever happens, its record is closed."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._carry_model())
+                group.create_task(self._keep_time())
+                await self._tell(ev.CallerJoined(stream_sid))
+                await self._carry_caller()
+        except* Over:
+            pass
+        except* Exception as faults:  # noqa: BLE001 - a fault of ours ends this call alone, politely and on record
+            self._log.exception("call.fault", exc_info=faults)
+            self._observe("internal_fault", 1.0)
+        finally:
+            self._finish()
+            await self._leave()
+
+    def hang_up(self, reason: str) -> None:
+        """End the call from outside, from the event loop's own thread."""
+        self._asked.append(ev.HangUpAsked(reason))
+        self._wake()
+
+    async def _leave(self) -> None:
+        """Close the caller leg; the carrier then asks what comes next. Tools still at work are given up."""
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            await asyncio.gather(*self._running, return_exceptions=True)
+        await self._caller.close(1000, "the call is over")
+
+    def _finish(self) -> None:
+        """Close the record of a call that was broken off, so that `CallEnded` is never missing."""
+        for command in self._bridge.handle(ev.HangUpAsked("internal_error"), self._clock()):
+            if isinstance(command, do.WriteEntry):
+                self._record.write(command.entry)
+            elif isinstance(command, do.EndCall):
+                self.end_reason, self.farewell = command.reason, command.say
+
+    # --- events in ----------------------------------------------------------------------------------------------
+
+    async def _tell(self, event: ev.Event) -> None:
+        for command in self._bridge.handle(event, self._clock()):
+            await self._performers[type(command)](command)
+        deadline = self._bridge.deadline()
+        if deadline is not None and deadline < self._wakes_at:
+            self._wake()
+
+    async def _carry_caller(self) -> None:
+        while True:
+            message = await self._caller.read()
+            if message is None:
+                await self._tell(ev.CallerLeft("stalled" if self._caller.stalled else "lost"))
+                return
+            event = self._dialect.read(message)
+            if event is not None and not isinstance(event, StreamStarted | StreamRefused):
+                await self._tell(event)
+
+    async def _carry_model(self) -> None:
+        try:
+            model = await self._model_task
+        except ModelRefused as refused:
+            await self._tell(ev.ModelUnavailable(refused.code, refused.message))
+            return
+        self._model = model
+        self._to_model = Outlet(model.send, self._clock)
+        await self._tell(model.ready)
+        async for event in model.events():
+            await self._tell(event)
+
+    async def _keep_time(self) -> None:
+        """Wake the bridge when it asked for it, take what is asked from outside, and look after blocked legs."""
+        while True:
+            await self._sleep()
+            try:
+                async with asyncio.timeout(self._send_limit):
+                    await self._catch_up()
+            except TimeoutError:
+                await self._tell(ev.CallerLeft("stalled"))
+
+    async def _catch_up(self) -> None:
+        while self._asked:
+            await self._tell(self._asked.popleft())
+        deadline = self._bridge.deadline()
+        if deadline is not None and deadline <= self._clock():
+            await self._tell(ev.Woke())
+        if self._to_caller.is_blocked(self._send_limit):
+            await self._tell(ev.CallerLeft("stalled"))
+        if self._to_model is not None and self._to_model.is_blocked(self._send_limit):
+            await self._tell(ev.ModelLost("send_blocked", "the model does not read what we send"))
+
+    async def _sleep(self) -> None:
+        """Until the bridge's deadline, a second at most, or until woken."""
+        now = self._clock()
+        deadline = self._bridge.deadline()
+        self._wakes_at = now + 1.0 if deadline is None else min(now + 1.0, deadline)
+        loop = asyncio.get_running_loop()
+        self._alarm = loop.create_future()
+        timer = loop.call_later(max(0.0, self._wakes_at - now), self._wake)
+        try:
+            await self._alarm
+        finally:
+            timer.cancel()
+
+    def _wake(self) -> None:
+        if self._alarm is not None and not self._alarm.done():
+            self._alarm.set_result(None)
+
+    # --- commands out -------------------------------------------------------------------------------------------
+
+    async def _play(self, command: do.PlayAudio) -> None:
+        await self._to_caller.send(self._dialect.media(command.ulaw))
+
+    async def _mark(self, command: do.SendMark) -> None:
+        await self._to_caller.send(self._dialect.mark(command.name))
+
+    async def _clear(self, _command: do.ClearPlayout) -> None:
+        await self._to_caller.send(self._dialect.clear())
+
+    async def _tell_model(self, command: do.ModelCommand) -> None:
+        if self._model is not None and self._to_model is not None:
+            await self._to_model.send(self._model.dialect.write(command))
+
+    async def _write_entry(self, command: do.WriteEntry) -> None:
+        self._record.write(command.entry)
+
+    async def _note_figure(self, command: do.Observe) -> None:
+        self._observe(command.figure, command.value)
+
+    async def _run_tool(self, command: do.RunTool) -> None:
+        task = asyncio.ensure_future(self._use_tool(command))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _use_tool(self, command: do.RunTool) -> None:
+        began = self._clock()
+        output, worked = await self._tools.run(self._record.facts, command.name, command.arguments)
+        self._log.info(
+            "tool.finished", tool=command.name, ok=worked, milliseconds=round((self._clock() - began) * 1000)
+        )
+        self._asked.append(ev.ToolFinished(command.call_id, output, worked))
+        self._wake()
+
+    async def _end(self, command: do.EndCall) -> None:
+        self.end_reason, self.farewell = command.reason, command.say
+        raise Over

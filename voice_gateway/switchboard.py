@@ -1,0 +1,249 @@
+"""The switchboard: which calls are live, whether another may come in, and where each one's model waits.
+
+The life of a call here
+-----------------------
+admitted   The carrier's webhook was answered. From now on the call counts, its record is open and its model session is
+           being prepared, so that the caller does not wait for it.
+live       Its media stream came, with the right token: exactly one session owns it.
+released   It is over and written down. Its farewell is kept for a while, because the carrier asks what to do next.
+
+A call that is admitted and never gets a media stream is released after `stream_patience_s`. While draining, no call is
+admitted and live calls go on until the deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+import structlog
+
+from voice_gateway.call import entries
+from voice_gateway.call.bridge import Bridge
+from voice_gateway.call.events import CallFacts
+from voice_gateway.caller.media_stream import MediaStreamDialect
+from voice_gateway.caller.socket import CallerSocket
+from voice_gateway.journal import CallRecord, Journal
+from voice_gateway.model.socket import ModelSocket
+from voice_gateway.session import Service, Session
+
+FAREWELLS_KEPT = 1000
+
+
+class Refusal(Enum):
+    """Why a call or a media stream was not taken."""
+
+    FULL = "full"
+    DRAINING = "draining"
+    ENDED = "ended"
+    UNKNOWN = "unknown_call"
+    SECOND_STREAM = "second_stream"
+
+
+class Gauges(Protocol):
+    """What the operators see of the switchboard."""
+
+    def set_live(self, calls: int, *, available: bool, draining: bool) -> None: ...
+
+
+@dataclass(slots=True)
+class LiveCall:
+    """A call between its admission and its release."""
+
+    facts: CallFacts
+    admitted_at: float
+    record: CallRecord
+    model: asyncio.Task[ModelSocket]
+    session: Session | None = None
+    expiry: asyncio.TimerHandle | None = field(default=None, repr=False)
+
+
+class Switchboard:
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        prepare_model: Callable[[CallFacts], Awaitable[ModelSocket]],
+        new_bridge: Callable[[CallFacts, float], Bridge],
+        service: Service,
+        gauges: Gauges,
+        max_calls: int,
+        stream_patience_s: float = 30.0,
+    ) -> None:
+        """prepare_model: opens and configures a model session; may fail with `ModelRefused`.
+
+        new_bridge: the core of a call, told when the webhook was answered. service: what all calls share.
+        """
+        self._journal = journal
+        self._prepare_model = prepare_model
+        self._new_bridge = new_bridge
+        self._service = service
+        self._clock = service.clock
+        self._gauges = gauges
+        self._max_calls = max_calls
+        self._stream_patience = stream_patience_s
+        self._calls: dict[str, LiveCall] = {}
+        self._farewells: OrderedDict[str, str] = OrderedDict()
+        self._all_released = asyncio.Event()
+        self._all_released.set()
+        self._closing: set[asyncio.Task[None]] = set()
+        self.draining = False
+        self._log = structlog.get_logger()
+        self._show()
+
+    @property
+    def live(self) -> int:
+        """Calls admitted and not yet released."""
+        return len(self._calls)
+
+    @property
+    def is_full(self) -> bool:
+        return self.live >= self._max_calls
+
+    def find(self, call_sid: str) -> LiveCall | None:
+        return self._calls.get(call_sid)
+
+    # --- admission ----------------------------------------------------------------------------------------------
+
+    def admit(self, facts: CallFacts) -> LiveCall | Refusal:
+        """Take a call in. Idempotent: the carrier may post the same CallSid twice and gets the same call."""
+        known = self._calls.get(facts.call_sid)
+        if known is not None:
+            return known
+        if facts.call_sid in self._farewells:
+            return Refusal.ENDED
+        if self.draining:
+            return Refusal.DRAINING
+        if self.is_full:
+            return Refusal.FULL
+        record = self._journal.open(facts)
+        record.write(entries.CallStarted(facts.from_number, facts.to_number, facts.direction, facts.persona))
+        model = asyncio.ensure_future(self._prepare(facts))
+        call = LiveCall(facts, self._clock(), record, model)
+        call.expiry = asyncio.get_running_loop().call_later(self._stream_patience, self._expire, facts.call_sid)
+        self._calls[facts.call_sid] = call
+        self._all_released.clear()
+        self._show()
+        return call
+
+    async def _prepare(self, facts: CallFacts) -> ModelSocket:
+        return await self._prepare_model(facts)
+
+    def claim(self, call_sid: str) -> LiveCall | Refusal:
+        """Give an admitted call to the media stream that came for it; a second stream is refused."""
+        call = self._calls.get(call_sid)
+        if call is None:
+            return Refusal.UNKNOWN
+        if call.expiry is None:
+            return Refusal.SECOND_STREAM
+        call.expiry.cancel()
+        call.expiry = None
+        return call
+
+    async def carry(self, call: LiveCall, caller: CallerSocket, dialect: MediaStreamDialect, stream_sid: str) -> None:
+        """Lead a claimed call over its media stream to its end, and release it."""
+        call.session = Session(
+            bridge=self._new_bridge(call.facts, call.admitted_at),
+            caller=caller,
+            dialect=dialect,
+            model=call.model,
+            record=call.record,
+            service=self._service,
+        )
+        try:
+            await call.session.run(stream_sid)
+        finally:
+            self.release(call.facts.call_sid, call.session.farewell)
+
+    # --- release ------------------------------------------------------------------------------------------------
+
+    def release(self, call_sid: str, farewell: str = "") -> None:
+        """The call is over. farewell: what the carrier is to say when it asks what comes next; may be empty."""
+        call = self._calls.pop(call_sid, None)
+        if call is None:
+            return
+        if call.expiry is not None:
+            call.expiry.cancel()
+        self._keep_farewell(call_sid, farewell)
+        closing = asyncio.ensure_future(_put_away(call.model))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        if not self._calls:
+            self._all_released.set()
+        self._show()
+
+    def farewell(self, call_sid: str) -> str:
+        """What to say to a caller whose media stream has ended; empty when nothing is left to say."""
+        return self._farewells.get(call_sid, "")
+
+    def end(self, call_sid: str, reason: str) -> None:
+        """End a call from outside: the carrier reported its end, or an operator wants it. Unknown calls are ignored."""
+        call = self._calls.get(call_sid)
+        if call is None:
+            return
+        if call.session is not None:
+            call.session.hang_up(reason)
+        elif call.expiry is not None:
+            self._close_unstreamed(call, reason, "canceled")
+
+    def _expire(self, call_sid: str) -> None:
+        call = self._calls.get(call_sid)
+        if call is not None and call.expiry is not None:
+            self._log.warning("call.stream_missing", callSid=call_sid, waitedSeconds=self._stream_patience)
+            self._close_unstreamed(call, "no_media_stream", "failed")
+
+    def _close_unstreamed(self, call: LiveCall, reason: str, status: str) -> None:
+        duration_ms = round((self._clock() - call.admitted_at) * 1000)
+        call.record.write(entries.CallEnded(reason, status, duration_ms))
+        self.release(call.facts.call_sid)
+
+    def _keep_farewell(self, call_sid: str, farewell: str) -> None:
+        self._farewells[call_sid] = farewell
+        while len(self._farewells) > FAREWELLS_KEPT:
+            self._farewells.popitem(last=False)
+
+    # --- drain --------------------------------------------------------------------------------------------------
+
+    def start_drain(self) -> None:
+        """Admit no more calls; live ones go on."""
+        self.draining = True
+        self._show()
+
+    async def drained(self, deadline_s: float) -> bool:
+        """Wait until no call is live. At the deadline the rest is ended. Returns True when none had to be."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self._all_released.wait()
+        except TimeoutError:
+            for call_sid in list(self._calls):
+                self.end(call_sid, "draining")
+            await self._settle()
+            return False
+        await self._settle()
+        return True
+
+    async def _settle(self) -> None:
+        try:
+            async with asyncio.timeout(5.0):
+                await self._all_released.wait()
+        except TimeoutError:
+            self._log.error("switchboard.calls_left", calls=self.live)
+        if self._closing:
+            await asyncio.gather(*self._closing, return_exceptions=True)
+
+    def _show(self) -> None:
+        available = not self.draining and not self.is_full
+        self._gauges.set_live(self.live, available=available, draining=self.draining)
+
+
+async def _put_away(model: asyncio.Task[ModelSocket]) -> None:
+    """Close a call's model session, ready or still on its way."""
+    if not model.done():
+        model.cancel()
+    result = (await asyncio.gather(model, return_exceptions=True))[0]
+    if isinstance(result, ModelSocket):
+        await result.close()

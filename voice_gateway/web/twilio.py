@@ -1,0 +1,278 @@
+"""The carrier's doors: the voice webhook, what comes after a stream, status callbacks, and the media stream itself.
+
+| door | asked by the carrier | answer |
+|---|---|---|
+| POST /twilio/answer | when a call comes in | TwiML: a spoken line, then the media stream |
+| WS /ws/twilio | when it opens the media stream | the call itself |
+| POST /twilio/after | when the media stream has ended | TwiML: a last sentence if one is owed, then the end |
+| POST /twilio/status | when the call's status changes | 204; a call whose stream was lost without a word ends |
+| POST /twilio/stream-status | when the stream starts, stops or fails | 204 |
+
+Twilio turns any HTTP error here into "an application error has occurred" for the caller, so only a bad signature gets
+one; a gateway that is disabled or full says so in words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+import structlog
+from starlette.datastructures import FormData
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from voice_gateway.call.events import CallFacts
+from voice_gateway.caller import twiml
+from voice_gateway.caller.media_stream import MediaStreamDialect, StreamStarted
+from voice_gateway.caller.signature import SignatureCheck, public_url
+from voice_gateway.caller.socket import POLICY_VIOLATION, CallerSocket, StreamNeverStarted
+from voice_gateway.caller.tokens import StreamTokens
+from voice_gateway.switchboard import LiveCall, Refusal, Switchboard
+
+MAX_FORM_BYTES = 64 * 1024
+MAX_FORM_FIELDS = 200
+FORM_TIMEOUT = 10.0
+ENDED_STATUSES = frozenset({"completed", "busy", "no-answer", "failed", "canceled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Sentences:
+    """What the carrier's voice says for us. answer: before the AI is there; empty says nothing."""
+
+    answer: str
+    disabled: str
+    busy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Doorbell:
+    """Where the carrier finds us and what every door needs.
+
+    base_url: https, without a trailing slash. ws_url: exactly the `wss://` URL for the TwiML. signatures: None when the
+    check is switched off. wall_clock: seconds since 1970. count_refusal: told (door, reason). start_timeout_s: how long
+    a media stream may stay silent before its `start`.
+    """
+
+    base_url: str
+    ws_url: str
+    sentences: Sentences
+    signatures: SignatureCheck | None
+    tokens: StreamTokens
+    wall_clock: Callable[[], float]
+    count_refusal: Callable[[str, str], None]
+    count_dropped: Callable[[str, int], None]
+    start_timeout_s: float = 3.0
+    enabled: bool = True
+    persona: str = ""
+
+
+class TwilioDoors:
+    def __init__(self, switchboard: Switchboard, doorbell: Doorbell) -> None:
+        self._switchboard = switchboard
+        self._bell = doorbell
+        self._log = structlog.get_logger()
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            Route("/twilio/answer", self.answer, methods=["POST"]),
+            Route("/twilio/after", self.after, methods=["POST"]),
+            Route("/twilio/status", self.status, methods=["POST"]),
+            Route("/twilio/stream-status", self.stream_status, methods=["POST"]),
+            WebSocketRoute("/ws/twilio", self.media_stream),
+        ]
+
+    # --- webhooks -----------------------------------------------------------------------------------------------
+
+    async def answer(self, request: Request) -> Response:
+        form = await self._signed_form(request, "answer")
+        if isinstance(form, Response):
+            return form
+        sentences = self._bell.sentences
+        facts = _facts(form, self._bell.persona)
+        if not facts.call_sid:
+            return self._refuse(
+                "answer", "no_call_sid", 400, "CallSid is missing: this is no voice webhook of Twilio's"
+            )
+        if not self._bell.enabled:
+            self._log.info("twilio.answer.disabled", **_who(facts))
+            return _twiml(twiml.say_and_hang_up(sentences.disabled))
+        call = self._switchboard.admit(facts)
+        if isinstance(call, Refusal):
+            self._bell.count_refusal("answer", call.value)
+            self._log.warning("twilio.answer.refused", reason=call.value, **_who(facts))
+            return _twiml(twiml.hang_up() if call is Refusal.ENDED else twiml.say_and_hang_up(sentences.busy))
+        self._log.info("twilio.answer.connecting", **_who(call.facts))
+        return _twiml(self._connect(call))
+
+    def _connect(self, call: LiveCall) -> str:
+        base = self._bell.base_url
+        facts = call.facts
+        return twiml.connect_stream(
+            ws_url=self._bell.ws_url,
+            action_url=f"{base}/twilio/after",
+            status_url=f"{base}/twilio/stream-status",
+            parameters={
+                "token": self._bell.tokens.mint(facts.call_sid, self._bell.wall_clock()),
+                "from": facts.from_number[:200],
+                "to": facts.to_number[:200],
+                "direction": facts.direction[:50],
+            },
+            say=self._bell.sentences.answer,
+        )
+
+    async def after(self, request: Request) -> Response:
+        form = await self._signed_form(request, "after")
+        if isinstance(form, Response):
+            return form
+        return _twiml(twiml.say_and_hang_up(self._switchboard.farewell(_text(form, "CallSid"))))
+
+    async def status(self, request: Request) -> Response:
+        form = await self._signed_form(request, "status")
+        if isinstance(form, Response):
+            return form
+        status = _text(form, "CallStatus")
+        self._log.info("twilio.call.status", callSid=_text(form, "CallSid"), status=status)
+        if status in ENDED_STATUSES:
+            self._switchboard.end(_text(form, "CallSid"), f"carrier_{status.replace('-', '_')}")
+        return Response(status_code=204)
+
+    async def stream_status(self, request: Request) -> Response:
+        form = await self._signed_form(request, "stream_status")
+        if isinstance(form, Response):
+            return form
+        event = _text(form, "StreamEvent")
+        tell = self._log.warning if event == "stream-error" else self._log.info
+        tell("twilio.stream.status", callSid=_text(form, "CallSid"), event=event, error=_text(form, "StreamError"))
+        return Response(status_code=204)
+
+    async def _signed_form(self, request: Request, door: str) -> FormData | Response:
+        """The form of a webhook that really comes from the carrier; otherwise the refusal to send back."""
+        try:
+            form = await _read_form(request)
+        except _BadForm as bad:
+            return self._refuse(door, bad.reason, bad.status_code, bad.sentence)
+        if self._bell.signatures is None:
+            return form
+        url = public_url(self._bell.base_url, request.url.path, request.url.query)
+        verdict = self._bell.signatures.check_http(url, form, request.headers)
+        if verdict:
+            return form
+        return self._refuse(door, f"signature_{verdict.value}", 403, "the signature is missing or wrong")
+
+    def _refuse(self, door: str, reason: str, status_code: int, sentence: str) -> Response:
+        self._bell.count_refusal(door, reason)
+        self._log.warning("twilio.refused", door=door, reason=reason)
+        return Response(sentence, status_code=status_code, media_type="text/plain")
+
+    # --- the media stream ---------------------------------------------------------------------------------------
+
+    async def media_stream(self, websocket: WebSocket) -> None:
+        socket = CallerSocket.over(websocket, start_timeout_s=self._bell.start_timeout_s)
+        if self._bell.signatures is not None:
+            verdict = self._bell.signatures.check_websocket(self._bell.ws_url, websocket.headers)
+            if not verdict:
+                self._turn_away(f"signature_{verdict.value}")
+                await socket.reject()
+                return
+        await socket.accept()
+        dialect = MediaStreamDialect()
+        try:
+            started = await socket.start(dialect)
+        except StreamNeverStarted as never:
+            self._turn_away(f"start_{never.reason}", detail=str(never))
+            return
+        finally:
+            self._count_dropped(dialect)
+        call = self._recognise(started)
+        if isinstance(call, str):
+            self._turn_away(call, callSid=started.call_sid)
+            await socket.close(POLICY_VIOLATION, call)
+            return
+        self._log.info("twilio.session.started", streamSid=started.stream_sid, **_who(call.facts))
+        try:
+            await self._switchboard.carry(call, socket, dialect, started.stream_sid)
+        finally:
+            self._count_dropped(dialect)
+            reason = call.session.end_reason if call.session is not None else ""
+            self._log.info("twilio.session.ended", streamSid=started.stream_sid, reason=reason, **_who(call.facts))
+
+    def _recognise(self, started: StreamStarted) -> LiveCall | str:
+        """The call this stream belongs to, or why it belongs to none."""
+        token = started.custom_parameters.get("token", "")
+        verdict = self._bell.tokens.redeem(token, started.call_sid, self._bell.wall_clock())
+        if not verdict:
+            return f"token_{verdict.value}"
+        call = self._switchboard.claim(started.call_sid)
+        return call.value if isinstance(call, Refusal) else call
+
+    def _turn_away(self, reason: str, **details: str) -> None:
+        self._bell.count_refusal("media_stream", reason)
+        self._log.warning("twilio.stream.refused", reason=reason, **details)
+
+    def _count_dropped(self, dialect: MediaStreamDialect) -> None:
+        for reason, count in dialect.dropped.items():
+            self._bell.count_dropped(reason, count)
+        dialect.dropped.clear()
+
+
+class _BadForm(Exception):  # noqa: N818 - never leaves this file
+    def __init__(self, reason: str, status_code: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason, self.status_code, self.sentence = reason, status_code, sentence
+
+
+async def _read_form(request: Request) -> FormData:
+    """Read a webhook's form with a bound on size, number of fields and time; the carrier sends only this encoding."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(FORM_TIMEOUT):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_FORM_BYTES:
+                    raise _BadForm("too_large", 413, f"the form is larger than {MAX_FORM_BYTES} bytes")
+        fields = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS)
+    except TimeoutError:
+        raise _BadForm("too_slow", 408, f"the form did not arrive within {FORM_TIMEOUT:g} s") from None
+    except ClientDisconnect:
+        raise _BadForm("gone", 400, "the client left") from None
+    except ValueError as fault:
+        raise _BadForm("bad_form", 400, "the body is no application/x-www-form-urlencoded form in UTF-8") from fault
+    return FormData(fields)
+
+
+def _facts(form: FormData, persona: str) -> CallFacts:
+    return CallFacts(
+        call_sid=_text(form, "CallSid"),
+        from_number=_text(form, "From"),
+        to_number=_text(form, "To"),
+        direction=_text(form, "Direction") or "inbound",
+        correlation_id=uuid.uuid4().hex,
+        persona=persona,
+    )
+
+
+def _text(form: FormData, name: str) -> str:
+    """A form field as text, of a sane length, without control characters."""
+    value = form.get(name, "")
+    return "".join(c for c in value[:256] if c.isprintable()) if isinstance(value, str) else ""
+
+
+def _who(facts: CallFacts) -> dict[str, str]:
+    """A call's names for a log line; the log masks the numbers."""
+    return {
+        "callSid": facts.call_sid,
+        "correlationId": facts.correlation_id,
+        "from": facts.from_number,
+        "to": facts.to_number,
+        "direction": facts.direction,
+    }
+
+
+def _twiml(document: str) -> Response:
+    return Response(document, media_type=twiml.CONTENT_TYPE)
