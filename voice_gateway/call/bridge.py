@@ -23,8 +23,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from voice_gateway.audio import transcode
+from voice_gateway.audio.g711 import SILENCE
 from voice_gateway.audio.level import Level
+from voice_gateway.audio.transcode import (
+    FRAME_MS,
+    ULAW_BYTES_PER_MS,
+    Straight,
+    ToCaller,
+    ToModel,
+    TowardsCaller,
+    TowardsModel,
+)
 from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
@@ -34,12 +43,8 @@ from voice_gateway.call.transcript import Transcript
 from voice_gateway.call.turns import Turns
 
 BACKLOG_S = 10
-FRAME_S = 0.02
-SILENCE = b"\xff"
 RETRY_AFTER = 0.5
 DIGITS_SETTLE = 1.5
-PCM_BYTES_PER_MS = 48
-ULAW_BYTES_PER_MS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +72,16 @@ class Bridge:
         straight = policy.audio_format == "pcmu"
         self._policy = policy
         self._began_at = began_at
-        self._bytes_per_ms = ULAW_BYTES_PER_MS if straight else PCM_BYTES_PER_MS
-        self._to_model: transcode.ModelSide = transcode.Straight() if straight else transcode.ToModel()
-        self._to_caller: transcode.CallerSide = transcode.Straight() if straight else transcode.ToCaller()
-        delay_ms = 0.0 if straight else 3.0
-        self._playout = Playout(lead_s=policy.lead_s, chunk_s=policy.mark_every_s, filter_delay_ms=delay_ms)
+        self._to_model: TowardsModel = Straight() if straight else ToModel()
+        self._to_caller: TowardsCaller = Straight() if straight else ToCaller()
+        self._playout = Playout(
+            lead_s=policy.lead_s, chunk_s=policy.mark_every_s, filter_delay_ms=self._to_caller.delay_ms
+        )
         self._turns = Turns()
         self._transcript = Transcript()
         self._gaps = GapFiller()
         self._level = Level()
-        self._backlog: deque[bytes] = deque(maxlen=int(BACKLOG_S / FRAME_S))
+        self._backlog: deque[bytes] = deque(maxlen=BACKLOG_S * 1000 // FRAME_MS)
         self._segment: Segment | None = None
         self._joined_at: float | None = None
         self._ready = False
@@ -289,7 +294,7 @@ class Bridge:
             return []
         segment, noted = self._segment_for(event, now)
         ulaw = self._to_caller.process(event.audio)
-        self._playout.queue(segment, ulaw, len(event.audio) / self._bytes_per_ms)
+        self._playout.queue(segment, ulaw, len(event.audio) / self._to_caller.model_bytes_per_ms)
         return [*noted, *self._playout.pump(now)]
 
     def _segment_for(self, event: ev.AudioReceived, now: float) -> tuple[Segment, list[do.Command]]:
@@ -365,9 +370,7 @@ class Bridge:
 
     def _tell_assistant(self, heard: Heard) -> do.Command:
         segment = heard.segment
-        turn = self._transcript.hear_assistant(
-            segment.item_id, heard.heard_ms, heard.total_ms, whole=segment.finished
-        )
+        turn = self._transcript.hear_assistant(segment.item_id, heard.heard_ms, heard.total_ms, whole=segment.finished)
         return do.WriteEntry(
             entries.AssistantSpoke(
                 segment.item_id,

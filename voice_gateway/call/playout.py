@@ -9,7 +9,8 @@ Rules
 2. A mark that comes back at t for position p says: the carrier had played p when it sent the receipt. From then on the
    *marked position* grows with the clock: M(now) = p + (now - t), and it never passes a mark that is still out.
 3. Before a run's first mark the marked position is reckoned from the send: one round trip and the carrier's start
-   delay (its jitter buffer, learnt from the marks of earlier runs) later.
+   delay (its jitter buffer, learnt from the marks of earlier runs) later. A run's first message is one frame long, so
+   that the first mark comes early.
 4. When a clear sent now takes effect, the ear will have heard what would be marked one round trip from now:
    heard = M(now + round trip). The round trip is measured with a mark sent into an empty playout.
 5. Sound that arrives after the carrier has run dry starts a new run; the pause is no heard time.
@@ -257,8 +258,9 @@ class Playout:
         return round(allowed) - self._sent
 
     def _next_size(self, room: int) -> int:
-        """Never across a segment's end: each item gets a mark of its own."""
-        size = min(room, self._chunk, self._waiting_bytes)
+        """Never across a segment's end: each item gets a mark of its own. One frame at the beginning of a run."""
+        longest = SHORTEST_MESSAGE if self._sent == self._run_base else self._chunk
+        size = min(room, longest, self._waiting_bytes)
         for segment in self._segments:
             if segment.start <= self._sent < segment.end:
                 return min(size, segment.end - self._sent)

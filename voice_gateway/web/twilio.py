@@ -243,7 +243,7 @@ async def _read_form(request: Request) -> FormData:
         raise _BadForm("gone", 400, "the client left") from None
     except ValueError as fault:
         raise _BadForm("bad_form", 400, "the body is no application/x-www-form-urlencoded form in UTF-8") from fault
-    return FormData(fields)
+    return FormData([(name, value) for name, value in fields])
 
 
 def _facts(form: FormData, persona: str) -> CallFacts:
