@@ -1,0 +1,281 @@
+"""The settings: what is read, what is refused and how, what is warned about, and that no secret ever shows."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voice_gateway import config
+from voice_gateway.config import Settings
+from voice_gateway.errors import ConfigError
+
+SECRETS = {
+    "OPENAI_API_KEY": "sk-proj-4fj29dk20fkd93kfd9",
+    "TWILIO_AUTH_TOKEN": "0f1e2d3c4b5a69788796a5b4c3d2e1f0,ffeeddccbbaa99887766554433221100",
+    "TWILIO_SHARED_KEY": "shared-key-of-webhooks",
+    "STREAM_TOKEN_SECRET": "a-secret-for-stream-tokens",
+    "SUPABASE_SECRET_KEY": "sb_secret_k3k3k3k3k3k3",
+    "SUPABASE_SERVICE_ROLE_KEY": "older-service-role-key",
+    "SUPABASE_URL": "https://project.supabase.co",
+}
+READY = {
+    "OPENAI_API_KEY": "sk-1234567890123456",
+    "TWILIO_AUTH_TOKEN": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+    "PUBLIC_BASE_URL": "https://voice.example.com",
+}
+
+
+def load(**environment: str) -> Settings:
+    return config.load(environment, None)
+
+
+def problems(**environment: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        load(**environment)
+    return caught.value.problems
+
+
+# --- reading ---
+
+
+def test_an_empty_environment_gives_the_defaults():
+    settings = load()
+    assert settings.openai_realtime_model == "gpt-realtime-2.1"
+    assert settings.openai_realtime_endpoint == "wss://api.openai.com/v1/realtime"
+    assert settings.port == 8787
+    assert settings.twilio_webhook_auth is True
+    assert settings.answer_sentence == "Connecting you to our AI assistant"
+
+
+def test_the_environment_goes_before_the_file(tmp_path: Path):
+    env_file = tmp_path / ".env"
+    env_file.write_text("PORT=9000\nMAX_CALLS=7\n", encoding="utf-8")
+    settings = config.load({"PORT": "9001"}, env_file)
+    assert (settings.port, settings.max_calls) == (9001, 7)
+
+
+def test_the_process_environment_is_read_when_none_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("MAX_CALLS", "12")
+    assert config.load(env_file=tmp_path / "absent").max_calls == 12
+
+
+def test_an_empty_value_is_not_set_except_where_nothing_is_a_choice():
+    settings = load(PORT="", OPENAI_REALTIME_MODEL="", ANSWER_SENTENCE="", OPENAI_TRANSCRIPTION_MODEL="")
+    assert (settings.port, settings.openai_realtime_model) == (8787, "gpt-realtime-2.1")
+    assert (settings.answer_sentence, settings.openai_transcription_model) == ("", "")
+
+
+def test_a_dollar_sign_and_a_byte_order_mark_in_the_file_are_read_as_meant(tmp_path: Path):
+    env_file = tmp_path / ".env"
+    env_file.write_text("\ufeffTWILIO_AUTH_TOKEN=a$HOME${X}b\n", encoding="utf-8")
+    assert config.load({}, env_file).twilio_auth_tokens == ("a$HOME${X}b",)
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        load().port = 1  # type: ignore[misc]
+
+
+def test_several_tokens_are_separated_by_commas():
+    assert load(TWILIO_AUTH_TOKEN="first , second,").twilio_auth_tokens == ("first", "second")
+    assert load().twilio_auth_tokens == ()
+
+
+def test_the_secret_key_goes_before_the_service_role_key():
+    url = {"SUPABASE_URL": "https://p.supabase.co"}
+    assert load(**url, SUPABASE_SERVICE_ROLE_KEY="older").supabase_key == "older"
+    assert load(**url, SUPABASE_SERVICE_ROLE_KEY="older", SUPABASE_SECRET_KEY="newer").supabase_key == "newer"
+
+
+@pytest.mark.parametrize(
+    ("given_url", "base", "stream"),
+    [
+        ("https://voice.example.com/", "https://voice.example.com", "wss://voice.example.com/ws/twilio"),
+        ("https://Voice.Example.com:443", "https://Voice.Example.com", "wss://Voice.Example.com/ws/twilio"),
+        ("https://voice.example.com:8443", "https://voice.example.com:8443", "wss://voice.example.com:8443/ws/twilio"),
+        ("http://127.0.0.1:8787", "http://127.0.0.1:8787", "ws://127.0.0.1:8787/ws/twilio"),
+        ("http://gateway:8787", "http://gateway:8787", "ws://gateway:8787/ws/twilio"),
+    ],
+)
+def test_public_addresses_are_normalised_and_the_stream_follows_them(given_url: str, base: str, stream: str):
+    settings = load(PUBLIC_BASE_URL=given_url)
+    assert (settings.public_base_url, settings.stream_url) == (base, stream)
+
+
+def test_a_stream_address_of_its_own_is_used():
+    settings = load(PUBLIC_BASE_URL="https://a.example.com", PUBLIC_WS_URL="wss://b.example.com:443/w3/ws/")
+    assert settings.stream_url == "wss://b.example.com/w3/ws"
+
+
+def test_a_number_may_be_written_as_people_write_it():
+    assert load(TWILIO_FROM_NUMBER="+1 (555) 123-4567").twilio_from_number == "+15551234567"
+
+
+# --- refusing ---
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "80a"),
+        ("PORT", "65536"),
+        ("LOG_LEVEL", "loud"),
+        ("TWILIO_WEBHOOK_AUTH", "maybe"),
+        ("OPENAI_AUDIO_FORMAT", "mp3"),
+        ("OPENAI_REALTIME_ENDPOINT", "https://api.openai.com/v1/realtime"),
+        ("OPENAI_REALTIME_ENDPOINT", "wss://api.openai.com/v1/realtime?model=x"),
+        ("OPENAI_REALTIME_ENDPOINT", "wss://host:port/"),
+        ("OPENAI_REALTIME_MODEL", "two words"),
+        ("PUBLIC_BASE_URL", "voice.example.com"),
+        ("PUBLIC_BASE_URL", "https://voice.example.com/twilio"),
+        ("PUBLIC_BASE_URL", "http://voice.example.com"),
+        ("PUBLIC_WS_URL", "wss://voice.example.com"),
+        ("PUBLIC_WS_URL", "wss://voice.example.com/ws?token=1"),
+        ("PUBLIC_WS_URL", "https://voice.example.com/ws"),
+        ("TWILIO_ACCOUNT_SID", "SK" + "0" * 32),
+        ("TWILIO_FROM_NUMBER", "5551234567"),
+        ("MAX_CALLS", "0"),
+        ("START_TIMEOUT_SECONDS", "0"),
+        ("START_TIMEOUT_SECONDS", "nan"),
+        ("OPENAI_API_KEY", "sk-two words"),
+        ("OPENAI_API_KEY", "sk-..."),
+        ("OPENAI_API_KEY", '"sk-quoted-twice"'),
+        ("TWILIO_AUTH_TOKEN", "tökenwithumlaut"),
+        ("STREAM_TOKEN_SECRET", "short"),
+        ("ANSWER_SENTENCE", "x" * 501),
+    ],
+)
+def test_what_cannot_be_used_is_refused_by_name_with_what_it_should_hold(name: str, value: str):
+    (problem,) = problems(**{name: value})
+    assert problem.startswith(f"{name} holds ")
+    assert " and should hold " in problem
+    assert str(Settings.model_fields[name.lower()].description) in problem
+
+
+def test_all_problems_are_told_at_once():
+    found = problems(PORT="x", LOG_LEVEL="y", OPENAI_API_KEY="a b")
+    assert [problem.split()[0] for problem in found] == ["OPENAI_API_KEY", "PORT", "LOG_LEVEL"]
+
+
+def test_the_message_holds_the_value_but_never_a_secret_a_number_or_a_password():
+    with pytest.raises(ConfigError) as caught:
+        load(
+            PORT="80a",
+            OPENAI_API_KEY="sk secret value",
+            TWILIO_FROM_NUMBER="15551234567",
+            PUBLIC_BASE_URL="https://user:hunter22@h.example.com",
+        )
+    text = "".join(traceback.format_exception(caught.value, chain=True)) + repr(caught.value)
+    assert 'PORT holds "80a"' in text
+    assert "OPENAI_API_KEY holds a value of 15 characters" in text
+    for hidden in ("secret value", "15551234567", "hunter22"):
+        assert hidden not in text
+    assert caught.value.__context__ is None
+
+
+def test_supabase_needs_address_and_key_together():
+    assert "SUPABASE_SECRET_KEY" in problems(SUPABASE_URL="https://p.supabase.co")[0]
+    assert "SUPABASE_URL" in problems(SUPABASE_SECRET_KEY="sb_secret_abcdefgh")[0]
+
+
+def test_a_misspelt_name_in_the_file_is_refused_and_a_foreign_one_is_not(tmp_path: Path):
+    env_file = tmp_path / ".env"
+    env_file.write_text("BARGEIN_ENABLED=false\nTUNNEL_TOKEN=x\nOPENAI_ORG_ID=y\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"BARGEIN_ENABLED is no setting. Is BARGE_IN_ENABLED meant\?") as caught:
+        config.load({}, env_file)
+    assert len(caught.value.problems) == 1
+
+
+def test_a_file_in_another_encoding_is_refused_in_words(tmp_path: Path):
+    env_file = tmp_path / ".env"
+    env_file.write_bytes("ANSWER_SENTENCE=Grüß".encode("latin-1"))
+    with pytest.raises(ConfigError, match="UTF-8"):
+        config.load({}, env_file)
+
+
+# --- secrets ---
+
+
+def test_secrets_never_print():
+    settings = load(**SECRETS)
+    shown = f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()} {settings.public()}"
+    for secret in settings.secrets():
+        assert secret not in shown
+    assert settings.public()["OPENAI_API_KEY"] == "set, 26 characters"
+    assert load().public()["OPENAI_API_KEY"] == "not set"
+
+
+def test_every_secret_value_is_given_to_the_scrubber():
+    given_values = [SECRETS[name] for name in SECRETS if name != "SUPABASE_URL"]
+    assert set(load(**SECRETS).secrets()) >= {*given_values, *SECRETS["TWILIO_AUTH_TOKEN"].split(",")}
+    assert load().secrets() == ()
+
+
+def test_the_number_is_masked_where_settings_are_shown():
+    assert load(TWILIO_FROM_NUMBER="+15551234567").public()["TWILIO_FROM_NUMBER"] == "+1555***4567"
+
+
+@given(st.dictionaries(st.sampled_from([name.upper() for name in Settings.model_fields]), st.text(max_size=40)))
+def test_any_environment_loads_or_is_refused_in_words(environment: dict[str, str]):
+    try:
+        settings = config.load(environment, None)
+    except ConfigError as error:
+        assert error.problems  # noqa: PT017  # either outcome is fine; neither is another exception
+    else:
+        assert load(**environment) == settings
+
+
+# --- what is missing, what is warned about ---
+
+
+def test_missing_settings_are_named_until_a_call_can_be_served():
+    assert [sentence.split()[0] for sentence in load().missing()] == [
+        "OPENAI_API_KEY",
+        "TWILIO_AUTH_TOKEN",
+        "PUBLIC_BASE_URL",
+    ]
+    assert load(**READY).missing() == ()
+    assert load(VOICE_AGENT_ENABLED="false").missing() == ()
+
+
+def test_an_unsigned_trial_needs_no_token():
+    without = {name: value for name, value in READY.items() if name != "TWILIO_AUTH_TOKEN"}
+    assert load(**without, TWILIO_WEBHOOK_AUTH="false").missing() == ()
+    assert load(**without, TWILIO_SHARED_KEY="shared-secret").missing() == ()
+
+
+def test_defaults_give_no_warning():
+    assert load(**READY).warnings_at_start() == ()
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"OPENAI_REALTIME_MODEL": "gpt-realtime"}, "2027-01-20. Use gpt-realtime-2.1."),
+        ({"OPENAI_REALTIME_MODEL": "gpt-realtime-mini-2025-12-15"}, "2027-01-20. Use gpt-realtime-2.1-mini."),
+        ({"OPENAI_REALTIME_MODEL": "gpt-4o-realtime-preview-2024-12-17"}, "has been shut down"),
+        ({"OPENAI_TRANSCRIPTION_MODEL": "whisper-1"}, "2027-02-26"),
+        ({"OPENAI_TRANSCRIPTION_MODEL": "gpt-4o-transcribe"}, "2027-02-26"),
+        ({"OPENAI_REALTIME_VOICE": "marian"}, "OPENAI_REALTIME_VOICE is marian"),
+        ({"TWILIO_WEBHOOK_AUTH": "no"}, "TWILIO_WEBHOOK_AUTH is false"),
+        ({"OPENAI_REALTIME_ENDPOINT": "ws://model.example.com/v1/realtime"}, "unencrypted"),
+        ({"MAX_CALL_SECONDS": "7200"}, "60 minutes"),
+        ({"MARK_EVERY_MS": "900"}, "MARK_EVERY_MS"),
+    ],
+)
+def test_settings_that_should_be_looked_at_are_warned_about(environment: dict[str, str], words: str):
+    (warning,) = load(**READY, **environment).warnings_at_start()
+    assert words in warning
+
+
+@pytest.mark.parametrize("model", ["gpt-realtime-2.1", "gpt-realtime-2.1-mini", "gpt-realtime-2", "my-own-model"])
+def test_current_and_foreign_models_are_not_warned_about(model: str):
+    assert load(OPENAI_REALTIME_MODEL=model).warnings_at_start() == ()
+
+
+def test_an_unencrypted_model_nearby_is_not_warned_about():
+    assert load(OPENAI_REALTIME_ENDPOINT="ws://127.0.0.1:9100/v1/realtime").warnings_at_start() == ()

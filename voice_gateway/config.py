@@ -1,0 +1,393 @@
+"""The settings: read once from the environment and `.env`, checked all together, then never changed.
+
+`load` is the only place that looks at the environment. Every field is the environment variable of the same name in
+capitals; `.env.example` explains them to the person who sets them, and a test holds the two against each other. A
+field's `description` says what it should hold, and that is what an error repeats.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeAlias
+from urllib.parse import SplitResult, urlsplit
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+
+from voice_gateway.errors import ConfigError
+from voice_gateway.ops.privacy import mask_number, scrub
+
+STREAM_PATH: Final = "/ws/twilio"
+
+# Announced shutdown dates and what to use instead (OpenAI's deprecation notes as carried by its Python package).
+_ENDING_MODELS: Final = {
+    "gpt-realtime": ("2027-01-20", "gpt-realtime-2.1"),
+    "gpt-realtime-2025-08-28": ("2027-01-20", "gpt-realtime-2.1"),
+    "gpt-realtime-mini": ("2027-01-20", "gpt-realtime-2.1-mini"),
+    "gpt-realtime-mini-2025-12-15": ("2027-01-20", "gpt-realtime-2.1-mini"),
+    "whisper-1": ("2027-02-26", "gpt-realtime-whisper"),
+    "gpt-4o-mini-transcribe": ("2027-02-26", "gpt-realtime-whisper"),
+    "gpt-4o-mini-transcribe-2025-12-15": ("2027-02-26", "gpt-realtime-whisper"),
+    "gpt-4o-transcribe": ("2027-02-26", "gpt-realtime-whisper"),
+    "gpt-4o-transcribe-diarize": ("2027-02-26", "gpt-realtime-whisper"),
+}
+_GONE_MODELS: Final = ("gpt-4o-realtime-preview", "gpt-4o-mini-realtime-preview")
+_VOICES: Final = frozenset(
+    {"alloy", "ash", "ballad", "cedar", "coral", "echo", "marin", "sage", "shimmer", "verse"}
+)  # fmt: skip
+_MODEL_SESSION_SECONDS: Final = 3600
+
+
+# --- what a value may be ----------------------------------------------------------------------------------------
+
+
+def _header_safe(secret: SecretStr) -> SecretStr:
+    """A key travels in a header or signs one: printable ASCII without spaces, which also catches a pasted quote."""
+    value = secret.get_secret_value()
+    if not re.fullmatch(r"[!#-&(-~]*", value) or "..." in value:
+        raise ValueError
+    return secret
+
+
+def _long_enough(secret: SecretStr) -> SecretStr:
+    if 0 < len(secret.get_secret_value()) < 16:
+        raise ValueError
+    return secret
+
+
+def _split(url: str, *schemes: str) -> SplitResult:
+    """Parse a URL with a host and no query; the unencrypted scheme, the last one, is for nearby hosts alone."""
+    parts = urlsplit(url)
+    if parts.scheme not in schemes or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ValueError
+    _ = parts.port  # raises ValueError where it is no number
+    if parts.scheme == schemes[-1] and not _is_nearby(parts.hostname):
+        raise ValueError
+    return parts
+
+
+def _is_nearby(host: str) -> bool:
+    """Loopback, a private address, or a name without a dot, such as another container's."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith((".localhost", ".internal"))
+    return address.is_loopback or address.is_private
+
+
+def _origin(parts: SplitResult) -> str:
+    """Host and port as written: a signature covers them byte for byte. Only the port that goes without saying goes."""
+    return parts.netloc.removesuffix(":443") if parts.scheme in {"https", "wss"} else parts.netloc
+
+
+def _base_url(url: str) -> str:
+    if not url:
+        return ""
+    parts = _split(url, "https", "http")
+    if parts.path.strip("/"):
+        raise ValueError
+    return f"{parts.scheme}://{_origin(parts)}"
+
+
+def _stream_url(url: str) -> str:
+    if not url:
+        return ""
+    parts = _split(url, "wss", "ws")
+    if not parts.path.strip("/"):
+        raise ValueError
+    return f"{parts.scheme}://{_origin(parts)}{parts.path.rstrip('/')}"
+
+
+def _endpoint(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"wss", "ws"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError
+    _ = parts.port
+    return url
+
+
+def _phone_number(number: str) -> str:
+    compact = re.sub(r"[\s().\-]", "", number)
+    if compact and not re.fullmatch(r"\+[1-9][0-9]{6,14}", compact):
+        raise ValueError
+    return compact
+
+
+def _without_spaces(value: object) -> object:
+    return re.sub(r"\s*,\s*", ",", value) if isinstance(value, str) else value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+Secret: TypeAlias = Annotated[SecretStr, AfterValidator(_header_safe)]
+Sentence: TypeAlias = Annotated[str, Field(max_length=500, description="up to 500 characters of text, or nothing")]
+Switch: TypeAlias = Annotated[bool, Field(description="true or false")]
+Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
+
+
+# --- the settings -----------------------------------------------------------------------------------------------
+
+
+class Settings(BaseModel):
+    """Everything that can be set. Frozen; secrets print as stars, and `public` is what may be shown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    openai_api_key: Secret = Field(SecretStr(""), description="the key of the model's server, in one piece")
+    openai_realtime_model: Name = Field("gpt-realtime-2.1", description="a Realtime model, such as gpt-realtime-2.1")
+    openai_realtime_voice: Name = Field("marin", description="a voice of the model, such as marin or cedar")
+    openai_realtime_endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
+        "wss://api.openai.com/v1/realtime", description="a full wss:// or ws:// URL without a query"
+    )
+    openai_transcription_model: str = Field(
+        "gpt-realtime-whisper",
+        pattern=r"^[A-Za-z0-9._:-]*$",
+        description="a transcription model such as gpt-realtime-whisper, or nothing for none",
+    )
+    openai_audio_format: Literal["pcm16", "pcmu"] = Field("pcm16", description="pcm16 or pcmu")
+
+    twilio_account_sid: str = Field(
+        "", pattern=r"^(AC[0-9a-fA-F]{32})?$", description="AC and 32 hexadecimal digits, from Twilio's console"
+    )
+    twilio_auth_token: Annotated[Secret, BeforeValidator(_without_spaces)] = Field(
+        SecretStr(""), description="the account's auth token; several are separated by commas"
+    )
+    twilio_shared_key: Secret = Field(SecretStr(""), description="the secret of a Twilio webhook shared key")
+    twilio_from_number: Annotated[str, AfterValidator(_phone_number)] = Field(
+        "", description="a number with country code: + and 7 to 15 digits"
+    )
+    twilio_webhook_auth: Switch = True
+    public_base_url: Annotated[str, AfterValidator(_base_url)] = Field(
+        "", description="https:// and the public host, without a path (http:// only for a host nearby)"
+    )
+    public_ws_url: Annotated[str, AfterValidator(_stream_url)] = Field(
+        "", description="wss://, the public host and a path, without a query (ws:// only for a host nearby)"
+    )
+    stream_token_secret: Annotated[Secret, AfterValidator(_long_enough)] = Field(
+        SecretStr(""), description="16 characters or more, best at random"
+    )
+
+    supabase_url: Annotated[str, AfterValidator(_base_url)] = Field(
+        "", description="https:// and the project's host, without a path"
+    )
+    supabase_secret_key: Secret = Field(SecretStr(""), description="a secret key of the project, sb_secret_...")
+    supabase_service_role_key: Secret = Field(SecretStr(""), description="the project's service_role key")
+    store_path: Path = Field(Path("var/voice_gateway.sqlite3"), description="the path of the local database file")
+
+    voice_agent_enabled: Switch = True
+    ai_realtime_enabled: Switch = True
+    barge_in_enabled: Switch = True
+    duplex_enabled: Switch = True
+    mcp_enabled: Switch = True
+    default_persona: Name = Field("waiter", description="the name of a persona, such as waiter")
+
+    answer_sentence: Sentence = "Connecting you to our AI assistant"
+    disabled_sentence: Sentence = "We cannot take your call at the moment. Please try again later."
+    busy_sentence: Sentence = "All our lines are busy. Please call again in a few minutes."
+    failed_sentence: Sentence = "Sorry, something went wrong on our side. Please call again."
+
+    max_calls: int = Field(100, ge=1, le=10_000, description="a whole number from 1 to 10000")
+    max_call_seconds: int = Field(3600, ge=10, le=14_400, description="a whole number from 10 to 14400")
+    start_timeout_seconds: float = Field(3, gt=0, le=60, description="a number above 0, up to 60")
+    drain_seconds: int = Field(120, ge=0, le=14_400, description="a whole number from 0 to 14400")
+    playout_lead_ms: int = Field(400, ge=40, le=5000, description="a whole number from 40 to 5000")
+    mark_every_ms: int = Field(200, ge=20, le=5000, description="a whole number from 20 to 5000")
+
+    host: str = Field("127.0.0.1", pattern=r"^[0-9A-Za-z.:_-]+$", description="an address of this machine")
+    port: int = Field(8787, ge=0, le=65_535, description="a whole number from 0 (any free port) to 65535")
+    metrics_enabled: Switch = True
+    log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)] = Field(
+        "info", description="debug, info, warning, error or critical"
+    )
+
+    @property
+    def twilio_auth_tokens(self) -> tuple[str, ...]:
+        """The tokens a signature may be made with: more than one while they are rotated, or with subaccounts."""
+        return tuple(token for token in self.twilio_auth_token.get_secret_value().split(",") if token)
+
+    @property
+    def supabase_key(self) -> str:
+        """The secret key, or the older service_role key in its place."""
+        return self.supabase_secret_key.get_secret_value() or self.supabase_service_role_key.get_secret_value()
+
+    @property
+    def stream_url(self) -> str:
+        """Where the carrier connects its media stream: PUBLIC_WS_URL, or made from PUBLIC_BASE_URL."""
+        if self.public_ws_url or not self.public_base_url:
+            return self.public_ws_url
+        return "ws" + self.public_base_url.removeprefix("http") + STREAM_PATH
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret value there is, for the log's scrubber; it hides each wherever it turns up."""
+        values = [v.get_secret_value() for _, v in self if isinstance(v, SecretStr)]
+        return tuple(filter(None, [*values, *self.twilio_auth_tokens]))
+
+    def public(self) -> dict[str, str | int | float | bool]:
+        """Every setting by its variable's name as it may be shown: secrets by their length, the number masked."""
+        return {name.upper(): _shown(name, value) for name, value in self}
+
+    def missing(self) -> tuple[str, ...]:
+        """A sentence for each setting without which no call can be served. Empty where calls are switched off."""
+        if not (self.voice_agent_enabled and self.ai_realtime_enabled):
+            return ()
+        signed = self.twilio_auth_token or self.twilio_shared_key or not self.twilio_webhook_auth
+        checks = (
+            (self.openai_api_key, "OPENAI_API_KEY is not set: put the key of the model's server into .env."),
+            (
+                signed,
+                "TWILIO_AUTH_TOKEN is not set: copy it from Twilio's console into .env; webhooks are signed by it.",
+            ),
+            (self.stream_url, "PUBLIC_BASE_URL is not set: put https:// and the host that Twilio calls into .env."),
+        )
+        return tuple(sentence for there, sentence in checks if not there)
+
+    def warnings_at_start(self) -> tuple[str, ...]:
+        """Sentences about settings that work today and should be looked at."""
+        found = [*_model_warnings(self), *_exposure_warnings(self)]
+        if self.max_call_seconds > _MODEL_SESSION_SECONDS:
+            found.append("MAX_CALL_SECONDS is above 3600, but the model ends its session after 60 minutes.")
+        if self.mark_every_ms > self.playout_lead_ms:
+            found.append("MARK_EVERY_MS is above PLAYOUT_LEAD_MS: what was heard is then known only coarsely.")
+        return tuple(found)
+
+
+# --- warnings ---------------------------------------------------------------------------------------------------
+
+
+def _model_warnings(settings: Settings) -> list[str]:
+    found = []
+    for variable, model in (
+        ("OPENAI_REALTIME_MODEL", settings.openai_realtime_model),
+        ("OPENAI_TRANSCRIPTION_MODEL", settings.openai_transcription_model),
+    ):
+        if model in _ENDING_MODELS:
+            day, successor = _ENDING_MODELS[model]
+            found.append(f"{variable} is {model}, which is shut down on {day}. Use {successor}.")
+        elif model.startswith(_GONE_MODELS):
+            found.append(f"{variable} is {model}, which has been shut down. Use gpt-realtime-2.1.")
+    voice = settings.openai_realtime_voice
+    if voice not in _VOICES and not voice.startswith("voice_"):
+        found.append(f"OPENAI_REALTIME_VOICE is {voice}, which is none of {', '.join(sorted(_VOICES))}.")
+    return found
+
+
+def _exposure_warnings(settings: Settings) -> list[str]:
+    found = []
+    if not settings.twilio_webhook_auth:
+        found.append("TWILIO_WEBHOOK_AUTH is false: anyone who finds the address can place calls. Only for trials.")
+    endpoint = urlsplit(settings.openai_realtime_endpoint)
+    if endpoint.scheme == "ws" and not _is_nearby(endpoint.hostname or ""):
+        found.append("OPENAI_REALTIME_ENDPOINT is ws:// to another machine: key and voices travel unencrypted.")
+    return found
+
+
+# --- reading them -----------------------------------------------------------------------------------------------
+
+
+def load(environment: Mapping[str, str] | None = None, env_file: Path | None = Path(".env")) -> Settings:
+    """Read the settings. What the environment says goes before what the file says.
+
+    environment: the process's own when None. env_file: may be absent; None reads none.
+
+    Raises:
+        ConfigError: with a sentence for each variable that cannot be used; a misspelt name in the file is one.
+
+    """
+    in_file = _read(env_file)
+    held = {**in_file, **(os.environ if environment is None else environment)}
+    given = {name: held[name.upper()].strip() for name in Settings.model_fields if name.upper() in held}
+    # An empty value means `not set`, save for text where nothing is a choice.
+    given = {name: value for name, value in given.items() if value or _may_be_empty(name)}
+    problems = _misspelt(in_file)
+    settings = _validated(given, problems)
+    problems.extend(_incomplete(given))
+    if settings is None or problems:
+        raise ConfigError(problems)
+    return settings
+
+
+def _read(env_file: Path | None) -> dict[str, str]:
+    if env_file is None:
+        return {}
+    if env_file.exists() and not os.access(env_file, os.R_OK):
+        raise ConfigError([f"{env_file} cannot be read: look at its owner and its permissions."])
+    try:
+        # A dollar sign in a password is a dollar sign; an editor's byte order mark is not part of the first name.
+        values = dotenv_values(env_file, interpolate=False, encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError([f"{env_file} is not written in UTF-8: save it again in that encoding."]) from None
+    return {name: value or "" for name, value in values.items()}
+
+
+def _validated(given: Mapping[str, str], problems: list[str]) -> Settings | None:
+    # The library's own error holds the rejected values, secrets too. It ends here: no traceback may lead to it.
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+    problems.extend(_problem(detail, given) for detail in details)
+    return None
+
+
+def _problem(detail: ErrorDetails, given: Mapping[str, str]) -> str:
+    name = str(detail["loc"][0])
+    expected = Settings.model_fields[name].description
+    return f"{name.upper()} holds {_shown_input(name, given[name])} and should hold {expected}."
+
+
+def _is_secret(name: str) -> bool:
+    return isinstance(Settings.model_fields[name].default, SecretStr)
+
+
+def _may_be_empty(name: str) -> bool:
+    return name.endswith("_sentence") or name == "openai_transcription_model"
+
+
+def _shown_input(name: str, value: str) -> str:
+    if _is_secret(name):
+        return f"a value of {len(value)} characters"
+    if name == "twilio_from_number":
+        return f'"{mask_number(value)}"'
+    return f'"{_cut(scrub(value))}"'
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _shown(name: str, value: Any) -> str | int | float | bool:
+    if isinstance(value, SecretStr):
+        length = len(value.get_secret_value())
+        return f"set, {length} characters" if length else "not set"
+    if name == "twilio_from_number":
+        return mask_number(value)
+    return value if isinstance(value, bool | int | float) else str(value)
+
+
+def _incomplete(given: Mapping[str, str]) -> list[str]:
+    """Settings that make sense only together."""
+    keyed = given.get("supabase_secret_key") or given.get("supabase_service_role_key")
+    if given.get("supabase_url") and not keyed:
+        return ["SUPABASE_URL is set but no key is: set SUPABASE_SECRET_KEY too, or neither."]
+    if keyed and not given.get("supabase_url"):
+        return ["A Supabase key is set but SUPABASE_URL is not: set it too, or neither."]
+    return []
+
+
+def _misspelt(in_file: Mapping[str, str]) -> list[str]:
+    """Names in the file that are no setting but nearly one. Others may belong to other programs."""
+    known = [name.upper() for name in Settings.model_fields]
+    found: list[str] = []
+    for name in in_file:
+        near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.88)
+        if near and name not in known:
+            found.append(f"{name} is no setting. Is {near[0]} meant?")
+    return found
