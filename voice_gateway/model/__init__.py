@@ -1,0 +1,1 @@
+"""The model leg: the OpenAI Realtime dialect (pure) and its socket (the shell)."""
