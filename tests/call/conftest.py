@@ -5,7 +5,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from scene import Scene  # noqa: E402 - the stage stands beside its tests
+from scene import Scene
 
 
 @pytest.fixture

@@ -1,0 +1,160 @@
+"""Whose turn it is, as dialogues with the bridge."""
+
+from __future__ import annotations
+
+from scene import Scene
+
+from voice_gateway.call import commands as do
+from voice_gateway.call import entries
+from voice_gateway.call import events as ev
+from voice_gateway.call.bridge import Policy
+
+
+def greeting() -> Scene:
+    return Scene(Policy(greeting="Say hello.", audio_format="pcmu"))
+
+
+def test_the_greeting_waits_for_the_caller() -> None:
+    scene = greeting()
+    scene.tell(ev.ModelReady("sess_1", "m"))
+    assert scene.all(do.CreateResponse) == []
+    scene.tell(ev.CallerJoined("MZ1"))
+    assert scene.all(do.CreateResponse) == [do.CreateResponse("Say hello.")]
+
+
+def test_the_greeting_waits_for_the_model_and_the_caller_is_not_lost_meanwhile() -> None:
+    scene = greeting()
+    scene.tell(ev.CallerJoined("MZ1"))
+    for number in range(5):
+        scene.tell(ev.CallerAudio(bytes([number]) * 160, number * 20))
+    assert scene.all(do.AppendAudio) == []
+    scene.tell(ev.ModelReady("sess_1", "m"))
+    heard = b"".join(append.audio for append in scene.all(do.AppendAudio))
+    assert heard == b"".join(bytes([number]) * 160 for number in range(5))
+    assert len(scene.all(do.CreateResponse)) == 1
+
+
+def test_while_the_model_is_missing_only_the_newest_ten_seconds_are_kept() -> None:
+    scene = greeting()
+    scene.tell(ev.CallerJoined("MZ1"))
+    for number in range(1000):
+        scene.tell(ev.CallerAudio(b"\x22" * 160, number * 20))
+    scene.tell(ev.ModelReady("sess_1", "m"))
+    assert sum(len(append.audio) for append in scene.all(do.AppendAudio)) == 80_000
+
+
+def test_a_response_that_starts_while_the_caller_already_speaks_is_cancelled_by_its_id() -> None:
+    scene = greeting()
+    scene.begin()
+    scene.caller_speaks()
+    assert scene.tell(ev.ResponseStarted("resp_1")) == [do.CancelResponse("resp_1")]
+    scene.speak("resp_1", "item_1", 0.3)
+    assert scene.all(do.PlayAudio) == []
+
+
+def test_a_tools_output_goes_to_the_model_at_once_but_the_model_speaks_after_its_response(scene: Scene) -> None:
+    scene.tell(ev.ResponseStarted("resp_1"))
+    commands = scene.tell(ev.ToolCalled("resp_1", "item_f", "call_1", "lookup_menu", '{"query": "beer"}'))
+    assert do.RunTool("call_1", "lookup_menu", '{"query": "beer"}') in commands
+    commands = scene.tell(ev.ToolFinished("call_1", '{"items": []}'))
+    assert commands[0] == do.SendToolOutput("call_1", '{"items": []}')
+    assert scene.all(do.CreateResponse) == []
+    assert do.CreateResponse() in scene.tell(ev.ResponseFinished("resp_1", "completed"))
+
+
+def test_parallel_tools_lead_to_one_response(scene: Scene) -> None:
+    scene.tell(ev.ResponseStarted("resp_1"))
+    scene.tell(ev.ToolCalled("resp_1", "item_f", "call_1", "a", "{}"))
+    scene.tell(ev.ToolCalled("resp_1", "item_g", "call_2", "b", "{}"))
+    scene.tell(ev.ResponseFinished("resp_1", "completed"))
+    scene.tell(ev.ToolFinished("call_2", "{}"))
+    assert scene.all(do.CreateResponse) == []
+    scene.tell(ev.ToolFinished("call_1", "{}"))
+    assert scene.all(do.CreateResponse) == [do.CreateResponse()]
+
+
+def test_a_caller_who_speaks_during_a_tool_is_answered_first(scene: Scene) -> None:
+    scene.tell(ev.ResponseStarted("resp_1"))
+    scene.tell(ev.ToolCalled("resp_1", "item_f", "call_1", "slow", "{}"))
+    scene.tell(ev.ResponseFinished("resp_1", "completed"))
+    scene.caller_speaks()
+    scene.pass_until(scene.now + 1.0)
+    scene.tell(ev.ToolFinished("call_1", "{}"))
+    assert scene.all(do.CreateResponse) == []
+    scene.caller_stops()
+    scene.pass_until(scene.now + 0.3)
+    scene.tell(ev.ResponseStarted("resp_2"))
+    scene.tell(ev.ResponseFinished("resp_2", "completed"))
+    assert scene.all(do.CreateResponse) == [], "the answer that started after the output has seen it"
+
+
+def test_an_output_that_came_too_late_for_the_running_answer_gets_one_of_its_own(scene: Scene) -> None:
+    scene.tell(ev.ResponseStarted("resp_1"))
+    scene.tell(ev.ToolCalled("resp_1", "item_f", "call_1", "slow", "{}"))
+    scene.tell(ev.ResponseFinished("resp_1", "completed"))
+    scene.caller_speaks()
+    scene.caller_stops()
+    scene.tell(ev.ResponseStarted("resp_2"))
+    scene.tell(ev.ToolFinished("call_1", "{}"))
+    assert scene.all(do.CreateResponse) == []
+    assert do.CreateResponse() in scene.tell(ev.ResponseFinished("resp_2", "completed"))
+
+
+def test_the_model_that_forgets_to_answer_is_asked_after_three_seconds(scene: Scene) -> None:
+    scene.caller_speaks()
+    scene.caller_stops()
+    scene.pass_until(scene.now + 2.9)
+    assert scene.all(do.CreateResponse) == []
+    scene.pass_until(scene.now + 0.2)
+    assert scene.all(do.CreateResponse) == [do.CreateResponse()]
+
+
+def test_a_refused_ask_is_repeated_when_the_other_response_is_done(scene: Scene) -> None:
+    scene.tell(ev.ToolCalled("resp_0", "item_f", "call_1", "a", "{}"))
+    scene.tell(ev.ToolFinished("call_1", "{}"))
+    assert len(scene.all(do.CreateResponse)) == 1
+    scene.tell(ev.ModelErred("conversation_already_has_active_response", "wait"))
+    assert len(scene.all(do.CreateResponse)) == 2
+
+
+def test_keys_become_one_note_when_the_caller_pauses(scene: Scene) -> None:
+    for digit in "12":
+        scene.tell(ev.DigitPressed(digit))
+    assert scene.all(do.AddNote) == []
+    scene.pass_until(scene.now + 2.0)
+    (note,) = scene.all(do.AddNote)
+    assert note.text.endswith("1 2")
+    assert len(scene.all(do.CreateResponse)) == 1
+    assert [entry.digit for entry in scene.entries(entries.DigitReceived)] == ["1", "2"]
+
+
+def test_the_hash_key_ends_the_keys_at_once(scene: Scene) -> None:
+    scene.tell(ev.DigitPressed("7"))
+    scene.tell(ev.DigitPressed("#"))
+    assert [note.text[-3:] for note in scene.all(do.AddNote)] == ["7 #"]
+
+
+def test_the_latency_of_an_answer_counts_from_the_callers_last_sound(scene: Scene) -> None:
+    for number in range(100):
+        scene.tell(ev.CallerAudio(b"\x22" * 160, number * 20))
+    scene.tell(ev.SpeechStarted("user_1", 500))
+    scene.tell(ev.SpeechStopped("user_1", 1500))
+    scene.pass_until(scene.now + 0.3)
+    scene.answer("resp_1", "item_1", 0.5)
+    (figure,) = [figure for figure in scene.all(do.Observe) if figure.figure == "response_latency"]
+    assert abs(figure.value - 0.8) < 1e-6
+    scene.pass_until(scene.now + 1.0)
+    assert scene.entries(entries.AssistantSpoke)[0].latency_ms == 800
+
+
+def test_half_duplex_gives_the_model_silence_while_our_voice_plays() -> None:
+    scene = Scene(Policy(audio_format="pcmu", duplex=False))
+    scene.begin()
+    scene.answer("resp_1", "item_1", 1.0)
+    scene.pass_until(0.5)
+    scene.tell(ev.CallerAudio(b"\x22" * 160, 500))
+    scene.pass_until(2.0)
+    scene.tell(ev.CallerAudio(b"\x22" * 160, 520))
+    first, second = (append.audio for append in scene.all(do.AppendAudio)[-2:])
+    assert set(first) == {0xFF}
+    assert set(second) == {0x22}
