@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 
 from voice_gateway.call import commands as do
+from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Bridge
 from voice_gateway.caller.media_stream import MediaStreamDialect, StreamRefused, StreamStarted
@@ -23,9 +25,6 @@ from voice_gateway.journal import CallRecord
 from voice_gateway.model.socket import ModelRefused, ModelSocket
 
 Message = TypeVar("Message", str, bytes)
-
-WAITING_MESSAGES = 2000
-"""Messages a leg may hold back: 40 s of frames. More means that the far side does not read."""
 
 
 class Tools(Protocol):
@@ -43,46 +42,35 @@ class Over(Exception):  # noqa: N818 - no error: the way out of a task group
 class Service:
     """What every call of a process shares.
 
-    observe: takes figures by name, in seconds. clock: monotonic seconds. send_limit_s: how long a far side may refuse
-    to read before its leg is taken for lost.
+    observe: takes figures by name, in seconds. clock: monotonic seconds.
     """
 
     tools: Tools
     observe: Callable[[str, float], None]
     clock: Callable[[], float]
-    send_limit_s: float = 5.0
 
 
 class Outlet(Generic[Message]):
-    """A leg's way out. Whoever finds it idle sends; who comes meanwhile leaves his message and goes on.
+    """A leg's way out: first all messages of an answer are put in, then whoever finds it idle sends.
 
-    So the order is kept, two tasks never write at once, and a message costs no task and no queue hop.
+    So the bridge's order is kept however long the far side takes, and a message costs no task and no queue hop.
     """
 
-    def __init__(self, write: Callable[[Message], Awaitable[None]], clock: Callable[[], float]) -> None:
+    def __init__(self, write: Callable[[Message], Awaitable[None]]) -> None:
         self._write: Callable[[Message], Awaitable[None]] = write
-        self._clock = clock
-        self._waiting: deque[Message] = deque()
-        self.busy_since: float | None = None
+        self._busy = False
+        self.waiting: deque[Message] = deque()
 
-    def is_blocked(self, limit_s: float) -> bool:
-        """True when a send has taken longer than limit_s, or too much waits behind it."""
-        if self.busy_since is None:
-            return False
-        return len(self._waiting) > WAITING_MESSAGES or self._clock() - self.busy_since > limit_s
-
-    async def send(self, message: Message) -> None:
-        if self.busy_since is not None:
-            self._waiting.append(message)
+    async def flush(self) -> None:
+        """Send what waits, unless somebody is already at it."""
+        if self._busy:
             return
-        self.busy_since = self._clock()
+        self._busy = True
         try:
-            await self._write(message)
-            while self._waiting:
-                self.busy_since = self._clock()
-                await self._write(self._waiting.popleft())
+            while self.waiting:
+                await self._write(self.waiting.popleft())
         finally:
-            self.busy_since = None
+            self._busy = False
 
 
 class Session:
@@ -106,14 +94,14 @@ class Session:
         self._tools = service.tools
         self._observe = service.observe
         self._clock = service.clock
-        self._send_limit = service.send_limit_s
-        self._to_caller = Outlet(caller.send, self._clock)
+        self._to_caller = Outlet(caller.send)
         self._to_model: Outlet[bytes] | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.Future[None] | None = None
         self._wakes_at = 0.0
+        self._over = False
         self._asked: deque[ev.Event] = deque()
-        self._performers: dict[type, Callable[[Any], Awaitable[None]]] = {
+        self._performers: dict[type, Callable[[Any], None]] = {
             do.PlayAudio: self._play,
             do.SendMark: self._mark,
             do.ClearPlayout: self._clear,
@@ -169,7 +157,12 @@ class Session:
 
     def _finish(self) -> None:
         """Close the record of a call that was broken off, so that `CallEnded` is never missing."""
-        for command in self._bridge.handle(ev.HangUpAsked("internal_error"), self._clock()):
+        try:
+            commands = self._bridge.handle(ev.HangUpAsked("internal_error", failed=True), self._clock())
+        except Exception:
+            self._log.exception("call.fault_at_end")
+            commands = [do.WriteEntry(entries.CallEnded("internal_error", "failed", 0))]
+        for command in commands:
             if isinstance(command, do.WriteEntry):
                 self._record.write(command.entry)
             elif isinstance(command, do.EndCall):
@@ -179,7 +172,13 @@ class Session:
 
     async def _tell(self, event: ev.Event) -> None:
         for command in self._bridge.handle(event, self._clock()):
-            await self._performers[type(command)](command)
+            self._performers[type(command)](command)
+        if self._to_caller.waiting:
+            await self._to_caller.flush()
+        if self._to_model is not None and self._to_model.waiting:
+            await self._to_model.flush()
+        if self._over:
+            raise Over
         deadline = self._bridge.deadline()
         if deadline is not None and deadline < self._wakes_at:
             self._wake()
@@ -201,31 +200,21 @@ class Session:
             await self._tell(ev.ModelUnavailable(refused.code, refused.message))
             return
         self._model = model
-        self._to_model = Outlet(model.send, self._clock)
+        self._to_model = Outlet(model.send)
         await self._tell(model.ready)
-        async for event in model.events():
-            await self._tell(event)
+        async with aclosing(model.events()) as events:
+            async for event in events:
+                await self._tell(event)
 
     async def _keep_time(self) -> None:
-        """Wake the bridge when it asked for it, take what is asked from outside, and look after blocked legs."""
+        """Wake the bridge when it asked for it, and tell it what comes from tools and from outside."""
         while True:
             await self._sleep()
-            try:
-                async with asyncio.timeout(self._send_limit):
-                    await self._catch_up()
-            except TimeoutError:
-                await self._tell(ev.CallerLeft("stalled"))
-
-    async def _catch_up(self) -> None:
-        while self._asked:
-            await self._tell(self._asked.popleft())
-        deadline = self._bridge.deadline()
-        if deadline is not None and deadline <= self._clock():
-            await self._tell(ev.Woke())
-        if self._to_caller.is_blocked(self._send_limit):
-            await self._tell(ev.CallerLeft("stalled"))
-        if self._to_model is not None and self._to_model.is_blocked(self._send_limit):
-            await self._tell(ev.ModelLost("send_blocked", "the model does not read what we send"))
+            while self._asked:
+                await self._tell(self._asked.popleft())
+            deadline = self._bridge.deadline()
+            if deadline is not None and deadline <= self._clock():
+                await self._tell(ev.Woke())
 
     async def _sleep(self) -> None:
         """Until the bridge's deadline, a second at most, or until woken."""
@@ -246,26 +235,26 @@ class Session:
 
     # --- commands out -------------------------------------------------------------------------------------------
 
-    async def _play(self, command: do.PlayAudio) -> None:
-        await self._to_caller.send(self._dialect.media(command.ulaw))
+    def _play(self, command: do.PlayAudio) -> None:
+        self._to_caller.waiting.append(self._dialect.media(command.ulaw))
 
-    async def _mark(self, command: do.SendMark) -> None:
-        await self._to_caller.send(self._dialect.mark(command.name))
+    def _mark(self, command: do.SendMark) -> None:
+        self._to_caller.waiting.append(self._dialect.mark(command.name))
 
-    async def _clear(self, _command: do.ClearPlayout) -> None:
-        await self._to_caller.send(self._dialect.clear())
+    def _clear(self, _command: do.ClearPlayout) -> None:
+        self._to_caller.waiting.append(self._dialect.clear())
 
-    async def _tell_model(self, command: do.ModelCommand) -> None:
+    def _tell_model(self, command: do.ModelCommand) -> None:
         if self._model is not None and self._to_model is not None:
-            await self._to_model.send(self._model.dialect.write(command))
+            self._to_model.waiting.append(self._model.dialect.write(command))
 
-    async def _write_entry(self, command: do.WriteEntry) -> None:
+    def _write_entry(self, command: do.WriteEntry) -> None:
         self._record.write(command.entry)
 
-    async def _note_figure(self, command: do.Observe) -> None:
+    def _note_figure(self, command: do.Observe) -> None:
         self._observe(command.figure, command.value)
 
-    async def _run_tool(self, command: do.RunTool) -> None:
+    def _run_tool(self, command: do.RunTool) -> None:
         task = asyncio.ensure_future(self._use_tool(command))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -279,6 +268,6 @@ class Session:
         self._asked.append(ev.ToolFinished(command.call_id, output, worked))
         self._wake()
 
-    async def _end(self, command: do.EndCall) -> None:
+    def _end(self, command: do.EndCall) -> None:
         self.end_reason, self.farewell = command.reason, command.say
-        raise Over
+        self._over = True

@@ -425,6 +425,8 @@ class Bridge:
         return [] if response is None else [response]
 
     def _on_hang_up_asked(self, event: ev.HangUpAsked, now: float) -> list[do.Command]:
+        if event.failed:
+            return self._end(event.reason, "failed", now, say=self._policy.failed_sentence)
         return self._end(event.reason, "completed", now)
 
     def _end(self, reason: str, status: str, now: float, say: str = "") -> list[do.Command]:

@@ -245,9 +245,10 @@ class ToolFinished:
 
 @dataclass(frozen=True, slots=True)
 class HangUpAsked:
-    """Somebody inside wants the call to end: the switchboard draining, an operator, a limit."""
+    """Somebody inside wants the call to end: the switchboard draining, an operator, a limit, or a fault of ours."""
 
     reason: str
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
