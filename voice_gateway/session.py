@@ -159,7 +159,7 @@ class Session:
         """Close the record of a call that was broken off, so that `CallEnded` is never missing."""
         try:
             commands = self._bridge.handle(ev.HangUpAsked("internal_error", failed=True), self._clock())
-        except Exception:
+        except Exception:  # noqa: BLE001 - the last resort of a call: its record is closed whatever happens
             self._log.exception("call.fault_at_end")
             commands = [do.WriteEntry(entries.CallEnded("internal_error", "failed", 0))]
         for command in commands:

@@ -10,7 +10,7 @@ import functools
 import ipaddress
 import logging
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
 from typing import Final, Literal, TypeAlias
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
@@ -137,7 +137,7 @@ class ModelSocket:
             return (replace(told, message=self._scrub(told.message)),)
         return events
 
-    async def events(self) -> AsyncIterator[ModelEvent]:
+    async def events(self) -> AsyncGenerator[ModelEvent, None]:
         """Yield what the model says until the end, which is a `ModelLost`, or nothing after `close`.
 
         Messages that came while nobody iterated are the first. A slow consumer holds the server back.
