@@ -1,8 +1,8 @@
 """What is counted and measured, in the words of the domain; read by Prometheus at `/metrics`.
 
 One object per gateway with a registry of its own: two gateways in one process do not add up each other's calls. Every
-label takes its values from a fixed set and anything else becomes `other`, so that no caller and no far side can make new
-series. A call's or a number's id is never a label; a call's id goes into an exemplar, where it costs nothing.
+label takes its values from a fixed set and anything else becomes `other`, so that no caller and no far side can make
+new series. A call's or a number's id is never a label; a call's id goes into an exemplar, where it costs nothing.
 
 All times are seconds. Methods are safe from any thread; `render` takes milliseconds and belongs into one.
 """
@@ -61,7 +61,7 @@ class _Family(Generic[Series]):
     __slots__ = ("_allowed", "_bound", "_metric")
 
     def __init__(self, metric: Series, *allowed: Iterable[str]) -> None:
-        self._metric = metric
+        self._metric: Series = metric
         self._allowed = tuple(frozenset(values) for values in allowed)
         self._bound: dict[tuple[str, ...], Series] = {}
 
