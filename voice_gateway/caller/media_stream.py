@@ -91,7 +91,18 @@ class MediaStreamDialect:
     started: the stream, once it has begun.
     """
 
-    __slots__ = ("_media_head", "_next", "_state", "_stream_sid", "_tail", "dropped", "max_chars", "noticed", "started")
+    __slots__ = (
+        "_count",
+        "_live",
+        "_media_head",
+        "_next",
+        "_state",
+        "_tail",
+        "dropped",
+        "max_chars",
+        "noticed",
+        "started",
+    )
 
     def __init__(self, max_message_chars: int = MAX_MESSAGE_CHARS) -> None:
         self.max_chars = max_message_chars
@@ -99,8 +110,9 @@ class MediaStreamDialect:
         self.noticed: Counter[str] = Counter()
         self.started: StreamStarted | None = None
         self._state = _State.CONNECTING
-        self._stream_sid = ""
-        self._next: int | None = None
+        self._live: str | object = object()  # the stream's name while it runs; before and after, equal to nothing
+        self._count = 0  # the next sequence number
+        self._next = ""  # the same, as it is written
         self._media_head = ""
         self._tail = ""
 
@@ -150,7 +162,11 @@ class MediaStreamDialect:
         return parsed
 
     def _media(self, parsed: dict[str, Any]) -> CallerAudio:
-        self._check_streaming(parsed)
+        if parsed.get("streamSid") != self._live or parsed.get("sequenceNumber") != self._next:
+            self._check_streaming(parsed)
+        else:
+            self._count += 1
+            self._next = str(self._count)
         media = parsed.get("media")
         if type(media) is not dict:
             raise _Dropped("bad_media")
@@ -216,7 +232,7 @@ class MediaStreamDialect:
 
     def _name_stream(self, stream_sid: str) -> None:
         """From now on messages belong to this stream; those we write have its name built in."""
-        self._stream_sid = stream_sid
+        self._live = stream_sid
         self._tail = f',"streamSid":{orjson.dumps(stream_sid).decode()}'
         self._media_head = f'{{"event":"media"{self._tail},"media":{{"payload":"'
 
@@ -239,12 +255,13 @@ class MediaStreamDialect:
     def _stop(self, parsed: dict[str, Any]) -> CallerLeft:
         self._check_streaming(parsed)
         self._state = _State.CLOSED
+        self._live = object()
         return CallerLeft("hangup")
 
     def _check_streaming(self, parsed: dict[str, Any]) -> None:
         if self._state is not _State.STREAMING:
             raise _Dropped("after_stop" if self._state is _State.CLOSED else "before_start")
-        if parsed.get("streamSid") != self._stream_sid:
+        if parsed.get("streamSid") != self._live:
             raise _Dropped("foreign_stream")
         self._watch_sequence(parsed)
 
@@ -254,9 +271,10 @@ class MediaStreamDialect:
         if number is None:
             self.noticed["no_sequence_number"] += 1
             return
-        if self._next is not None and number != self._next:
+        if self._next and number != self._count:
             self.noticed["sequence_jump"] += 1
-        self._next = number + 1
+        self._count = number + 1
+        self._next = str(self._count)
 
 
 def _number(value: Any) -> int | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -146,11 +147,25 @@ class TwilioRest:
             edge=self._edge or None,
             region=self._region or None,
             http_client=AsyncTwilioHttpClient(logger=silent),
+            credential_provider=_BasicAuth(self._account_sid, self._auth_token),
             environment={"TWILIO_ACCOUNT_SID": self._account_sid},  # an empty one would mean the process's own
         )
         if self._base_url:
             client.api.base_url = self._base_url
         return client
+
+
+class _BasicAuth:
+    """Writes the account's `Authorization` header. The package's own way uses a part of aiohttp that is going away."""
+
+    def __init__(self, account_sid: str, auth_token: str) -> None:
+        self._header = "Basic " + b64encode(f"{account_sid}:{auth_token}".encode()).decode()
+
+    def to_auth_strategy(self) -> _BasicAuth:
+        return self
+
+    def get_auth_string(self) -> str:
+        return self._header
 
 
 def _refusal(operation: str, sentence: str, refused: Any) -> TwilioRequestFailed:

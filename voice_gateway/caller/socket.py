@@ -24,7 +24,6 @@ DROP_EXTENSION = "voice_gateway.drop"
 UNSUPPORTED_DATA = 1003
 POLICY_VIOLATION = 1008
 _CLOSE_WAIT_S = 1.0  # for the close frame to get into the buffer
-_CLOSE_GRACE_S = 5.0  # for the peer to answer it
 # What a send raises when nobody is there: ASGI 2.4 an OSError, Starlette its own; a RuntimeError after a close.
 _GONE = (OSError, WebSocketDisconnect, RuntimeError)
 
@@ -40,17 +39,27 @@ class StreamNeverStarted(Exception):  # noqa: N818  # says what did not happen
 class CallerSocket:
     """One caller's WebSocket, from the upgrade request to the end.
 
+    start_timeout_s: for `start` to come. stall_limit_s: for one send to wait. close_grace_s: for the peer to answer a
+    close. blocked_since: loop time since when a send has been waiting, None when none is.
     close_code: the peer's, once it is gone (1005 without one, 1006 when the connection broke).
     stalled: True when we dropped it because it had stopped reading.
     """
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, *, start_timeout_s: float = 3.0, stall_limit_s: float = 5.0
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        start_timeout_s: float = 3.0,
+        stall_limit_s: float = 5.0,
+        close_grace_s: float = 5.0,
     ) -> None:
         self._receive = receive
         self._send = send
         self._start_timeout_s = start_timeout_s
         self._stall_limit_s = stall_limit_s
+        self._close_grace_s = close_grace_s
         self._drop: Callable[[], None] | None = scope.get("extensions", {}).get(DROP_EXTENSION, {}).get("drop")
         self._loop = asyncio.get_running_loop()
         self._watch: asyncio.TimerHandle | None = None
@@ -62,15 +71,9 @@ class CallerSocket:
         self.stalled = False
 
     @classmethod
-    def over(cls, websocket: WebSocket, *, start_timeout_s: float = 3.0, stall_limit_s: float = 5.0) -> Self:
+    def over(cls, websocket: WebSocket, **limits: float) -> Self:
         """The same, from Starlette's object, as a route's function is given it."""
-        return cls(
-            websocket.scope,
-            websocket.receive,
-            websocket.send,
-            start_timeout_s=start_timeout_s,
-            stall_limit_s=stall_limit_s,
-        )
+        return cls(websocket.scope, websocket.receive, websocket.send, **limits)
 
     async def accept(self) -> None:
         """Let the upgrade happen. From now on the socket must be ended by `close`."""
@@ -135,7 +138,7 @@ class CallerSocket:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-            self._loop.call_later(_CLOSE_GRACE_S, self._drop_now)
+            self._loop.call_later(self._close_grace_s, self._drop_now)
         if self._gone:
             return
         self._gone = True
@@ -167,8 +170,9 @@ class CallerSocket:
 
     def _look(self) -> None:
         """Has a send waited for too long? One timer for the socket's life costs less than one for each send."""
-        now = self._loop.time()
-        if self.blocked_since is not None and now - self.blocked_since >= self._stall_limit_s:
+        if self._gone:
+            return
+        if self.blocked_since is not None and self._loop.time() - self.blocked_since >= self._stall_limit_s:
             self.stalled = True
             self._drop_now()
             return

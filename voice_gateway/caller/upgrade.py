@@ -7,10 +7,17 @@ long as the peer likes. Give this class to uvicorn as `ws=`.
 
 from __future__ import annotations
 
+from typing import Any
+
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
 from voice_gateway.caller.socket import DROP_EXTENSION
+
+# How uvicorn should run the caller's sockets: `uvicorn.Config(app, **WEBSOCKET_SETTINGS)`. A message beyond 64 KiB is
+# counted and survived by the dialect, one beyond this size ends the connection with 1009. Compressing µ-law costs time
+# and wins nothing, and behind some proxies it breaks the stream.
+MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 
 
 class DroppableWebSocket(WebSocketsSansIOProtocol):
@@ -24,3 +31,12 @@ class DroppableWebSocket(WebSocketsSansIOProtocol):
 
     def _drop(self) -> None:
         self.transport.abort()
+
+
+WEBSOCKET_SETTINGS: dict[str, Any] = {
+    "ws": DroppableWebSocket,
+    "ws_max_size": MAX_MESSAGE_BYTES,
+    "ws_per_message_deflate": False,
+    "ws_ping_interval": 20.0,
+    "ws_ping_timeout": 20.0,
+}
