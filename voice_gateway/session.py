@@ -13,8 +13,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-import structlog
-
 from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
@@ -23,6 +21,7 @@ from voice_gateway.caller.media_stream import MediaStreamDialect, StreamRefused,
 from voice_gateway.caller.socket import CallerSocket
 from voice_gateway.journal import CallRecord
 from voice_gateway.model.socket import ModelRefused, ModelSocket
+from voice_gateway.ops import logs
 
 Message = TypeVar("Message", str, bytes)
 
@@ -100,6 +99,7 @@ class Session:
         self._alarm: asyncio.Future[None] | None = None
         self._wakes_at = 0.0
         self._over = False
+        self._clear_asked_at: float | None = None
         self._asked: deque[ev.Event] = deque()
         self._performers: dict[type, Callable[[Any], None]] = {
             do.PlayAudio: self._play,
@@ -117,9 +117,7 @@ class Session:
             do.Observe: self._note_figure,
             do.EndCall: self._end,
         }
-        self._log = structlog.get_logger().bind(
-            callSid=record.facts.call_sid, correlationId=record.facts.correlation_id
-        )
+        self._log = logs.get("session", call_sid=record.facts.call_sid, correlation_id=record.facts.correlation_id)
         self.farewell = ""
         self.end_reason = ""
 
@@ -136,7 +134,7 @@ class Session:
         except* Over:
             pass
         except* Exception as faults:  # noqa: BLE001 - a fault of ours ends this call alone, politely and on record
-            self._log.exception("call.fault", exc_info=faults)
+            self._log.error("call.fault", exc_info=faults)
             self._observe("internal_fault", 1.0)
         finally:
             self._finish()
@@ -175,6 +173,9 @@ class Session:
             self._performers[type(command)](command)
         if self._to_caller.waiting:
             await self._to_caller.flush()
+            if self._clear_asked_at is not None:
+                self._observe("barge_in_stop", self._clock() - self._clear_asked_at)
+                self._clear_asked_at = None
         if self._to_model is not None and self._to_model.waiting:
             await self._to_model.flush()
         if self._over:
@@ -242,6 +243,7 @@ class Session:
         self._to_caller.waiting.append(self._dialect.mark(command.name))
 
     def _clear(self, _command: do.ClearPlayout) -> None:
+        self._clear_asked_at = self._clock()
         self._to_caller.waiting.append(self._dialect.clear())
 
     def _tell_model(self, command: do.ModelCommand) -> None:

@@ -18,9 +18,6 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
-
-import structlog
 
 from voice_gateway.call import entries
 from voice_gateway.call.bridge import Bridge
@@ -29,25 +26,20 @@ from voice_gateway.caller.media_stream import MediaStreamDialect
 from voice_gateway.caller.socket import CallerSocket
 from voice_gateway.journal import CallRecord, Journal
 from voice_gateway.model.socket import ModelSocket
+from voice_gateway.ops import logs
 from voice_gateway.session import Service, Session
 
 FAREWELLS_KEPT = 1000
 
 
 class Refusal(Enum):
-    """Why a call or a media stream was not taken."""
+    """Why a call or a media stream was not taken. The value is the reason that is counted."""
 
     FULL = "full"
     DRAINING = "draining"
-    ENDED = "ended"
+    ENDED = "replayed"
     UNKNOWN = "unknown_call"
     SECOND_STREAM = "second_stream"
-
-
-class Gauges(Protocol):
-    """What the operators see of the switchboard."""
-
-    def set_live(self, calls: int, *, available: bool, draining: bool) -> None: ...
 
 
 @dataclass(slots=True)
@@ -70,7 +62,6 @@ class Switchboard:
         prepare_model: Callable[[CallFacts], Awaitable[ModelSocket]],
         new_bridge: Callable[[CallFacts, float], Bridge],
         service: Service,
-        gauges: Gauges,
         max_calls: int,
         stream_patience_s: float = 30.0,
     ) -> None:
@@ -83,7 +74,6 @@ class Switchboard:
         self._new_bridge = new_bridge
         self._service = service
         self._clock = service.clock
-        self._gauges = gauges
         self._max_calls = max_calls
         self._stream_patience = stream_patience_s
         self._calls: dict[str, LiveCall] = {}
@@ -92,8 +82,7 @@ class Switchboard:
         self._all_released.set()
         self._closing: set[asyncio.Task[None]] = set()
         self.draining = False
-        self._log = structlog.get_logger()
-        self._show()
+        self._log = logs.get("switchboard")
 
     @property
     def live(self) -> int:
@@ -103,6 +92,11 @@ class Switchboard:
     @property
     def is_full(self) -> bool:
         return self.live >= self._max_calls
+
+    @property
+    def is_available(self) -> bool:
+        """True while a new call would be taken."""
+        return not self.draining and not self.is_full
 
     def find(self, call_sid: str) -> LiveCall | None:
         return self._calls.get(call_sid)
@@ -127,7 +121,6 @@ class Switchboard:
         call.expiry = asyncio.get_running_loop().call_later(self._stream_patience, self._expire, facts.call_sid)
         self._calls[facts.call_sid] = call
         self._all_released.clear()
-        self._show()
         return call
 
     async def _prepare(self, facts: CallFacts) -> ModelSocket:
@@ -174,7 +167,6 @@ class Switchboard:
         closing.add_done_callback(self._closing.discard)
         if not self._calls:
             self._all_released.set()
-        self._show()
 
     def farewell(self, call_sid: str) -> str:
         """What to say to a caller whose media stream has ended; empty when nothing is left to say."""
@@ -193,7 +185,7 @@ class Switchboard:
     def _expire(self, call_sid: str) -> None:
         call = self._calls.get(call_sid)
         if call is not None and call.expiry is not None:
-            self._log.warning("call.stream_missing", callSid=call_sid, waitedSeconds=self._stream_patience)
+            self._log.warning("call.stream_missing", call_sid=call_sid, waited_seconds=self._stream_patience)
             self._close_unstreamed(call, "no_media_stream", "failed")
 
     def _close_unstreamed(self, call: LiveCall, reason: str, status: str) -> None:
@@ -211,7 +203,6 @@ class Switchboard:
     def start_drain(self) -> None:
         """Admit no more calls; live ones go on."""
         self.draining = True
-        self._show()
 
     async def drained(self, deadline_s: float) -> bool:
         """Wait until no call is live. At the deadline the rest is ended. Returns True when none had to be."""
@@ -234,10 +225,6 @@ class Switchboard:
             self._log.error("switchboard.calls_left", calls=self.live)
         if self._closing:
             await asyncio.gather(*self._closing, return_exceptions=True)
-
-    def _show(self) -> None:
-        available = not self.draining and not self.is_full
-        self._gauges.set_live(self.live, available=available, draining=self.draining)
 
 
 async def _put_away(model: asyncio.Task[ModelSocket]) -> None:

@@ -49,12 +49,12 @@ def test_speech_is_measured(metrics: Metrics):
 
 def test_trouble_is_counted_by_where_and_what(metrics: Metrics):
     metrics.leg_failed("model", "lost")
-    metrics.media_dropped("malformed", 3)
+    metrics.media_dropped("not_json", 3)
     metrics.refused("stream", "token")
     metrics.model_event_unknown()
     metrics.model_erred("session_expired")
     assert value(metrics, "voice_websocket_errors_total", leg="model", kind="lost") == 1
-    assert value(metrics, "voice_media_messages_dropped_total", reason="malformed") == 3
+    assert value(metrics, "voice_media_messages_dropped_total", reason="not_json") == 3
     assert value(metrics, "voice_refusals_total", door="stream", reason="token") == 1
     assert value(metrics, "voice_model_events_unknown_total") == 1
     assert value(metrics, "voice_model_errors_total", code="session_expired") == 1

@@ -26,7 +26,9 @@ OUTCOMES: Final = ("completed", "failed", "no_answer", "busy", "canceled")
 LEGS: Final = ("caller", "model", "browser")
 LEG_ERRORS: Final = ("refused", "timeout", "lost", "stalled", "protocol", "oversized", "unavailable")
 DROP_REASONS: Final = (
-    "malformed", "oversized", "binary", "unknown", "foreign", "out_of_order", "before_start", "bad_audio", "overflow",
+    "after_stop", "bad_digit", "bad_mark", "bad_media", "bad_payload", "bad_start", "bad_timestamp", "before_start",
+    "binary", "foreign_stream", "not_an_object", "not_json", "out_of_order", "oversized", "second_start",
+    "unknown_event", "wrong_track",
 )  # fmt: skip
 DOORS: Final = ("webhook", "stream", "browser", "api", "admission")
 REFUSALS: Final = (

@@ -20,7 +20,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-import structlog
 from starlette.datastructures import FormData
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -32,7 +31,8 @@ from voice_gateway.caller import twiml
 from voice_gateway.caller.media_stream import MediaStreamDialect, StreamStarted
 from voice_gateway.caller.signature import SignatureCheck, public_url
 from voice_gateway.caller.socket import POLICY_VIOLATION, CallerSocket, StreamNeverStarted
-from voice_gateway.caller.tokens import StreamTokens
+from voice_gateway.caller.tokens import StreamTokens, TokenVerdict
+from voice_gateway.ops import logs
 from voice_gateway.switchboard import LiveCall, Refusal, Switchboard
 
 MAX_FORM_BYTES = 64 * 1024
@@ -76,7 +76,7 @@ class TwilioDoors:
     def __init__(self, switchboard: Switchboard, doorbell: Doorbell) -> None:
         self._switchboard = switchboard
         self._bell = doorbell
-        self._log = structlog.get_logger()
+        self._log = logs.get("web.twilio")
 
     def routes(self) -> list[BaseRoute]:
         return [
@@ -104,7 +104,7 @@ class TwilioDoors:
             return _twiml(twiml.say_and_hang_up(sentences.disabled))
         call = self._switchboard.admit(facts)
         if isinstance(call, Refusal):
-            self._bell.count_refusal("answer", call.value)
+            self._bell.count_refusal("admission", call.value)
             self._log.warning("twilio.answer.refused", reason=call.value, **_who(facts))
             return _twiml(twiml.hang_up() if call is Refusal.ENDED else twiml.say_and_hang_up(sentences.busy))
         self._log.info("twilio.answer.connecting", **_who(call.facts))
@@ -137,7 +137,7 @@ class TwilioDoors:
         if isinstance(form, Response):
             return form
         status = _text(form, "CallStatus")
-        self._log.info("twilio.call.status", callSid=_text(form, "CallSid"), status=status)
+        self._log.info("twilio.call.status", call_sid=_text(form, "CallSid"), status=status)
         if status in ENDED_STATUSES:
             self._switchboard.end(_text(form, "CallSid"), f"carrier_{status.replace('-', '_')}")
         return Response(status_code=204)
@@ -148,7 +148,12 @@ class TwilioDoors:
             return form
         event = _text(form, "StreamEvent")
         tell = self._log.warning if event == "stream-error" else self._log.info
-        tell("twilio.stream.status", callSid=_text(form, "CallSid"), event=event, error=_text(form, "StreamError"))
+        tell(
+            "twilio.stream.status",
+            call_sid=_text(form, "CallSid"),
+            stream_event=event,
+            error=_text(form, "StreamError"),
+        )
         return Response(status_code=204)
 
     async def _signed_form(self, request: Request, door: str) -> FormData | Response:
@@ -163,11 +168,11 @@ class TwilioDoors:
         verdict = self._bell.signatures.check_http(url, form, request.headers)
         if verdict:
             return form
-        return self._refuse(door, f"signature_{verdict.value}", 403, "the signature is missing or wrong")
+        return self._refuse(door, "signature", 403, "the signature is missing or wrong", verdict=verdict.value)
 
-    def _refuse(self, door: str, reason: str, status_code: int, sentence: str) -> Response:
-        self._bell.count_refusal(door, reason)
-        self._log.warning("twilio.refused", door=door, reason=reason)
+    def _refuse(self, path: str, reason: str, status_code: int, sentence: str, **details: str) -> Response:
+        self._bell.count_refusal("webhook", reason)
+        self._log.warning("twilio.webhook.refused", path=path, reason=reason, **details)
         return Response(sentence, status_code=status_code, media_type="text/plain")
 
     # --- the media stream ---------------------------------------------------------------------------------------
@@ -177,7 +182,7 @@ class TwilioDoors:
         if self._bell.signatures is not None:
             verdict = self._bell.signatures.check_websocket(self._bell.ws_url, websocket.headers)
             if not verdict:
-                self._turn_away(f"signature_{verdict.value}")
+                self._turn_away("signature", verdict=verdict.value)
                 await socket.reject()
                 return
         await socket.accept()
@@ -185,34 +190,34 @@ class TwilioDoors:
         try:
             started = await socket.start(dialect)
         except StreamNeverStarted as never:
-            self._turn_away(f"start_{never.reason}", detail=str(never))
+            self._turn_away("no_start", detail=str(never))
             return
         finally:
             self._count_dropped(dialect)
         call = self._recognise(started)
         if isinstance(call, str):
-            self._turn_away(call, callSid=started.call_sid)
+            self._turn_away(call, call_sid=started.call_sid)
             await socket.close(POLICY_VIOLATION, call)
             return
-        self._log.info("twilio.session.started", streamSid=started.stream_sid, **_who(call.facts))
+        self._log.info("twilio.session.started", stream_sid=started.stream_sid, **_who(call.facts))
         try:
             await self._switchboard.carry(call, socket, dialect, started.stream_sid)
         finally:
             self._count_dropped(dialect)
             reason = call.session.end_reason if call.session is not None else ""
-            self._log.info("twilio.session.ended", streamSid=started.stream_sid, reason=reason, **_who(call.facts))
+            self._log.info("twilio.session.ended", stream_sid=started.stream_sid, reason=reason, **_who(call.facts))
 
     def _recognise(self, started: StreamStarted) -> LiveCall | str:
         """The call this stream belongs to, or why it belongs to none."""
         token = started.custom_parameters.get("token", "")
         verdict = self._bell.tokens.redeem(token, started.call_sid, self._bell.wall_clock())
         if not verdict:
-            return f"token_{verdict.value}"
+            return verdict.value if verdict in {TokenVerdict.EXPIRED, TokenVerdict.REPLAYED} else "token"
         call = self._switchboard.claim(started.call_sid)
         return call.value if isinstance(call, Refusal) else call
 
     def _turn_away(self, reason: str, **details: str) -> None:
-        self._bell.count_refusal("media_stream", reason)
+        self._bell.count_refusal("stream", reason)
         self._log.warning("twilio.stream.refused", reason=reason, **details)
 
     def _count_dropped(self, dialect: MediaStreamDialect) -> None:
@@ -266,10 +271,10 @@ def _text(form: FormData, name: str) -> str:
 def _who(facts: CallFacts) -> dict[str, str]:
     """A call's names for a log line; the log masks the numbers."""
     return {
-        "callSid": facts.call_sid,
-        "correlationId": facts.correlation_id,
-        "from": facts.from_number,
-        "to": facts.to_number,
+        "call_sid": facts.call_sid,
+        "correlation_id": facts.correlation_id,
+        "from_number": facts.from_number,
+        "to_number": facts.to_number,
         "direction": facts.direction,
     }
 
