@@ -1,0 +1,1 @@
+"""The memory: what happened in calls, and the rows that tools read."""

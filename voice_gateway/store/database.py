@@ -1,0 +1,193 @@
+"""An SQLite file: opening it, reading it, setting a broken one aside, and the statements that write the record."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import structlog
+
+from voice_gateway.errors import GatewayError
+from voice_gateway.store.records import Row, json_text
+
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_S = 1.0
+ALWAYS_CHECKED_BYTES = 64 << 20
+"""Up to here a file is read through at every start (about 0.2 s); a larger one only after an unclean end."""
+
+
+class StoreError(GatewayError):
+    """The store's file cannot be used, and no retry will change that. The text says what to do."""
+
+
+def open_database(path: Path, *, max_bytes: int | None = None) -> sqlite3.Connection:
+    """A connection for writing, in autocommit mode, its tables in place; to be used by one thread at a time.
+
+    WAL with synchronous=NORMAL: what is committed survives the death of the process; only a power failure can take the
+    last commits. max_bytes: the file grows no further; writing then fails with SQLITE_FULL. Raises `sqlite3.Error`, and
+    `StoreError` for a file made by a later version of this program.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The file holds phone numbers and what people said: only its owner may read it. -wal and -shm get the same mode.
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    unclean = _size(_beside(path, "-wal")) > 0
+    db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("pragma journal_mode = wal")
+        db.execute("pragma synchronous = normal")
+        db.execute("pragma foreign_keys = on")
+        db.create_function("merged", 2, _merged, deterministic=True)
+        db.execute(f"pragma journal_size_limit = {64 << 20}")
+        if unclean or _size(path) <= ALWAYS_CHECKED_BYTES:
+            _check(db)
+        _create_tables(db, path)
+        if max_bytes is not None:
+            page_bytes = db.execute("pragma page_size").fetchone()[0]
+            db.execute(f"pragma max_page_count = {max(1, max_bytes // page_bytes)}")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def open_sound_database(path: Path, *, max_bytes: int | None = None) -> sqlite3.Connection:
+    """As `open_database`; a broken file is set aside and a new one begun. Raises `StoreError` for all that remains."""
+    try:
+        try:
+            return open_database(path, max_bytes=max_bytes)
+        except sqlite3.DatabaseError as error:
+            if not is_corrupt(error):
+                raise
+            set_aside(path, str(error))
+            return open_database(path, max_bytes=max_bytes)
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(
+            f"the store {path} cannot be opened ({error}): check that its folder can be written to, "
+            "that the disk has room, and that no other program holds the file locked"
+        ) from error
+
+
+def is_corrupt(error: BaseException) -> bool:
+    """True when the file itself is broken (SQLITE_CORRUPT, SQLITE_NOTADB), so that a retry is pointless."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def set_aside(path: Path, reason: str) -> Path:
+    """Rename a broken file, with what belongs to it, so that it can be examined later. Returns its new name."""
+    aside = _beside(path, f".corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")
+    for suffix in ("", "-wal", "-shm"):
+        part = _beside(path, suffix)
+        if part.exists():
+            part.rename(_beside(aside, suffix))
+    structlog.get_logger().error("store.corrupt", reason=reason, path=str(path), setAside=str(aside))
+    return aside
+
+
+def fetch(path: Path, sql: str, parameters: Mapping[str, Any] | Sequence[Any] = ()) -> list[Row]:
+    """The rows of a query, through a connection of its own. Blocks: call it in a thread. No file holds no rows."""
+    if not path.exists():
+        return []
+    uri = f"{path.absolute().as_uri()}?mode=rw"  # a read-only connection could not open a WAL file nobody has open
+    with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S)) as db:
+        db.execute("pragma query_only = on")
+        db.row_factory = sqlite3.Row
+        return [dict(row) for row in db.execute(sql, parameters)]
+
+
+def _check(db: sqlite3.Connection) -> None:
+    finding = db.execute("pragma quick_check(1)").fetchone()[0]
+    if finding != "ok":
+        error = sqlite3.DatabaseError(finding)
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
+
+
+def _create_tables(db: sqlite3.Connection, path: Path) -> None:
+    version = db.execute("pragma user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"the store {path} was made by a later version (its schema is {version}, this program knows "
+            f"{SCHEMA_VERSION}): upgrade, or name another file"
+        )
+    if version < SCHEMA_VERSION:
+        tables = Path(__file__).with_name("sqlite.sql").read_text(encoding="utf-8")
+        db.executescript(f"begin immediate;\n{tables}\npragma user_version = {SCHEMA_VERSION};\ncommit;")
+
+
+def _merged(older: str | None, newer: str | None) -> str:
+    """SQL's `merged(a, b)`: two JSON objects as one, b's keys over a's; PostgreSQL's `a || b`."""
+    return json_text({**_loaded(older), **_loaded(newer)})
+
+
+def _loaded(text: str | None) -> dict[str, Any]:
+    try:
+        value = orjson.loads(text or "{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+# --- the two statements that write -------------------------------------------------------------------------------
+
+INSERT_EVENT = """
+insert into call_events (id, call_sid, event_type, payload, occurred_at, leg, seq, instance_id, schema_version)
+values (:id, :call_sid, :event_type, :payload, :occurred_at, :leg, :seq, :instance_id, :schema_version)
+on conflict (id) do nothing
+"""
+
+_FIRST_KNOWN = ("from_number", "to_number", "direction", "correlation_id", "parent_call_sid", "answered_at")
+_NEWEST = (
+    "transcript", "intent", "persona", "language", "model", "stream_sid", "instance_id", "ended_at", "duration_ms",
+    "end_reason", "summary", "purge_after",
+)  # fmt: skip
+_FINAL = "('completed', 'failed', 'busy', 'no_answer', 'canceled', 'transferred')"
+
+
+def _upsert_call() -> str:
+    """The folding rule of `records` as one statement; see `upsert_call` in migrations/ for the same in PostgreSQL."""
+    columns = (*_FIRST_KNOWN, *_NEWEST)
+    first = "".join(f"  {c} = coalesce(calls.{c}, excluded.{c}),\n" for c in _FIRST_KNOWN)
+    newest = "".join(
+        f"  {c} = iif(excluded.last_seq >= calls.last_seq, coalesce(excluded.{c}, calls.{c}), "
+        f"coalesce(calls.{c}, excluded.{c})),\n"
+        for c in _NEWEST
+    )
+    return f"""
+insert into calls (call_sid, {", ".join(columns)}, meta, status, channel, cost_usd, last_seq)
+values (:call_sid, {", ".join(f":{c}" for c in columns)}, :meta,
+  coalesce(:status, 'in_progress'), coalesce(:channel, 'twilio'), coalesce(:cost_usd, 0), :last_seq)
+on conflict (call_sid) do update set
+{first}{newest}  meta = iif(excluded.last_seq >= calls.last_seq,
+    merged(calls.meta, excluded.meta), merged(excluded.meta, calls.meta)),
+  channel = iif(:channel is not null and excluded.last_seq >= calls.last_seq, excluded.channel, calls.channel),
+  status = case
+    when :status is null then calls.status
+    when (excluded.status in {_FINAL}) <> (calls.status in {_FINAL})
+      then iif(excluded.status in {_FINAL}, excluded.status, calls.status)
+    when excluded.last_seq >= calls.last_seq then excluded.status
+    else calls.status end,
+  cost_usd = max(excluded.cost_usd, calls.cost_usd),
+  last_seq = max(excluded.last_seq, calls.last_seq),
+  updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+"""  # noqa: S608 - put together from this module's own constants
+
+
+UPSERT_CALL = _upsert_call()

@@ -1,0 +1,229 @@
+"""The rows of the record as values, and what a store is.
+
+An event is written once and never changed. A call has one row; a patch names what changes in it. Patches fold, so that
+they may be repeated and may come late:
+
+- the patch with the higher `last_seq` wins, field by field; a late one only fills what is still empty;
+- `meta` is merged key by key under the same rule;
+- who called whom, and when it was answered, stay as first known;
+- a status that is final is never replaced by one that is not: an ended call stays ended.
+
+The same rule stands in `migrations/` (the function `upsert_call`) and in `database.py`; a test runs both on the same
+patches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeAlias
+
+import orjson
+import uuid_utils
+
+Row: TypeAlias = dict[str, Any]
+
+_TIMES = frozenset({"answered_at", "ended_at", "purge_after"})
+
+
+def new_id() -> str:
+    """A UUIDv7 (RFC 9562 §5.7) as text: unique without asking anyone, and rising with time."""
+    return str(uuid_utils.uuid7())
+
+
+def order_in_call(leg: int, seq: int) -> int:
+    """`last_seq` for entry number seq of a leg: rises over a whole call, however often it is resumed. Leg 1 is seq."""
+    return ((leg - 1) << 32) + seq
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """A row of `call_events`.
+
+    id: a UUIDv7; a second event with the same id is the same event and is stored once. payload: anything JSON; must not
+    be changed after it was handed to a store. occurred_at: UTC; text is ISO 8601. seq: counts from 1 within a leg.
+    """
+
+    id: str
+    call_sid: str
+    event_type: str
+    payload: Mapping[str, Any] = field(repr=False)
+    occurred_at: datetime | str
+    seq: int
+    leg: int = 1
+    instance_id: str = ""
+    schema_version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CallPatch:
+    """What changes in a row of `calls`: the fields that are not None and not an empty text.
+
+    last_seq: of the event that brings the change, see `order_in_call`. cost_usd: the call's cost so far, it only grows.
+    """
+
+    call_sid: str
+    last_seq: int = 0
+    from_number: str | None = field(default=None, repr=False)
+    to_number: str | None = field(default=None, repr=False)
+    direction: str | None = None
+    transcript: str | None = field(default=None, repr=False)
+    intent: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    status: str | None = None
+    channel: str | None = None
+    persona: str | None = None
+    language: str | None = None
+    model: str | None = None
+    correlation_id: str | None = None
+    stream_sid: str | None = None
+    parent_call_sid: str | None = None
+    instance_id: str | None = None
+    answered_at: datetime | str | None = None
+    ended_at: datetime | str | None = None
+    duration_ms: int | None = None
+    end_reason: str | None = None
+    summary: str | None = field(default=None, repr=False)
+    cost_usd: float | None = None
+    purge_after: datetime | str | None = None
+
+
+class Store(Protocol):
+    """Where the record goes. Nothing that happens to a store is ever raised into a call."""
+
+    last_error: str
+    """What keeps the store from writing, in words for the operator; empty while all is well."""
+
+    async def start(self) -> None:
+        """Make ready to write. Raises `StoreError` when that cannot succeed without someone's help."""
+
+    def write(self, event: EventRecord, patch: CallPatch | None = None) -> None:
+        """Put an event and what it changes in its call's row on the record, in one transaction, without waiting."""
+
+    async def write_durably(
+        self, event: EventRecord, patch: CallPatch | None = None, *, timeout_s: float = 5.0
+    ) -> bool:
+        """As `write`, and wait until it would survive this process. False: not yet (it is still being tried)."""
+
+    async def flush(self, timeout_s: float = 5.0) -> bool:
+        """Wait until everything written before is stored. False when it was not within timeout_s."""
+
+    async def close(self, timeout_s: float = 5.0) -> int:
+        """Store what is still waiting and stop. Returns how many records were lost, normally 0."""
+
+    @property
+    def depth(self) -> int:
+        """Records that wait to be stored."""
+
+    def oldest_age_s(self, now: float) -> float:
+        """For how long the oldest of them has been waiting."""
+
+    def stuck(self, now: float) -> bool:
+        """True when this process should take no more calls, because their record would not be kept."""
+
+    async def read_call(self, call_sid: str) -> Row | None:
+        """A row of `calls`, `meta` as a dict."""
+
+    async def read_events(self, call_sid: str) -> list[Row]:
+        """A call's rows of `call_events` in their order, `payload` as a dict."""
+
+    async def recent_calls(self, limit: int = 20) -> list[Row]:
+        """Rows of `calls`, newest first."""
+
+
+# --- values as they are stored ----------------------------------------------------------------------------------
+
+
+def event_row(event: EventRecord) -> Row:
+    """An event's columns with values that every database takes; payload is JSON text. ValueError: no such time."""
+    return {
+        "id": event.id,
+        "call_sid": clean_text(event.call_sid),
+        "event_type": clean_text(event.event_type),
+        "payload": json_text(event.payload),
+        "occurred_at": iso_utc(event.occurred_at),
+        "leg": event.leg,
+        "seq": event.seq,
+        "instance_id": clean_text(event.instance_id) or None,
+        "schema_version": event.schema_version,
+    }
+
+
+def call_row(patch: CallPatch) -> Row:
+    """A patch's columns with values that every database takes; meta is JSON text, None is unchanged."""
+    row: Row = {}
+    for column in _PATCH_COLUMNS:
+        value = getattr(patch, column)
+        if value is not None and column in _TIMES:
+            value = iso_utc(value) if value else None
+        elif isinstance(value, str):
+            value = clean_text(value) or None
+        row[column] = value
+    row["meta"] = json_text(patch.meta) if patch.meta else "{}"
+    if patch.cost_usd is not None:
+        row["cost_usd"] = round(patch.cost_usd, 6)
+    return row
+
+
+_PATCH_COLUMNS = tuple(each.name for each in fields(CallPatch))
+
+
+def iso_utc(at: datetime | str) -> str:
+    """A time as `2026-11-21T20:00:00.000Z`. Without a zone it is taken as UTC. ValueError: the text is no time."""
+    if isinstance(at, str):
+        at = datetime.fromisoformat(at)
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return at.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def clean_text(text: str) -> str:
+    """Text that UTF-8 and PostgreSQL can hold: NUL and lone surrogates become U+FFFD."""
+    if text.isascii() and "\0" not in text:
+        return text
+    text = text.replace("\0", "\ufffd")
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def json_text(value: Any) -> str:
+    """JSON that PostgreSQL's jsonb takes, whatever the value: what JSON cannot hold becomes null or a text.
+
+    NaN and infinities become null, NUL and lone surrogates U+FFFD, integers beyond 64 bits and unknown types texts.
+    """
+    try:
+        data = orjson.dumps(value, default=_plain)
+    except TypeError:  # a lone surrogate, an enormous integer, a key that is no text, or too deep
+        data = b""
+    if data and b"\\u0000" not in data:
+        return data.decode()
+    try:
+        return orjson.dumps(_clean(value), default=_plain).decode()
+    except (TypeError, RecursionError):
+        return '{"unstorable":true}'
+
+
+def _plain(value: Any) -> Any:
+    """What orjson does not know itself."""
+    match value:
+        case Mapping():
+            return dict(value)
+        case set() | frozenset():
+            return list(value)
+        case _:
+            return clean_text(str(value))
+
+
+def _clean(value: Any) -> Any:
+    match value:
+        case str():
+            return clean_text(value)
+        case bool():
+            return value
+        case int() if not -(2**63) <= value < 2**63:
+            return str(value)
+        case Mapping():
+            return {clean_text(str(key)): _clean(each) for key, each in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_clean(each) for each in value]
+        case _:
+            return value
