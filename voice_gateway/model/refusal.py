@@ -74,7 +74,7 @@ def _network(error: OSError) -> tuple[str, str]:
         case TimeoutError():
             return "timeout", "The network gave no answer"
         case ssl.SSLError():
-            return "tls_failed", f"No secure connection: {error.reason or error.strerror or 'no reason given'}"
+            return "tls_failed", f"No secure connection: {getattr(error, 'reason', None) or error.strerror}"
         case socket.gaierror():
             return "dns_failed", f"The endpoint's host name has no address: {error.strerror}"
         case ConnectionRefusedError():
