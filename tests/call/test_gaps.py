@@ -122,6 +122,7 @@ def test_a_stall_is_filled_for_ten_seconds_and_then_left_alone() -> None:
             break
         filled += ms(filler.due(deadline + 0.003))
     assert filled == 10_000
+    assert filler.deadline() is None  # nobody is woken for nothing
     assert filler.due(now + 3600) == b""
     assert ms(filler.frame(FRAME, 60_200, 60.22)) == 20  # the hole has had its ten seconds
 

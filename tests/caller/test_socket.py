@@ -255,6 +255,23 @@ async def test_a_client_that_stops_reading_is_dropped_and_little_is_kept_for_it(
     assert sent < 20_000_000  # the kernel's buffers, not ours
 
 
+async def test_a_socket_on_which_nothing_is_sent_is_not_stalled(gateway: Any) -> None:
+    async def idle(socket: CallerSocket) -> tuple[float | None, list[str | bytes], bool]:
+        await socket.accept()
+        await socket.send("one word")
+        blocked_since = socket.blocked_since
+        messages = await read_all(socket)
+        await socket.close()
+        return blocked_since, messages, socket.stalled
+
+    async with gateway(idle, stall_limit_s=0.02) as it:
+        async with connect(it.url) as client:
+            assert await client.recv() == "one word"
+            await asyncio.sleep(0.1)  # five limits long, in which the watch must find nothing
+            await client.send("still here")
+        assert await it.outcome == (None, ["still here"], False)
+
+
 async def test_a_slow_reader_is_waited_for_and_not_dropped(gateway: Any) -> None:
     async def flood(socket: CallerSocket) -> bool:
         await socket.accept()
