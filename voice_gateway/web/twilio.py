@@ -164,7 +164,7 @@ class TwilioDoors:
             return self._refuse(door, bad.reason, bad.status_code, bad.sentence)
         if self._bell.signatures is None:
             return form
-        url = public_url(self._bell.base_url, request.url.path, request.url.query)
+        url = public_url(self._bell.base_url, request.scope["raw_path"], request.scope["query_string"])
         verdict = self._bell.signatures.check_http(url, form, request.headers)
         if verdict:
             return form
