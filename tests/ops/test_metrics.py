@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 import pytest
 
-from voice_gateway.ops.metrics import LoopLag, Metrics
+from voice_gateway.caller import media_stream
+from voice_gateway.caller.tokens import TokenVerdict
+from voice_gateway.model import refusal
+from voice_gateway.model.catalogue import FATAL_CODES
+from voice_gateway.ops.metrics import DROP_REASONS, MODEL_ERRORS, REFUSALS, LoopLag, Metrics
+from voice_gateway.switchboard import Refusal
+from voice_gateway.web import twilio
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
@@ -156,3 +163,27 @@ def test_lag_is_a_histogram(metrics: Metrics):
     metrics.loop_lagged(0.03)
     assert value(metrics, "voice_event_loop_lag_seconds_bucket", le="0.02") == 0
     assert value(metrics, "voice_event_loop_lag_seconds_bucket", le="0.04") == 1
+
+
+# --- the rooms' own words are among the labels, so that none of them disappears in `other` ---
+
+
+def test_every_reason_of_a_dropped_message_has_its_label():
+    reasons = set(re.findall(r'_Dropped\("(\w+)"', inspect.getsource(media_stream)))
+    assert len(reasons) > 10
+    assert reasons <= set(DROP_REASONS)
+
+
+def test_every_reason_of_a_refusal_has_its_label():
+    source = inspect.getsource(twilio)
+    told = set(re.findall(r'_BadForm\("(\w+)"|_turn_away\("(\w+)"', source))
+    reasons = {reason for pair in told for reason in pair if reason}
+    reasons |= {refused.value for refused in Refusal} | {TokenVerdict.EXPIRED.value, TokenVerdict.REPLAYED.value}
+    assert "signature" in reasons
+    assert reasons <= set(REFUSALS)
+
+
+def test_every_code_of_a_lost_model_has_its_label():
+    own = set(re.findall(r'"([a-z]+_[a-z]+|timeout)", f?"', inspect.getsource(refusal)))
+    assert "connection_refused" in own
+    assert own | FATAL_CODES <= set(MODEL_ERRORS)

@@ -32,19 +32,24 @@ DROP_REASONS: Final = (
 )  # fmt: skip
 DOORS: Final = ("webhook", "stream", "browser", "api", "admission")
 REFUSALS: Final = (
-    "signature", "token", "replayed", "expired", "unknown_call", "second_stream", "no_start", "origin", "rate",
-    "too_large", "full", "disabled", "draining", "not_configured",
+    "signature", "token", "replayed", "expired", "unknown_call", "second_stream", "no_start", "full", "draining",
+    "disabled", "bad_form", "gone", "no_call_sid", "too_large", "too_slow", "origin", "rate",
 )  # fmt: skip
 TOOL_OUTCOMES: Final = ("ok", "failed", "timeout", "unknown", "refused")
 
-# Error codes of the Realtime API that ask for different things to be done (its `error` events and failed responses).
+# Codes that ask for different things to be done: those of the Realtime API's `error` events and failed responses, those
+# of a connection that could not be had or kept, and the HTTP statuses and close codes among them that are met.
 MODEL_ERRORS: Final = (
-    "account_deactivated", "billing_hard_limit_reached", "cannot_update_voice",
-    "conversation_already_has_active_response", "format_mismatch", "inference_rate_limit_exceeded",
+    "account_deactivated", "beta_api_shape_disabled", "billing_hard_limit_reached", "cannot_update_voice",
+    "content_filter", "conversation_already_has_active_response", "inference_rate_limit_exceeded",
     "input_audio_buffer_commit_empty", "insufficient_quota", "invalid_api_key", "invalid_event", "invalid_value",
-    "item_delete_invalid_item_id", "item_truncate_invalid_item_id", "missing_required_parameter", "model_not_found",
-    "rate_limit_exceeded", "response_cancel_not_active", "server_error", "session_expired", "timeout",
-    "unknown_parameter", "unsupported_content_type",
+    "item_delete_invalid_item_id", "item_truncate_invalid_item_id", "max_output_tokens", "missing_required_parameter",
+    "model_not_found", "rate_limit_exceeded", "response_cancel_not_active", "response_failed", "server_error",
+    "session_expired", "transcription_failed", "unknown_parameter", "unsupported_content_type",
+    "bad_header", "bad_url", "connection_refused", "dns_failed", "format_mismatch", "handshake_failed",
+    "model_stalled", "network_failed", "ping_timeout", "proxy_failed", "timeout", "tls_failed",
+    "http_401", "http_403", "http_404", "http_429", "http_500", "http_502", "http_503",
+    "closed_1000", "closed_1001", "closed_1006", "closed_1008", "closed_1011", "closed_1012",
 )  # fmt: skip
 
 _CALL_LENGTHS: Final = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)
