@@ -32,7 +32,7 @@ from voice_gateway.store.database import (
     open_sound_database,
     set_aside,
 )
-from voice_gateway.store.records import CallPatch, EventRecord, Row, call_row, event_row
+from voice_gateway.store.records import CallPatch, EventRecord, Row, Store, call_row, event_row
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 5.0
@@ -58,8 +58,8 @@ _REFUSALS = (
 _Statement: TypeAlias = tuple[str, Row]
 
 
-class SqliteStore:
-    """See `records.Store`."""
+class SqliteStore(Store):
+    """The record in a file; `records.Store` says what each method promises."""
 
     def __init__(
         self,
