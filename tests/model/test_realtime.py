@@ -120,7 +120,7 @@ def test_what_is_told_has_the_types_that_it_promises(message: dict[str, Any]) ->
             assert isinstance(value, (wanted, *(optional if isinstance(optional, tuple) else (optional,)))), name
 
 
-@pytest.mark.parametrize("broken", ["not base64!", "A", "AAA", "ÄÄÄÄ"])
+@pytest.mark.parametrize("broken", ["not base64!", "A", "AAA", "ÄÄÄÄ", "AAAA!AAAA", "AAAA AAAA"])
 def test_audio_that_is_not_base64_is_counted_and_makes_no_sound(broken: str) -> None:
     dialect = Dialect(ModelSettings())
     assert heard(dialect, delta(broken)) == []
