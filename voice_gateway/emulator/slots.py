@@ -1,0 +1,289 @@
+"""Filling a tool's arguments from what was said: choices, numbers, yes or no, and free words.
+
+A choice of an enum is found by its words. Longer finds win and use up what they cover, so that "a medium, dark roast
+coffee" gives the size medium, the roast dark and the drink coffee, whatever the order of the parameters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any, Final, TypeAlias
+
+from voice_gateway.emulator.wording import readable, words
+
+Schema: TypeAlias = Mapping[str, Any]
+
+ALIKE: Final = 0.8  # share of common letters from which two longer words are taken for one
+SOUND_ALIKE: Final = 0.7  # what a word with merely the same consonants is worth
+
+_NEGATIONS: Final = {"no", "not", "without", "never", "dont", "skip"}
+_POINTERS: Final = {"that", "this", "the", "which", "another", "other"}  # before "one", it is no number
+_CORRECTION: Final = re.compile(
+    r"\b(?:wait|actually|i mean|rather|make (?:that|it)|sorry|scratch that)\b", re.IGNORECASE
+)
+_QUERY_NAMES: Final = {"query", "q", "search", "question", "text", "term", "keyword", "topic"}
+_COUNT_NAMES: Final = {"quantity", "count", "number"}
+_WORDS: Final = re.compile(r"[^\s.,!?;:\"\u201c\u201d]+")
+
+_FORMS: Final = (
+    ({"email", "mail"}, re.compile(r"([\w.+-]+@[\w-]+\.\w[\w.]*\w)")),
+    ({"phone", "telephone", "mobile"}, re.compile(r"(\+?\d[\d \u00a0-]{4,}\d)")),
+    (
+        {"date", "day"},
+        re.compile(
+            r"\b(today|tonight|tomorrow|(?:next |this )?(?:mon|tues|wednes|thurs|fri|satur|sun)day)\b", re.IGNORECASE
+        ),
+    ),
+    (
+        {"time", "hour"},
+        re.compile(
+            r"\b(?:at|around|by)\s+((?:\d{1,2}(?::\d\d)?|[a-z]+)(?:\s?(?:[ap]\.?m\b\.?|o'clock))?)", re.IGNORECASE
+        ),
+    ),
+    (
+        {"name"},
+        re.compile(
+            r"\b(?:[Nn]ame is|[Nn]ame's|[Tt]his is|(?:[Ii]n|[Uu]nder) the name(?: of)?|I am|I'm)"
+            r"\s+([A-Z][\w'\u2019-]*(?: [A-Z][\w'\u2019-]*)*)"
+        ),
+    ),
+)
+"""Texts known by their form: words of the parameter's name, and how such a text looks."""
+
+FILLERS: Final = frozenset(
+    words(
+        "a an the i i'd i'll i'm im me my you your we us it its that this there these those is are was am be been do"
+        " does did have has had can could will would shall may might must let lets to of for from in on at by with as"
+        " and or but if so then here please ok well um uh er hmm oh just also still some any more like love want need"
+        " get give take bring make show tell know about what whats which how much many when where who why price cost"
+        " costing charge say hello yes yeah yep no not nope thanks goodbye order buy look find check search got all"
+        " it's everything something anything else sir madam good morning afternoon evening sell serve offer available"
+        " now try hear kind thing one"
+    )
+)
+"""Words of a request that do not say what it is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """One place in what was said that stands for a value of a parameter. score: about one for each word matched."""
+
+    parameter: str
+    value: Any
+    start: int
+    end: int
+    score: float
+
+
+def properties(tool: Schema) -> dict[str, Schema]:
+    """The parameters of a function tool by name."""
+    found = (tool.get("parameters") or {}).get("properties") or {}
+    return {name: schema if isinstance(schema, Mapping) else {} for name, schema in found.items()}
+
+
+def required(tool: Schema) -> list[str]:
+    """The names of the parameters a call may not leave out."""
+    return list((tool.get("parameters") or {}).get("required") or ())
+
+
+def choices(schema: Schema) -> list[Any]:
+    """The values a parameter, or each entry of a list parameter, is limited to."""
+    entries = schema.get("items") if schema.get("type") == "array" else schema
+    return list((entries or {}).get("enum") or ())
+
+
+def meaning(line: str) -> set[str]:
+    """The words of a line that carry meaning, as one compares them."""
+    return set(words(line)) - FILLERS
+
+
+def fill(tool: Schema, said: Sequence[str]) -> dict[str, Any]:
+    """Arguments of a tool out of the caller's lines, oldest first; a later line corrects an earlier one."""
+    filled: dict[str, Any] = {}
+    for line in said:
+        filled |= _fill_line(tool, line)
+    for name, schema in properties(tool).items():
+        counts = schema.get("type") == "integer" and _COUNT_NAMES & set(words(readable(name)))
+        if counts and name not in filled and {"a", "an"} & set(words(" ".join(said))):
+            filled[name] = 1
+    return filled
+
+
+def _fill_line(tool: Schema, line: str) -> dict[str, Any]:
+    schemas = properties(tool)
+    heard = words(line)
+    finds = enum_finds(schemas, heard, latest=bool(_CORRECTION.search(line)))
+    filled: dict[str, Any] = {}
+    for find in finds:
+        if _is_list(schemas[find.parameter]):
+            filled.setdefault(find.parameter, []).append(find.value)
+        else:
+            filled[find.parameter] = find.value
+    used = {place for find in finds for place in range(find.start, find.end)}
+    filled |= _numbers(schemas, heard, used)
+    filled |= _switches(schemas, heard)
+    filled |= _nested(schemas, line)
+    return filled | _texts(tool, line, {heard[place] for place in used})
+
+
+def enum_finds(schemas: Mapping[str, Schema], heard: Sequence[str], *, latest: bool = False) -> list[Find]:
+    """The choices that were named, in the order of speaking, none overlapping another.
+
+    A parameter takes one value, the best match (latest: the last one said), unless it is a list.
+    """
+    candidates = [find for name, schema in schemas.items() for find in _candidates(name, schema, heard)]
+    if latest:
+        candidates = [
+            find for find in candidates if _is_list(schemas[find.parameter]) or not _taken_back(find, candidates)
+        ]
+    taken: set[int] = set()
+    kept: list[Find] = []
+    for find in sorted(candidates, key=lambda find: (-find.score, find.start)):
+        places = set(range(find.start, find.end))
+        again = not _is_list(schemas[find.parameter]) and any(other.parameter == find.parameter for other in kept)
+        if not (again or taken & places):
+            taken |= places
+            kept.append(find)
+    return sorted(kept, key=lambda find: find.start)
+
+
+def _is_list(schema: Schema) -> bool:
+    return schema.get("type") == "array"
+
+
+def _taken_back(find: Find, candidates: Sequence[Find]) -> bool:
+    """Whether the caller named another value of the same parameter afterwards."""
+    return any(
+        other.parameter == find.parameter and other.start >= find.end and other.value != find.value
+        for other in candidates
+    )
+
+
+def _candidates(name: str, schema: Schema, heard: Sequence[str]) -> Iterator[Find]:
+    for value in choices(schema):
+        wanted = words(readable(str(value)))
+        for start in range(len(heard) - len(wanted) + 1 if wanted else 0):
+            end = start + len(wanted)
+            score = likeness(wanted, heard[start:end])
+            if score and not (start and heard[start - 1] in _NEGATIONS):
+                yield Find(name, value, start, end, score)
+
+
+def likeness(wanted: Sequence[str], heard: Sequence[str]) -> float:
+    """How well a run of words stands for a phrase: one per equal word, less for similar ones, 0 when one differs.
+
+    Words that merely share their consonants (has, house) count only beside a word that is equal.
+    """
+    equal = any(one == other for one, other in zip(wanted, heard, strict=True))
+    scores = [_word_likeness(one, other, by_sound=equal) for one, other in zip(wanted, heard, strict=True)]
+    return sum(scores) if all(scores) else 0.0
+
+
+def _word_likeness(one: str, other: str, *, by_sound: bool) -> float:
+    if one == other:
+        return 1.0
+    if one[0].isdigit() or other[0].isdigit():
+        return 0.0
+    ratio = SequenceMatcher(None, one, other, autojunk=False).ratio()
+    if min(len(one), len(other)) >= 4 and ratio >= ALIKE:
+        return ratio
+    return SOUND_ALIKE if by_sound and len(_consonants(one)) > 1 and _consonants(one) == _consonants(other) else 0.0
+
+
+def _consonants(word: str) -> str:
+    """The first letter and the consonants after it, doubled ones once."""
+    return word[0] + re.sub(r"(.)\1+", r"\1", re.sub(r"[aeiouyhw]", "", word[1:]))
+
+
+def _numbers(schemas: Mapping[str, Schema], heard: Sequence[str], used: set[int]) -> dict[str, float]:
+    """Numbers said, to the number parameters: each takes the one nearest to a word of its name or description.
+
+    The places taken are added to used.
+    """
+    names = [
+        name for name, schema in schemas.items() if schema.get("type") in {"integer", "number"} and not choices(schema)
+    ]
+    places = [place for place, word in enumerate(heard) if word[0].isdigit() and place not in used]
+    places = [place for place in places if not (heard[place] == "1" and place and heard[place - 1] in _POINTERS)]
+    filled: dict[str, float] = {}
+    for _, _, place, name in sorted(
+        (
+            _distance(heard, place, meaning(f"{readable(name)} {schemas[name].get('description') or ''}")),
+            order,
+            place,
+            name,
+        )
+        for order, name in enumerate(names)
+        for place in places
+    ):
+        if name not in filled and place not in used:
+            used.add(place)
+            value = float(heard[place])
+            filled[name] = int(value) if schemas[name].get("type") == "integer" else value
+    return filled
+
+
+def _distance(heard: Sequence[str], place: int, own: AbstractSet[str]) -> int:
+    return min((abs(place - other) for other, word in enumerate(heard) if word in own), default=len(heard))
+
+
+def _switches(schemas: Mapping[str, Schema], heard: Sequence[str]) -> dict[str, bool]:
+    """Yes-or-no parameters whose own name was said; no when a negation stands just before it."""
+    filled: dict[str, bool] = {}
+    for name, schema in schemas.items():
+        places = [place for place, word in enumerate(heard) if word in meaning(readable(name))]
+        if schema.get("type") == "boolean" and places:
+            filled[name] = not _NEGATIONS & set(heard[max(0, places[0] - 2) : places[0]])
+    return filled
+
+
+def _nested(schemas: Mapping[str, Schema], line: str) -> dict[str, Any]:
+    """Objects, and lists of objects with one entry, when all that they need was said."""
+    filled: dict[str, Any] = {}
+    for name, schema in schemas.items():
+        inner = (schema.get("items") or {}) if _is_list(schema) else schema
+        if inner.get("type") != "object":
+            continue
+        entry = _fill_line({"name": name, "parameters": inner}, line)
+        if entry and all(key in entry for key in inner.get("required") or ()):
+            filled[name] = [entry] if _is_list(schema) else entry
+    return filled
+
+
+def _texts(tool: Schema, line: str, used: AbstractSet[str]) -> dict[str, str]:
+    """Free text: by its form where the name tells one; the first other one needed takes the words that are left."""
+    filled: dict[str, str] = {}
+    free = True
+    for name, schema in properties(tool).items():
+        if schema.get("type", "string") != "string" or choices(schema):
+            continue
+        forms = [form for own, form in _FORMS if own & set(words(readable(name)))]
+        if forms:
+            found = next((match.group(1).strip() for form in forms if (match := form.search(line))), "")
+        elif free and name in required(tool):
+            found, free = query(line, tool, used), False
+        else:
+            continue
+        if found:
+            filled[name] = found
+    return filled
+
+
+def is_search(tool: Schema) -> bool:
+    """Whether a tool answers free questions: the one thing it needs is a text named like a query."""
+    schemas = properties(tool)
+    needed = required(tool) or list(schemas)
+    if len(needed) != 1 or needed[0] not in schemas or choices(schemas[needed[0]]):
+        return False
+    return schemas[needed[0]].get("type", "string") == "string" and bool(set(words(readable(needed[0]))) & _QUERY_NAMES)
+
+
+def query(line: str, tool: Schema, used: AbstractSet[str] = frozenset()) -> str:
+    """The words of a line that carry its meaning, as they were said; not those of the tool's own name, nor used."""
+    silent = FILLERS | used | set(words(readable(str(tool.get("name", "")))))
+    kept = [word for word in _WORDS.findall(line) if set(words(word)) - silent]
+    return " ".join(kept)
