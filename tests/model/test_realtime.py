@@ -149,9 +149,35 @@ def test_half_a_sample_of_one_item_never_shifts_the_next_one() -> None:
     ]
 
 
-def test_a_response_without_the_conversation_field_is_the_calls() -> None:
-    told = Dialect(ModelSettings()).read(b'{"type":"response.created","response":{"id":"r"}}')
-    assert told == (ev.ResponseStarted("r"),)
+def test_an_event_that_arrives_twice_happened_once() -> None:
+    dialect = Dialect(ModelSettings())
+    done = b'{"type":"response.done","event_id":"e1","response":{"id":"r","status":"completed"}}'
+    committed = b'{"type":"input_audio_buffer.committed","event_id":"e2","item_id":"u"}'
+    told = [event for raw in (done, committed, done, committed) for event in dialect.read(raw)]
+    assert told == [ev.ResponseFinished("r", "completed"), ev.TurnCommitted("u")]
+    assert dialect.repeated == 2
+
+
+def test_equal_pieces_of_sound_and_events_without_a_number_are_not_repetitions() -> None:
+    dialect = Dialect(ModelSettings())
+    assert len(heard(dialect, *[delta(b"\0\0", event_id="always the same")] * 3)) == 3
+    started = b'{"type":"input_audio_buffer.speech_started","item_id":"u","audio_start_ms":0}'
+    assert len(dialect.read(started) + dialect.read(started)) == 2
+    assert dialect.repeated == 0
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"conversation_id": None},
+        {"conversation_id": None, "metadata": {}},
+        {"conversation_id": "c", "metadata": {"a": "b"}},
+    ],
+)
+def test_a_response_is_the_calls_unless_it_is_plainly_another(fields: dict[str, Any]) -> None:
+    raw = json.dumps({"type": "response.created", "response": {"id": "r"} | fields})
+    assert Dialect(ModelSettings()).read(raw) == (ev.ResponseStarted("r"),)
 
 
 def test_something_said_into_an_idle_timeout_is_still_heard() -> None:
@@ -189,6 +215,7 @@ def asked(settings: ModelSettings) -> Dialect:
 def test_the_session_that_was_asked_for_is_ready_once(settings: ModelSettings) -> None:
     dialect = asked(settings)
     echo = updated(session_payload(settings) | {"id": "sess_1", "model": "gpt-realtime-2.1"})
+    assert "event_id" not in echo
     assert dialect.read(echo) == (ev.ModelReady("sess_1", "gpt-realtime-2.1"),)
     assert dialect.read(echo) == ()
     assert dialect.warnings == ()

@@ -6,19 +6,23 @@ Rules
 -----
 1. Nothing that a server sends raises here. What has no meaning for a call is known by name and ignored; unknown names
    are counted in `unknown`, broken messages in `malformed`.
-2. Responses outside the conversation (`conversation_id` null) are not the call's: all of their events are ignored.
+2. Responses outside the conversation are not the call's: all of their events are ignored. They are those with both a
+   null `conversation_id` and metadata. Only we can have asked for one, so it must have been asked for with metadata;
+   were null enough, a server that leaves the field empty would make a mute call.
 3. A function is called once, when its item is *completed*. `response.function_call_arguments.done` proves nothing: it
    comes for interrupted responses too, with half the JSON.
 4. After an idle timeout the server writes a system message and commits an empty user item. Neither was said by anyone.
 5. Audio leaves in whole samples: an odd byte of PCM16 waits for its other half.
 6. Every event that we send has its own `event_id`, `<type>:<number>`, which comes back in `ModelErred` when it fails.
    `input_audio_buffer.append` has none: it is sent fifty times a second and nothing could be done about it.
-7. A session that says it has other audio formats than ours is lost: no static is ever played.
+7. An event that arrives twice, byte for byte and with its own `event_id`, happened once. Deltas are not looked at: two
+   pieces of silence may well be equal at a server that numbers nothing.
+8. A session that says it has other audio formats than ours is lost: no static is ever played.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
@@ -36,6 +40,8 @@ Events: TypeAlias = tuple[ev.ModelEvent, ...]
 
 _NONE: Final[Events] = ()
 _MOST_NAMES: Final = 64
+_REMEMBERED: Final = 8
+_DELTAS: Final = frozenset({"response.output_audio.delta", "response.output_audio_transcript.delta"})
 _BROKEN: Final = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
 
 
@@ -43,14 +49,16 @@ class Dialect:
     """One session's protocol state.
 
     unknown: server events that we do not know, by name. malformed: messages that broke the protocol, by event name, or
-    `json`, `shape` and `type` for those that have none. warnings: what of the session is not as asked, but tolerable.
-    session: the session as the server last told it. created, ready: `session.created` came; it is as we asked.
+    `json`, `shape` and `type` for those that have none. repeated: events that came again, and were told once.
+    warnings: what of the session is not as asked, but tolerable. session: it as the server last told it.
+    created, ready: `session.created` came; the session is as we asked.
     """
 
     def __init__(self, settings: ModelSettings) -> None:
         self.settings = settings
         self.unknown: Counter[str] = Counter()
         self.malformed: Counter[str] = Counter()
+        self.repeated = 0
         self.warnings: tuple[Mismatch, ...] = ()
         self.session: Wire = {}
         self.created = False
@@ -58,6 +66,7 @@ class Dialect:
         self._asked = False
         self._sample_bytes = 2 if settings.audio_format == "pcm16" else 1
         self._half_sample = ("", b"")
+        self._recent: deque[str | bytes] = deque(maxlen=_REMEMBERED)
         self._sent = 0
         self._outside: set[str] = set()
         self._called: set[str] = set()
@@ -101,9 +110,18 @@ class Dialect:
                 _count(self.unknown, name)
             return _NONE
         try:
-            return handler(message)
+            return _NONE if self._is_repeated(name, message, raw) else handler(message)
         except _BROKEN:
             return self._broken(name)
+
+    def _is_repeated(self, name: str, message: Wire, raw: str | bytes) -> bool:
+        if name in _DELTAS or "event_id" not in message:
+            return False
+        if raw in self._recent:
+            self.repeated += 1
+            return True
+        self._recent.append(raw)
+        return False
 
     def _broken(self, name: str) -> Events:
         self.malformed[name] += 1
@@ -151,8 +169,7 @@ class Dialect:
     def _on_response_created(self, message: Wire) -> Events:
         response = _object(message, "response")
         response_id = _text(response, "id")
-        # Absent is not null: only a server that says so has put the response outside of the conversation.
-        if "conversation_id" in response and response["conversation_id"] is None:
+        if response.get("conversation_id") is None and response.get("metadata"):
             self._outside.add(response_id)
             return _NONE
         return (ev.ResponseStarted(response_id),)
