@@ -1,0 +1,1 @@
+"""Who answers a call, and what they can do: personas, and the tools they use."""

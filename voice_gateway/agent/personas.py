@@ -1,0 +1,127 @@
+"""Who answers the telephone: a persona is a TOML file, named by its key.
+
+name = "Waiter"                        required, as are the instructions
+instructions = "..."
+greeting = "Hello, and welcome!"       said first; without it the caller speaks first
+voice = "marin"                        without it, the one that is configured
+language = "en"                        ISO 639-1, of the caller's speech; without it any
+tools = ["lookup_menu"]
+[turn_detection]                       type: server_vad, semantic_vad or none; the rest as in model/settings.py
+type = "server_vad"
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from voice_gateway.errors import GatewayError
+from voice_gateway.model.settings import SemanticVad, ServerVad, TurnDetection
+
+BUILT_IN = Path(__file__).with_suffix("")
+"""The folder of the personas that come with the program."""
+
+_DETECTIONS: Mapping[str, type[ServerVad | SemanticVad]] = {"server_vad": ServerVad, "semantic_vad": SemanticVad}
+
+
+class PersonaError(GatewayError):
+    """A persona cannot be used. The text names the file, the field, and what it should hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Persona:
+    """Who answers a call. Empty voice and language mean the configured voice and any language."""
+
+    key: str
+    name: str
+    instructions: str
+    greeting: str = ""
+    voice: str = ""
+    language: str = ""
+    tools: tuple[str, ...] = ()
+    turn_detection: TurnDetection = field(default_factory=ServerVad)
+
+    @property
+    def greeting_instructions(self) -> str:
+        """For the first response alone: to say the greeting as it is written. Empty when the caller speaks first."""
+        return f'Greet the caller. Say exactly this and nothing else: "{self.greeting}"' if self.greeting else ""
+
+
+def load_personas(*folders: Path) -> dict[str, Persona]:
+    """All personas by their keys: the built-in ones, then those of each folder, a later one over an earlier one."""
+    found: dict[str, Persona] = {}
+    for folder in (BUILT_IN, *folders):
+        if not folder.is_dir():
+            raise PersonaError(f"{folder} is no folder; personas are TOML files in one")
+        for path in sorted(folder.glob("*.toml")):
+            found[path.stem] = load_persona(path)
+    return found
+
+
+def load_persona(path: Path) -> Persona:
+    """Read one persona. Raises `PersonaError` with everything that is wrong in the file."""
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PersonaError(f"{path}: cannot be read as TOML: {error}") from error
+    problems: list[str] = []
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", path.stem):
+        problems.append(f"the file name is the persona's key: small letters, digits and _, not {path.stem!r}")
+    detection = _turn_detection(given.pop("turn_detection", {}), problems)
+    values = _values(given, problems)
+    if problems:
+        raise PersonaError("".join(f"{path}: {problem}\n" for problem in problems).rstrip())
+    return Persona(key=path.stem, turn_detection=detection, **values)
+
+
+def _values(given: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    known = [each.name for each in fields(Persona) if each.name not in ("key", "turn_detection")]
+    problems += [
+        f"{name}: no such field; there are {', '.join(known)} and turn_detection" for name in given.keys() - known
+    ]
+    values: dict[str, Any] = {}
+    for name in known:
+        value = given.get(name)
+        if name == "tools":
+            if value is not None and not (isinstance(value, list) and all(isinstance(each, str) for each in value)):
+                problems.append(f"tools: must be a list of names, not {value!r}")
+            values[name] = tuple(value or ()) if isinstance(value, list) else ()
+        elif value is not None and not isinstance(value, str):
+            problems.append(f"{name}: must be a text, not {value!r}")
+        else:
+            values[name] = (value or "").strip()
+    problems += [f"{name}: is missing or empty" for name in ("name", "instructions") if values.get(name) == ""]
+    if values.get("language") and not re.fullmatch(r"[a-z]{2,3}", values["language"]):
+        problems.append(f"language: must be an ISO 639 code such as en or rw, not {values['language']!r}")
+    return values
+
+
+def _turn_detection(given: Any, problems: list[str]) -> TurnDetection:
+    if not isinstance(given, dict):
+        problems.append(f"turn_detection: must be a table with a type, not {given!r}")
+        return None
+    kind = given.pop("type", "server_vad")
+    if kind == "none" and not given:
+        return None
+    if kind not in _DETECTIONS:
+        problems.append(f"turn_detection.type: must be one of {', '.join(_DETECTIONS)} or none, not {kind!r}")
+        return None
+    detection = _DETECTIONS[kind]
+    known = [each.name for each in fields(detection)]
+    unknown = given.keys() - known
+    problems += [f"turn_detection.{name}: {kind} has {', '.join(known)}" for name in sorted(unknown)]
+    try:
+        chosen = orjson.dumps({name: given[name] for name in given.keys() & known})
+        return TypeAdapter(detection).validate_json(chosen, strict=True)
+    except ValidationError as error:
+        for each in error.errors():
+            where = ".".join(["turn_detection", *map(str, each["loc"])])
+            problems.append(f"{where}: {each['msg'].removeprefix('Value error, ')}")
+        return None

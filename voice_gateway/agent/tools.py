@@ -1,0 +1,336 @@
+"""A typed function with a docstring becomes a tool of the model.
+
+    def lookup_menu(query: Annotated[str, Field(description="What they ask for")], context: ToolContext) -> list[Item]:
+        '''Find items on the menu.'''
+
+Its name, its docstring and its signature are what the model is told; a parameter named `context` is given by the house
+and hidden from the model. `async` functions run on the event loop, all others in a thread of their own, so that a slow
+one never holds a call. Whatever goes wrong becomes a text that the model can act on: `Toolbox.run` never raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import re
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Annotated, Any, NamedTuple, TypeAlias, get_type_hints
+
+import orjson
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.fields import FieldInfo
+
+from voice_gateway.errors import GatewayError
+from voice_gateway.store.records import clean_text
+from voice_gateway.store.tables import Tables
+
+ToolFunction: TypeAlias = Callable[..., Any]
+
+TIMEOUT_S = 10.0
+RESULT_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """What a tool may know of the call it works for. market: whose menu and prices; None for all."""
+
+    call_sid: str = ""
+    from_number: str = field(default="", repr=False)
+    to_number: str = field(default="", repr=False)
+    persona: str = ""
+    language: str = ""
+    market: str | None = None
+    tables: Tables | None = field(default=None, repr=False)
+
+
+class ToolOutcome(NamedTuple):
+    """What goes back to the model. output: JSON text; when not ok, `{"error": code, "message": what to do}`."""
+
+    output: str
+    ok: bool
+
+
+class ToolFailed(Exception):  # noqa: N818 - raised by a tool to tell the model why: the sentence, not a class, matters
+    """Raised by a tool: its text is meant for the model. The text of any other exception is not shown to it."""
+
+
+class ToolError(GatewayError):
+    """A function cannot be a tool, or a tool is not there. The text names it and says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function with what the model is told of it. Made by `tool_from`."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    timeout_s: float
+    function: ToolFunction = field(repr=False)
+    arguments: type[BaseModel] = field(repr=False)
+    takes_context: bool = False
+
+    def spec(self) -> dict[str, Any]:
+        """As a function tool of a session (OpenAI Realtime, `session.tools`)."""
+        return {
+            "type": "function",
+            "name": self.name,
+            "description": self.description,
+            "parameters": dict(self.parameters),
+        }
+
+    def read(self, arguments: str) -> dict[str, Any]:
+        """Python values by parameter name from the model's JSON text. Raises ValueError in words for the model."""
+        try:
+            given = orjson.loads(arguments) if arguments.strip() else {}
+        except ValueError:
+            raise ValueError("the arguments are not JSON; send one JSON object") from None
+        if given is None:
+            given = {}
+        if not isinstance(given, dict):
+            raise ValueError("the arguments must be one JSON object")  # noqa: TRY004 - a wrong value of the far side's
+        try:
+            read = self.arguments.model_validate(given)
+        except ValidationError as error:
+            raise ValueError("; ".join(_complaint(each) for each in error.errors(include_input=False))) from None
+        return {name.removeprefix(_PREFIX): getattr(read, name) for name in self.arguments.model_fields}
+
+    def start(self, values: Mapping[str, Any], context: ToolContext) -> asyncio.Future[Any]:
+        """Begin to work, on the running loop or in a thread."""
+        keywords = dict(values) | ({"context": context} if self.takes_context else {})
+        if inspect.iscoroutinefunction(self.function):
+            return asyncio.ensure_future(self.function(**keywords))
+        return _in_thread(lambda: self.function(**keywords), self.name)
+
+
+class Toolbox:
+    """The tools there are. Holds nothing of any call."""
+
+    def __init__(
+        self,
+        tools: Iterable[Tool | ToolFunction] = (),
+        *,
+        timeout_s: float = TIMEOUT_S,
+        result_bytes: int = RESULT_BYTES,
+    ) -> None:
+        """timeout_s: for tools without a limit of their own. result_bytes: the longest answer a model is given."""
+        self._tools: dict[str, Tool] = {}
+        self._timeout = timeout_s
+        self._result_bytes = result_bytes
+        self._log = structlog.get_logger()
+        for each in tools:
+            tool = each if isinstance(each, Tool) else tool_from(each, timeout_s=timeout_s)
+            if tool.name in self._tools:
+                raise ToolError(f"two tools are named {tool.name}; give one of them another name")
+            self._tools[tool.name] = tool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._tools)
+
+    def pick(self, names: Sequence[str]) -> Toolbox:
+        """A toolbox with these tools alone, in this order. Raises `ToolError` for one that is not there."""
+        missing = [name for name in names if name not in self._tools]
+        if missing:
+            known = ", ".join(self._tools) or "none"
+            raise ToolError(f"there is no tool named {', '.join(missing)}; those there are: {known}")
+        return Toolbox([self._tools[name] for name in names], timeout_s=self._timeout, result_bytes=self._result_bytes)
+
+    def specs(self) -> list[dict[str, Any]]:
+        """All tools as function tools of a session."""
+        return [tool.spec() for tool in self._tools.values()]
+
+    async def run(self, name: str, arguments: str, context: ToolContext) -> ToolOutcome:
+        """Run a tool. arguments: JSON text as the model wrote it. Only cancellation leaves here as an exception."""
+        tool = self._tools.get(name)
+        if tool is None:
+            return failure(
+                "unknown_tool", f"There is no tool named {name[:64]!r}. There are: {', '.join(self._tools)}."
+            )
+        try:
+            values = tool.read(arguments)
+        except ValueError as error:
+            return failure("invalid_arguments", f"{error}. Correct the arguments and call {name} again.")
+        try:
+            work = tool.start(values, context)
+        except RuntimeError as error:  # no thread can be had
+            self._log.error("tool.unstarted", tool=name, callSid=context.call_sid, reason=str(error))
+            return failure("failed", f"{name} does not work at the moment. Do without it, and say so if it matters.")
+        try:
+            await asyncio.wait({work}, timeout=tool.timeout_s)
+        except asyncio.CancelledError:
+            work.cancel()
+            raise
+        if not work.done():
+            # Not waited for: a tool that does not heed its cancellation must not hold the call either.
+            work.add_done_callback(_look_away)
+            work.cancel()
+            self._log.warning("tool.timeout", tool=name, callSid=context.call_sid, seconds=tool.timeout_s)
+            return failure("timeout", f"{name} took longer than {tool.timeout_s:g} s. Say so, or try once more.")
+        return self._outcome(tool, work, context)
+
+    def _outcome(self, tool: Tool, work: asyncio.Future[Any], context: ToolContext) -> ToolOutcome:
+        fault = asyncio.CancelledError() if work.cancelled() else work.exception()
+        if isinstance(fault, ToolFailed):
+            return failure("failed", str(fault))
+        if fault is not None:
+            self._log.error("tool.failed", tool=tool.name, callSid=context.call_sid, exc_info=fault)
+            return failure(
+                "failed", f"{tool.name} does not work at the moment. Do without it, and say so if it matters."
+            )
+        try:
+            result = {"ok": True} if work.result() is None else work.result()
+            output = orjson.dumps(result, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+        except TypeError as error:
+            self._log.error("tool.unreadable", tool=tool.name, callSid=context.call_sid, reason=str(error))
+            return failure("failed", f"{tool.name} gave an answer that cannot be read. Do without it.")
+        if len(output) > self._result_bytes:
+            self._log.warning("tool.too_long", tool=tool.name, callSid=context.call_sid, bytes=len(output))
+            return failure(
+                "too_long", f"The answer has {len(output)} bytes, {self._result_bytes} are allowed. Ask for less."
+            )
+        return ToolOutcome(output.decode(), ok=True)
+
+
+def failure(code: str, message: str) -> ToolOutcome:
+    """An outcome that tells the model what went wrong and what it can do."""
+    return ToolOutcome(orjson.dumps({"error": code, "message": clean_text(message)}).decode(), ok=False)
+
+
+# --- from a function to a tool ----------------------------------------------------------------------------------
+
+_PREFIX = "a_"  # so that no parameter can be named like something of pydantic's own
+
+
+def tool_from(function: ToolFunction, *, timeout_s: float = TIMEOUT_S) -> Tool:
+    """Make a tool of a function. Raises `ToolError` that says what the function lacks.
+
+    Every parameter needs a type; what stands under `Args:` in the docstring becomes its description. A parameter that
+    the model shall see under another name says so: `item_id: Annotated[str, Field(alias="itemId")]`.
+    """
+    name = getattr(function, "__name__", "")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        raise ToolError(f"{name or function!r} is no name for a tool: letters, digits, _ and -, at most 64")
+    description, notes = _read_docstring(function)
+    if not description:
+        raise ToolError(f"the tool {name} needs a docstring: it is all that the model knows of it")
+    hints = get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {}
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name != "context":
+            fields[_PREFIX + parameter.name] = _field(name, parameter, hints, notes)
+    arguments = create_model(name, __config__=ConfigDict(extra="ignore", arbitrary_types_allowed=True), **fields)
+    return Tool(
+        name=name,
+        description=description,
+        parameters={**_untitled(arguments.model_json_schema()), "additionalProperties": False},
+        timeout_s=timeout_s,
+        function=function,
+        arguments=arguments,
+        takes_context="context" in inspect.signature(function).parameters,
+    )
+
+
+def _field(tool: str, parameter: inspect.Parameter, hints: Mapping[str, Any], notes: Mapping[str, str]) -> Any:
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+        raise ToolError(f"the tool {tool} takes {parameter}; each of its parameters needs a name the model can give")
+    if parameter.name not in hints:
+        raise ToolError(f"the tool {tool} does not say what type {parameter.name} has")
+    stated = FieldInfo.from_annotation(hints[parameter.name])
+    extra: dict[str, Any] = {"alias": stated.alias or parameter.name}
+    if stated.description is None and parameter.name in notes:
+        extra["description"] = notes[parameter.name]
+    default = ... if parameter.default is parameter.empty else parameter.default
+    return Annotated[hints[parameter.name], Field(**extra)], default
+
+
+def _read_docstring(function: ToolFunction) -> tuple[str, dict[str, str]]:
+    """What a tool does, and what is said of each parameter (Google's style: a section `Args:`)."""
+    text = inspect.getdoc(function) or ""
+    description, _, rest = text.partition("\nArgs:")
+    section = re.split(r"\n(?=\S)", rest)[0]
+    notes: dict[str, str] = {}
+    for entry in re.split(r"\n(?= {4}\S)", section):
+        name, colon, note = entry.strip().partition(":")
+        if colon:
+            notes[name.split(" ")[0]] = " ".join(note.split())
+    return " ".join(re.split(r"\n(?=[A-Z]\w+:\n)", description)[0].split()), notes
+
+
+def _untitled(schema: Any) -> Any:
+    """A JSON schema without the titles that pydantic adds; they cost tokens and say nothing."""
+    if isinstance(schema, list):
+        return [_untitled(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: {name: _untitled(each) for name, each in value.items()}
+        if key in ("properties", "$defs")
+        else _untitled(value)
+        for key, value in schema.items()
+        if key != "title"
+    }
+
+
+def _complaint(error: Mapping[str, Any]) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    return f"{where}: {error['msg']}" if where else str(error["msg"])
+
+
+# --- running ----------------------------------------------------------------------------------------------------
+
+
+def _in_thread(work: Callable[[], Any], name: str) -> asyncio.Future[Any]:
+    """Run in a thread of its own. A pool would one day be full of tools that hang, and is waited for at exit."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def tell(result: Any, fault: Exception | None) -> None:
+        if future.done():
+            return
+        if fault is None:
+            future.set_result(result)
+        else:
+            future.set_exception(fault)
+
+    def run() -> None:
+        result: Any = None
+        fault: Exception | None = None
+        try:
+            result = work()
+        except StopIteration:  # a future cannot hold one
+            fault = RuntimeError("the tool raised StopIteration")
+        except BaseException as error:  # noqa: BLE001 - whatever a tool does in its thread ends there, sys.exit included
+            fault = error if isinstance(error, Exception) else RuntimeError(f"the tool raised {type(error).__name__}")
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(tell, result, fault)
+
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(run,), name=f"tool-{name}", daemon=True).start()
+    return future
+
+
+def _look_away(work: asyncio.Future[Any]) -> None:
+    """Take a late result, so that asyncio does not report an exception nobody asked for."""
+    if not work.cancelled():
+        work.exception()
+
+
+def _plain(value: Any) -> Any:
+    """What JSON does not know itself."""
+    match value:
+        case BaseModel():
+            return value.model_dump(mode="json")
+        case Decimal():
+            return int(value) if value == value.to_integral_value() else float(value)
+        case Mapping():
+            return dict(value)
+        case set() | frozenset():
+            return list(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")

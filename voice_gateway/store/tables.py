@@ -1,0 +1,102 @@
+"""The rows that tools read: the menu, and what goes well with what. In SQLite; migrations/ has the same for PostgreSQL.
+
+All methods block for a moment, which is right for a tool: synchronous tools run in a thread.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import orjson
+
+from voice_gateway.store.database import StoreError, fetch, open_sound_database
+from voice_gateway.store.records import Row
+from voice_gateway.store.search import rank
+
+
+@dataclass(frozen=True, slots=True)
+class MenuItem:
+    """A row of `menu_items`. price: in whole units of currency (ISO 4217), 3000 RWF or 3.5 EUR."""
+
+    id: str
+    market: str
+    name: str
+    category: str
+    price: float
+    currency: str
+    description: str
+    image_url: str | None
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """What goes well with an item. upsell: the sentence to offer it with."""
+
+    item: MenuItem
+    upsell: str
+
+
+class Tables:
+    def __init__(self, path: Path | str, *, seed: bool = True) -> None:
+        """path: the SQLite file, which may be the store's own. seed: fill an empty menu with the demonstration's."""
+        self._path = Path(path)
+        self._seed = seed
+
+    def start(self) -> None:
+        """Make the tables where they are missing, and fill an empty menu. Raises `StoreError`."""
+        with closing(open_sound_database(self._path)) as db:
+            empty = db.execute("select not exists (select 1 from menu_items)").fetchone()[0]
+            if not (empty and self._seed):
+                return
+            seed = Path(__file__).with_name("seed.sql").read_text(encoding="utf-8")
+            try:
+                db.executescript(f"begin immediate;\n{seed}\ncommit;")
+            except sqlite3.Error as error:
+                raise StoreError(
+                    f"the tables in {self._path} cannot be filled ({error}): try again, or name another file"
+                ) from error
+
+    def menu(self, market: str | None = None) -> list[MenuItem]:
+        """All that is to be had, by category and name. market: `RW` or `MT`; None for both."""
+        sql = (
+            "select * from menu_items where available and (:market is null or market = :market) order by category, name"
+        )
+        return [_item(row) for row in fetch(self._path, sql, {"market": market})]
+
+    def lookup_menu(self, query: str, market: str | None = None, limit: int = 10) -> list[MenuItem]:
+        """The items that a spoken query may mean, best first; see `search.rank`. An empty one means the whole menu."""
+        menu = self.menu(market)
+        return rank(query, menu, _fields, limit) if query.strip() else menu[:limit]
+
+    def pairings(self, item_id: str) -> list[Pairing]:
+        """What goes well with an item, best first; empty when nothing is known or there is no such item."""
+        sql = (
+            "select m.*, p.upsell from pairings p join menu_items m on m.id = p.paired_item_id "
+            "where p.item_id = ? and m.available order by p.priority desc, m.name"
+        )
+        return [Pairing(_item(row), row["upsell"]) for row in fetch(self._path, sql, [item_id])]
+
+
+def _item(row: Row) -> MenuItem:
+    price = Decimal(str(row["price"]))
+    return MenuItem(
+        id=row["id"],
+        market=row["market"],
+        name=row["name"],
+        category=row["category"],
+        price=int(price) if price == price.to_integral_value() else float(price),
+        currency=row["currency"],
+        description=row["description"],
+        image_url=row["image_url"],
+        tags=tuple(orjson.loads(row["tags"])),
+    )
+
+
+def _fields(item: MenuItem) -> tuple[tuple[str, float], ...]:
+    """What of an item is searched, and how much a word found there counts."""
+    return (item.name, 1.0), (item.category, 0.8), (" ".join(item.tags), 0.7), (item.description, 0.3)
