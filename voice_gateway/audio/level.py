@@ -3,8 +3,8 @@
 The level is that of speech, not of the pauses: only frames that sound count. As in ITU-T P.56, a frame sounds when it
 is at most 15.9 dB below the level of the active speech itself; an absolute floor keeps the noise of an idle line out.
 
-0 dBFS is a constant at the largest 16-bit sample, so a full sine reads -3 dBFS. Costs about 1 µs a frame: frames are
-collected and measured ten at a time.
+0 dBFS is a constant at the largest 16-bit sample, so a full sine reads -3 dBFS. Costs 1 to 2 µs a frame, because
+frames are collected and measured twenty at a time.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import numpy as np
 from voice_gateway.audio import g711
 
 _FRAME_BYTES = 160
-_BATCH_BYTES = 10 * _FRAME_BYTES
+_BATCH_BYTES = 20 * _FRAME_BYTES
 _FLOOR_DB = -55  # an idle telephone line lies below, a whispered word above
 _MARGIN_DB = 15.9  # P.56: speech reaches this far down from its own level
 
+_FLOOR_ENERGY: Final = _FRAME_BYTES * 10 ** (_FLOOR_DB / 10)
 _AMPLITUDES: Final = (g711.decode(bytes(range(256))) / 32768.0).astype(np.float32)
 
 
@@ -28,7 +29,7 @@ class Level:
     """The running level of one direction of a call.
 
     Frames are sorted by their level into steps of 1 dB: the margin follows the level as the call goes on, and still
-    nothing but 56 counts is kept.
+    nothing but 56 counts and sums is kept.
     """
 
     __slots__ = ("_counts", "_peak", "_pending", "_pending_bytes", "_powers")
@@ -81,15 +82,11 @@ class Level:
         amplitudes = _AMPLITUDES.take(codes).reshape(frames, _FRAME_BYTES)
         self._peak = max(self._peak, float(amplitudes.max()), -float(amplitudes.min()))
         for energy in np.einsum("ij,ij->i", amplitudes, amplitudes).tolist():
-            self._count(energy / _FRAME_BYTES)
-
-    def _count(self, power: float) -> None:
-        if power <= 0.0:
-            return
-        step = math.floor(_decibels(power)) - _FLOOR_DB
-        if step >= 0:
-            self._counts[step] += 1
-            self._powers[step] += power
+            if energy > _FLOOR_ENERGY:
+                power = energy / _FRAME_BYTES
+                step = int(_decibels(power) - _FLOOR_DB)
+                self._counts[step] += 1
+                self._powers[step] += power
 
 
 def _decibels(power: float) -> float:

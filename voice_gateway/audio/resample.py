@@ -45,7 +45,6 @@ _SLAB_MS = 200
 
 _UP_HISTORY = (_TAPS - 1) // _RATIO
 _DOWN_HISTORY = _TAPS - 1
-_ITEM_BYTES = 8  # of a float64
 
 
 def _prototype() -> NDArray[np.float64]:
@@ -106,15 +105,6 @@ _LOWEST: Final = np.array(-32768.0)
 _HIGHEST: Final = np.array(32767.0)
 
 
-def _filtered(line: NDArray[np.float64], rows: int, step: int, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Slide a window over the line, `step` samples a row, and take all sums at once. shape: (rows * columns,)."""
-    windows: NDArray[np.float64] = np.ndarray(
-        (rows, matrix.shape[0]), np.float64, line, 0, (step * _ITEM_BYTES, _ITEM_BYTES)
-    )
-    sums: NDArray[np.float64] = windows.dot(matrix)
-    return sums.reshape(-1)
-
-
 def _rounded(sound: NDArray[np.float64]) -> NDArray[np.int16]:
     """Limit, then round to the nearest whole number, halves to even. Works in place."""
     sound.clip(_LOWEST, _HIGHEST, out=sound)
@@ -122,76 +112,98 @@ def _rounded(sound: NDArray[np.float64]) -> NDArray[np.int16]:
     return sound.astype(np.int16)
 
 
+class _Sliding:
+    """A matrix that slides over a stream of samples and takes the sums of a whole slab at once.
+
+    A beat is one sample at 8 kHz. `hop` inputs make a beat, and the first of them completes it: a beat is out as soon
+    as that one is in. So the past is the `history` samples before the next beat's first one, less those inputs of the
+    last beat that are still to come.
+
+    Pieces of a live call are alike, so the line (past and new samples side by side) and the windows over it are laid
+    out once and used again as long as the lengths repeat.
+    """
+
+    __slots__ = ("_fresh", "_head", "_history", "_hop", "_matrix", "_outputs", "_past", "_slab", "_tail", "_windows")
+
+    def __init__(self, matrix: NDArray[np.float64], history: int, hop: int) -> None:
+        self._matrix = matrix
+        self._history = history
+        self._hop = hop
+        self._slab = _SLAB_MS * hop * PHONE_RATE_HZ // 1000
+        self.reset()
+        self._lay(0)
+
+    def reset(self) -> None:
+        self._past: NDArray[np.float64] = np.zeros(self._history)
+
+    def sums(self, samples: NDArray[np.int16]) -> NDArray[np.float64]:
+        """The filter's exact output for the next samples: a new array, not limited and not rounded."""
+        if samples.size <= self._slab:
+            return self._slab_sums(samples)
+        starts = range(0, samples.size, self._slab)
+        return np.concatenate([self._slab_sums(samples[start : start + self._slab]) for start in starts])
+
+    def _slab_sums(self, samples: NDArray[np.int16]) -> NDArray[np.float64]:
+        if samples.size != self._fresh.size or self._past.size != self._head.size:
+            self._lay(samples.size)
+        self._head[:] = self._past
+        self._fresh[:] = samples
+        self._past = self._tail
+        sums: NDArray[np.float64] = self._windows.dot(self._matrix)
+        return sums.reshape(-1)[: self._outputs]
+
+    def _lay(self, count: int) -> None:
+        """Lay out a line for the past as it is and `count` samples. What follows them, to a whole row, stays zero."""
+        width, row_outputs = self._matrix.shape
+        held = self._past.size
+        filled = held + count
+        beats = max(0, -((self._history - filled) // self._hop))
+        rows = -(-beats // _BLOCK)
+        step = _BLOCK * self._hop
+        line = np.zeros(self._history + rows * step)
+        self._head, self._fresh, self._tail = line[:held], line[held:filled], line[self._hop * beats : filled]
+        self._windows: NDArray[np.float64] = np.ndarray(
+            (rows, width), line.dtype, line, 0, (step * line.itemsize, line.itemsize)
+        )
+        self._outputs = beats * row_outputs // _BLOCK
+
+
 class Upsampler:
     """8 kHz to 24 kHz, streaming: n samples in, 3n out, from the first sample on."""
 
-    __slots__ = ("_history",)
-
-    _SLAB = _SLAB_MS * PHONE_RATE_HZ // 1000
+    __slots__ = ("_filter",)
 
     def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the sound before: as fresh."""
-        self._history = np.zeros(_UP_HISTORY)
+        self._filter = _Sliding(_UP, _UP_HISTORY, hop=1)
 
     def process(self, samples: NDArray[np.int16]) -> NDArray[np.int16]:
         """samples: shape (n,) at 8 kHz. Returns shape (3n,) at 24 kHz, 3.0 ms later than the input."""
-        if samples.size <= self._SLAB:
-            return self._slab(samples)
-        starts = range(0, samples.size, self._SLAB)
-        return np.concatenate([self._slab(samples[start : start + self._SLAB]) for start in starts])
-
-    def _slab(self, samples: NDArray[np.int16]) -> NDArray[np.int16]:
-        count = samples.size
-        rows = -(-count // _BLOCK)
-        line = np.zeros(_UP_HISTORY + rows * _BLOCK)
-        line[:_UP_HISTORY] = self._history
-        line[_UP_HISTORY : _UP_HISTORY + count] = samples
-        self._history = line[count : count + _UP_HISTORY].copy()
-        return _rounded(_filtered(line, rows, _BLOCK, _UP)[: _RATIO * count])
-
-
-class Downsampler:
-    """24 kHz to 8 kHz, streaming: after n samples in, n/3 (rounded up) are out, from the first sample on.
-
-    A sample of the output stands at every third of the input, beginning with the first. So the history is 144 samples
-    just before a third, and one or two fewer while the next third is still to come.
-    """
-
-    __slots__ = ("_history",)
-
-    _SLAB = _SLAB_MS * MODEL_RATE_HZ // 1000
-
-    def __init__(self) -> None:
-        self.reset()
+        return _rounded(self._filter.sums(samples))
 
     def reset(self) -> None:
         """Forget the sound before: as fresh."""
-        self._history = np.zeros(_DOWN_HISTORY)
+        self._filter.reset()
+
+
+class Downsampler:
+    """24 kHz to 8 kHz, streaming: after n samples in, n/3 (rounded up) are out, from the first sample on."""
+
+    __slots__ = ("_filter",)
+
+    def __init__(self) -> None:
+        self._filter = _Sliding(_DOWN, _DOWN_HISTORY, hop=_RATIO)
 
     def process(self, samples: NDArray[np.int16]) -> NDArray[np.int16]:
         """samples: shape (n,) at 24 kHz. Returns shape (about n/3,) at 8 kHz, 3.0 ms later than the input."""
-        return _rounded(self.sums(samples))
+        return _rounded(self._filter.sums(samples))
 
     def sums(self, samples: NDArray[np.int16]) -> NDArray[np.float64]:
         """The same before limiting and rounding: exact, and within ±70,000, for whoever rounds by a table."""
-        if samples.size <= self._SLAB:
-            return self._slab(samples)
-        starts = range(0, samples.size, self._SLAB)
-        return np.concatenate([self._slab(samples[start : start + self._SLAB]) for start in starts])
+        return self._filter.sums(samples)
 
-    def _slab(self, samples: NDArray[np.int16]) -> NDArray[np.float64]:
-        held = self._history.size
-        filled = held + samples.size
-        count = max(0, -((_DOWN_HISTORY - filled) // _RATIO))
-        rows = -(-count // _BLOCK)
-        line = np.zeros(_DOWN_HISTORY + rows * _BLOCK * _RATIO)
-        line[:held] = self._history
-        line[held:filled] = samples
-        self._history = line[_RATIO * count : filled].copy()
-        return _filtered(line, rows, _BLOCK * _RATIO, _DOWN)[:count]
+    def reset(self) -> None:
+        """Forget the sound before: as fresh."""
+        self._filter.reset()
 
 
 def convert(samples: NDArray[np.int16], from_hz: int, to_hz: int) -> NDArray[np.int16]:
