@@ -251,7 +251,8 @@ class RealtimeSession:
         if settings is None:
             return
         rng, model = self._stage.rng, settings.get("model") or "gpt-realtime-whisper"
-        total_s = self._stage.profile.latency.transcript_s * rng.uniform(0.4, 1.6)
+        # Mostly soon, now and then much later: the mean is 1.
+        total_s = self._stage.profile.latency.transcript_s * (0.3 + rng.expovariate(1 / 0.7))
         words = item.text.split()
         pieces = [words[start : start + 3] for start in range(0, len(words), 3)]
         for number, piece in enumerate(pieces):
