@@ -31,6 +31,12 @@ def test_a_call_without_sound_has_no_level() -> None:
     assert level_of(SECOND_OF_SILENCE).peak_dbfs is None
 
 
+def test_the_noise_of_an_idle_line_is_no_speech() -> None:
+    level = level_of(g711.encode(np.random.default_rng(1).normal(0, 20, 16_000).astype(np.int16)))
+    assert level.dbfs is None
+    assert level.peak_dbfs == pytest.approx(-52, abs=3)
+
+
 @pytest.mark.parametrize("amplitude", [100, 1000, 10_000, 32_000])
 def test_a_tone_reads_its_rms_and_its_peak(lab: Bench, amplitude: int) -> None:
     level = level_of(g711.encode(lab.sine(1020, 8000, amplitude)))

@@ -138,6 +138,11 @@ def test_all_taps_are_exact_so_no_sum_is_ever_rounded() -> None:
         assert np.abs(taps).sum() * 32_768 * 2**20 < 2**53
 
 
+def test_the_gain_for_a_constant_is_exactly_one_in_every_phase() -> None:
+    assert [resample._up_taps()[phase::3].sum() for phase in range(3)] == [1.0, 1.0, 1.0]
+    assert resample._down_taps().sum() == 1.0
+
+
 @settings(max_examples=60)
 @given(st.lists(st.integers(0, 999), max_size=12), st.integers(0, 2**32 - 1))
 def test_any_chunking_gives_the_same_sound_bit_by_bit(sizes: list[int], seed: int) -> None:
