@@ -1,0 +1,314 @@
+"""The composition root: the one place that sees everything. Settings in, a gateway that serves calls out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import hashlib
+import hmac
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import FrameType
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute
+
+from voice_gateway import __version__
+from voice_gateway.agent.personas import Persona, load_personas
+from voice_gateway.agent.toolbox import house_toolbox
+from voice_gateway.agent.tools import Toolbox, ToolContext
+from voice_gateway.call import entries
+from voice_gateway.call.bridge import Bridge, Policy
+from voice_gateway.call.events import CallFacts, Usage
+from voice_gateway.caller.signature import SignatureCheck
+from voice_gateway.caller.tokens import StreamTokens
+from voice_gateway.caller.upgrade import WEBSOCKET_SETTINGS
+from voice_gateway.config import Settings
+from voice_gateway.errors import ConfigError
+from voice_gateway.journal import Journal
+from voice_gateway.model.settings import ModelSettings, Transcription
+from voice_gateway.model.socket import ModelRefused, ModelSocket
+from voice_gateway.ops import logs
+from voice_gateway.ops.metrics import LoopLag, Metrics
+from voice_gateway.session import Service
+from voice_gateway.store.records import new_id
+from voice_gateway.store.sqlite import SqliteStore
+from voice_gateway.store.tables import Tables
+from voice_gateway.switchboard import Switchboard
+from voice_gateway.web import health
+from voice_gateway.web.twilio import Doorbell, Sentences, TwilioDoors
+
+SERVICE = "voice-agent"
+
+
+class Gateway:
+    """Everything that serves calls, built once. `asgi` is the application; its lifespan starts and stops the rest."""
+
+    def __init__(self, settings: Settings, persona: Persona, toolbox: Toolbox) -> None:
+        self._settings = settings
+        self._persona = persona
+        self._toolbox = toolbox
+        self._log = logs.get("app")
+        self._secret = settings.stream_token_secret.get_secret_value().encode() or secrets.token_bytes(32)
+        self.metrics = Metrics(
+            version=__version__,
+            personas=[persona.key],
+            tools=toolbox.names,
+            models=[settings.openai_realtime_model],
+            enabled=settings.metrics_enabled,
+        )
+        self.store = SqliteStore(settings.store_path)
+        self._tables = Tables(settings.store_path)
+        self.journal = Journal(
+            self.store,
+            wall_clock=lambda: datetime.now(UTC),
+            new_id=new_id,
+            instance_id=f"{socket.gethostname()}:{os.getpid()}",
+            listeners=[self._meter],
+        )
+        self.switchboard = Switchboard(
+            journal=self.journal,
+            prepare_model=self._prepare_model,
+            new_bridge=self._new_bridge,
+            service=Service(tools=self, observe=self._observe, clock=time.monotonic),
+            max_calls=settings.max_calls,
+        )
+        self.metrics.watch_admission(lambda: self.switchboard.is_available, lambda: self.switchboard.draining)
+        self.metrics.watch_store(lambda: self.store.depth, lambda: self.store.oldest_age_s(time.monotonic()))
+        self.asgi = Starlette(routes=self._routes(), lifespan=self._live)
+
+    # --- what a call is made of ---------------------------------------------------------------------------------
+
+    async def _prepare_model(self, facts: CallFacts) -> ModelSocket:
+        """Open and configure the model's session for a call; `ModelRefused` says why not."""
+        try:
+            model = await ModelSocket.open(
+                self._settings.openai_realtime_endpoint,
+                api_key=self._settings.openai_api_key.get_secret_value(),
+                settings=self._model_settings(),
+                safety_identifier=self._safety_identifier(facts.from_number),
+            )
+        except ModelRefused as refused:
+            self.metrics.leg_failed("model", "timeout" if refused.code == "timeout" else "refused")
+            self._log.error("model.refused", call_sid=facts.call_sid, code=refused.code, message=refused.message)
+            raise
+        for mismatch in model.dialect.warnings:
+            self._log.warning("model.session.differs", call_sid=facts.call_sid, difference=str(mismatch))
+        return model
+
+    def _model_settings(self) -> ModelSettings:
+        settings, persona = self._settings, self._persona
+        transcription = settings.openai_transcription_model
+        return ModelSettings(
+            model=settings.openai_realtime_model,
+            voice=persona.voice or settings.openai_realtime_voice,
+            instructions=persona.instructions,
+            tools=tuple(self._toolbox.specs()),
+            audio_format=settings.openai_audio_format,
+            turn_detection=persona.turn_detection
+            and replace(persona.turn_detection, interrupt_response=settings.barge_in_enabled),
+            transcription=Transcription(transcription, language=persona.language) if transcription else None,
+        )
+
+    def _safety_identifier(self, from_number: str) -> str:
+        """A stable name for a caller that tells nobody his number (OpenAI asks for one to trace abuse)."""
+        return hmac.new(self._secret, from_number.encode(), hashlib.sha256).hexdigest() if from_number else ""
+
+    def _new_bridge(self, _facts: CallFacts, began_at: float) -> Bridge:
+        settings = self._settings
+        policy = Policy(
+            greeting=self._persona.greeting_instructions,
+            barge_in=settings.barge_in_enabled,
+            duplex=settings.duplex_enabled,
+            audio_format=settings.openai_audio_format,
+            lead_s=settings.playout_lead_ms / 1000,
+            mark_every_s=settings.mark_every_ms / 1000,
+            max_duration_s=settings.max_call_seconds,
+            failed_sentence=settings.failed_sentence,
+        )
+        return Bridge(policy, began_at)
+
+    async def run(self, call: CallFacts, name: str, arguments: str) -> tuple[str, bool]:
+        """Run a tool for a call: `session.Tools`."""
+        context = ToolContext(
+            call_sid=call.call_sid,
+            from_number=call.from_number,
+            to_number=call.to_number,
+            persona=self._persona.key,
+            language=self._persona.language,
+            tables=self._tables,
+        )
+        outcome = await self._toolbox.run(name, arguments, context)
+        return outcome.output, outcome.ok
+
+    # --- what is counted ----------------------------------------------------------------------------------------
+
+    def _observe(self, figure: str, value: float) -> None:
+        match figure:
+            case "heard_error":
+                self.metrics.heard_estimated(value)
+            case "response_latency":
+                self.metrics.answered(self._persona.key, value)
+            case "barge_in_stop":
+                self.metrics.barged_in(value)
+
+    def _meter(self, facts: CallFacts, entry: entries.Entry) -> None:
+        metrics = self.metrics
+        match entry:
+            case entries.CallStarted():
+                metrics.call_started(_direction(facts))
+            case entries.CallEnded():
+                metrics.call_ended(_direction(facts), entry.status, entry.duration_ms / 1000)
+                metrics.padded(entry.padded_ms / 1000)
+                if entry.reason in {"lost", "stalled"}:
+                    metrics.leg_failed("caller", entry.reason)
+                elif entry.reason == "model_lost":
+                    metrics.leg_failed("model", "lost")
+            case entries.FaultSeen(where="model"):
+                metrics.model_erred(entry.code)
+            case entries.ToolAnswered():
+                metrics.tool_finished(entry.name, "ok" if entry.ok else "failed", entry.duration_ms / 1000)
+            case entries.ResponseMetered() if entry.usage is not None:
+                self._meter_tokens(entry.usage)
+
+    def _meter_tokens(self, usage: Usage) -> None:
+        model = self._settings.openai_realtime_model
+        fresh = max(0, usage.input_text - usage.cached_text)
+        self.metrics.tokens_used(model, "text", fresh=fresh, cached=usage.cached_text, output=usage.output_text)
+        fresh = max(0, usage.input_audio - usage.cached_audio)
+        self.metrics.tokens_used(model, "audio", fresh=fresh, cached=usage.cached_audio, output=usage.output_audio)
+
+    # --- doors --------------------------------------------------------------------------------------------------
+
+    def _routes(self) -> list[BaseRoute]:
+        settings = self._settings
+        enabled = settings.voice_agent_enabled and settings.ai_realtime_enabled
+        signed = settings.twilio_webhook_auth and bool(settings.twilio_auth_tokens or settings.twilio_shared_key)
+        shared_key = settings.twilio_shared_key.get_secret_value()
+        doorbell = Doorbell(
+            base_url=settings.public_base_url,
+            ws_url=settings.stream_url,
+            sentences=Sentences(settings.answer_sentence, settings.disabled_sentence, settings.busy_sentence),
+            signatures=SignatureCheck(settings.twilio_auth_tokens, [shared_key] if shared_key else [])
+            if signed
+            else None,
+            tokens=StreamTokens(self._secret),
+            wall_clock=time.time,
+            count_refusal=self.metrics.refused,
+            count_dropped=self.metrics.media_dropped,
+            start_timeout_s=settings.start_timeout_seconds,
+            enabled=enabled and not settings.missing(),
+            persona=self._persona.key,
+        )
+        checks = [
+            health.configured(settings.missing()),
+            health.store_moving(lambda: self.store.oldest_age_s(time.monotonic())),
+            health.not_draining(lambda: self.switchboard.draining),
+            health.not_full(lambda: self.switchboard.live, settings.max_calls),
+        ]
+        features = {"voiceAgent": enabled, "mcp": settings.mcp_enabled}
+        return [
+            *health.health_routes(version=__version__, features=features, checks=checks, metrics=self.metrics),
+            *TwilioDoors(self.switchboard, doorbell).routes(),
+        ]
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def _live(self, _app: Starlette) -> AsyncIterator[None]:
+        await self.store.start()
+        await asyncio.to_thread(self._tables.start)
+        lag = asyncio.create_task(LoopLag(self.metrics.loop_lagged).run())
+        # What was imported lives as long as the process: a full collection would stop every call to look at it again.
+        gc.collect()
+        gc.freeze()
+        try:
+            yield
+        finally:
+            await self.switchboard.drained(0.0)
+            lag.cancel()
+            lost = await self.store.close()
+            if lost:
+                self._log.error("store.records_lost", records=lost)
+
+
+class Server(uvicorn.Server):
+    """uvicorn that lets live calls end: the first signal starts the drain, the second one stops at once.
+
+    Stock uvicorn cuts every WebSocket as soon as it is asked to stop.
+    """
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway, drain_s: float) -> None:
+        super().__init__(config)
+        self._gateway = gateway
+        self._drain_s = drain_s
+        self._draining: asyncio.Task[None] | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._draining is not None or (sig == signal.SIGINT and self._gateway.switchboard.live == 0):
+            super().handle_exit(sig, frame)
+            return
+        self._gateway.switchboard.start_drain()
+        logs.get("app").info("gateway.draining", calls=self._gateway.switchboard.live, deadline_seconds=self._drain_s)
+        # A signal handler runs between two lines of anything: the loop is asked, nothing is done here.
+        self._loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        self._draining = self._draining or self._loop.create_task(self._wait_for_calls())
+
+    async def _wait_for_calls(self) -> None:
+        await self._gateway.switchboard.drained(self._drain_s)
+        self.should_exit = True
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+
+def build(settings: Settings) -> Gateway:
+    """Make a gateway from its settings. Raises `GatewayError` when a persona or a tool that it needs is not there."""
+    personas = load_personas()
+    persona = personas.get(settings.default_persona)
+    if persona is None:
+        raise ConfigError([f"DEFAULT_PERSONA is {settings.default_persona}; there are {', '.join(sorted(personas))}."])
+    return Gateway(settings, persona, house_toolbox().pick(persona.tools))
+
+
+def run(settings: Settings) -> None:
+    """Serve until told to stop."""
+    log = logs.get("app")
+    for sentence in settings.warnings_at_start():
+        log.warning("config.warning", detail=sentence)
+    for sentence in settings.missing():
+        log.error("config.missing", detail=sentence)
+    log.info("gateway.starting", version=__version__, host=settings.host, port=settings.port)
+    server(build(settings), settings).run()
+
+
+def server(gateway: Gateway, settings: Settings) -> Server:
+    """The HTTP and WebSocket server for a gateway, not yet running."""
+    config = uvicorn.Config(
+        gateway.asgi,
+        host=settings.host,
+        port=settings.port,
+        http="h11",
+        loop="uvloop",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=30,
+        **WEBSOCKET_SETTINGS,
+    )
+    return Server(config, gateway, settings.drain_seconds)
+
+
+def _direction(facts: CallFacts) -> str:
+    return "outbound" if facts.direction.startswith("outbound") else facts.direction

@@ -1,0 +1,1 @@
+"""`voice-gateway call`: place an emulated call against a running gateway."""

@@ -1,0 +1,82 @@
+"""The whole world on one machine: a gateway at a free port between an emulated carrier and an emulated model.
+
+The gateway is the product's own, built from settings like any other and spoken to over real HTTP and WebSockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from voice_gateway import app, config
+from voice_gateway.emulator.carrier import Carrier
+from voice_gateway.emulator.realtime import RealtimeServer
+from voice_gateway.emulator.weather import Weather
+
+ACCOUNT_SID = "AC" + "0" * 32
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """All three, running. webhook_url: what to dial. server: the gateway's own HTTP server."""
+
+    gateway: app.Gateway
+    server: app.Server
+    carrier: Carrier
+    model: RealtimeServer
+    base_url: str
+
+    @property
+    def webhook_url(self) -> str:
+        return f"{self.base_url}/twilio/answer"
+
+
+@asynccontextmanager
+async def stage(
+    model: RealtimeServer,
+    store_path: Path,
+    *,
+    weather: Weather | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> AsyncIterator[Stage]:
+    """Run everything while the context is open. settings: variables of the gateway to set otherwise."""
+    auth_token = secrets.token_hex(16)
+    listener = socket.create_server(("127.0.0.1", 0))
+    base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    async with model, Carrier(ACCOUNT_SID, auth_token, weather=weather or Weather()) as carrier:
+        chosen = config.load(
+            {
+                "OPENAI_API_KEY": "offline",
+                "OPENAI_REALTIME_ENDPOINT": model.url,
+                "TWILIO_AUTH_TOKEN": auth_token,
+                "PUBLIC_BASE_URL": base_url,
+                "STORE_PATH": str(store_path),
+                "ANSWER_SENTENCE": "",
+                "DRAIN_SECONDS": "5",
+                **(settings or {}),
+            },
+            env_file=None,
+        )
+        gateway = app.build(chosen)
+        server = app.server(gateway, chosen)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            await _started(server, serving)
+            yield Stage(gateway, server, carrier, model, base_url)
+        finally:
+            server.should_exit = True
+            await serving
+
+
+async def _started(server: app.Server, serving: asyncio.Task[None]) -> None:
+    """Wait until connections are answered. What keeps the gateway from starting is raised here."""
+    while not server.started:
+        if serving.done():
+            serving.result()
+            raise RuntimeError("the gateway did not start; its log says why")
+        await asyncio.sleep(0.01)
