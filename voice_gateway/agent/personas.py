@@ -51,7 +51,8 @@ class Persona:
     @property
     def greeting_instructions(self) -> str:
         """For the first response alone: to say the greeting as it is written. Empty when the caller speaks first."""
-        return f'Greet the caller. Say exactly this and nothing else: "{self.greeting}"' if self.greeting else ""
+        said = self.greeting.replace('"', "'")
+        return f'Greet the caller. Say exactly this and nothing else: "{said}"' if said else ""
 
 
 def load_personas(*folders: Path) -> dict[str, Persona]:

@@ -216,7 +216,7 @@ def tool_from(function: ToolFunction, *, timeout_s: float = TIMEOUT_S) -> Tool:
     """
     name = getattr(function, "__name__", "")
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-        raise ToolError(f"{name or function!r} is no name for a tool: letters, digits, _ and -, at most 64")
+        raise ToolError(f"{name or function} is no name for a tool: letters, digits, _ and -, at most 64")
     description, notes = _read_docstring(function)
     if not description:
         raise ToolError(f"the tool {name} needs a docstring: it is all that the model knows of it")

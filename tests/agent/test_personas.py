@@ -1,0 +1,115 @@
+"""Personas: read from TOML, with complaints that name the file and the field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from voice_gateway.agent.personas import Persona, PersonaError, load_persona, load_personas
+from voice_gateway.agent.toolbox import house_toolbox
+from voice_gateway.model.settings import ModelSettings, SemanticVad, ServerVad
+
+SOUND = 'name = "Host"\ninstructions = "Be kind."\n'
+
+
+def write(folder: Path, text: str, name: str = "host.toml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_waiter_comes_with_the_program_and_has_its_tools() -> None:
+    waiter = load_personas()["waiter"]
+    assert waiter.name == "Waiter"
+    assert waiter.greeting
+    assert waiter.greeting in waiter.greeting_instructions
+    assert "lookup_menu" in waiter.instructions
+    tools = house_toolbox().pick(waiter.tools)
+    assert tools.names == ("lookup_menu", "recommend_pairing")
+    ModelSettings(instructions=waiter.instructions, tools=tuple(tools.specs()), turn_detection=waiter.turn_detection)
+
+
+def test_every_field_is_read(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        SOUND + 'greeting = " Hi. "\nvoice = "cedar"\nlanguage = "rw"\ntools = ["lookup_menu"]\n'
+        "[turn_detection]\nthreshold = 0.7\nsilence_duration_ms = 900\nidle_timeout_ms = 8000\n",
+    )
+    assert load_persona(path) == Persona(
+        key="host", name="Host", instructions="Be kind.", greeting="Hi.", voice="cedar", language="rw",
+        tools=("lookup_menu",),
+        turn_detection=ServerVad(threshold=0.7, silence_duration_ms=900, idle_timeout_ms=8000),
+    )  # fmt: skip
+
+
+def test_only_name_and_instructions_are_needed(tmp_path: Path) -> None:
+    persona = load_persona(write(tmp_path, SOUND))
+    assert persona == Persona("host", "Host", "Be kind.")
+    assert persona.greeting_instructions == ""
+    assert persona.turn_detection == ServerVad()
+
+
+def test_turn_detection_may_be_semantic_or_none(tmp_path: Path) -> None:
+    semantic = write(tmp_path, SOUND + '[turn_detection]\ntype = "semantic_vad"\neagerness = "high"\n')
+    assert load_persona(semantic).turn_detection == SemanticVad(eagerness="high")
+    assert load_persona(write(tmp_path, SOUND + '[turn_detection]\ntype = "none"\n')).turn_detection is None
+
+
+def test_a_later_folder_wins(tmp_path: Path) -> None:
+    write(tmp_path, SOUND, "waiter.toml")
+    write(tmp_path, SOUND)
+    personas = load_personas(tmp_path)
+    assert set(personas) == {"waiter", "host"}
+    assert personas["waiter"].name == "Host"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("name = ", "cannot be read as TOML"),
+        ('name = "Host"\n', "instructions: is missing or empty"),
+        ('name = " "\ninstructions = "x"\n', "name: is missing or empty"),
+        (SOUND + "greeting = 3\n", "greeting: must be a text, not 3"),
+        (SOUND + 'greting = "Hi"\n', "greting: no such field; there are name, instructions, greeting"),
+        (SOUND + 'tools = "lookup_menu"\n', "tools: must be a list of names"),
+        (SOUND + "tools = [1]\n", "tools: must be a list of names"),
+        (SOUND + 'language = "English"\n', "language: must be an ISO 639 code such as en or rw, not 'English'"),
+        (SOUND + "turn_detection = 1\n", "turn_detection: must be a table"),
+        (
+            SOUND + '[turn_detection]\ntype = "magic"\n',
+            "turn_detection.type: must be one of server_vad, semantic_vad or none",
+        ),
+        (SOUND + "[turn_detection]\neagerness = 'low'\n", "turn_detection.eagerness: server_vad has threshold"),
+        (SOUND + "[turn_detection]\nthreshold = '0.5'\n", "turn_detection.threshold: Input should be a valid number"),
+        (SOUND + "[turn_detection]\nthreshold = 2.0\n", "turn_detection: threshold is 2.0; it must be from 0 to 1"),
+        (
+            SOUND + "[turn_detection]\ntype = 'semantic_vad'\neagerness = 'mild'\n",
+            "turn_detection.eagerness: Input should",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_with_file_and_field(text: str, complaint: str, tmp_path: Path) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(PersonaError) as caught:
+        load_persona(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert complaint in str(caught.value)
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(PersonaError) as caught:
+        load_persona(write(tmp_path, "voice = 1\n", "No-Name.toml"))
+    assert [line.split(": ")[1] for line in str(caught.value).splitlines()] == [
+        "the file name is the persona's key", "voice", "name", "instructions",
+    ]  # fmt: skip
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(PersonaError, match="is no folder"):
+        load_personas(tmp_path / "none")
+
+
+def test_a_greeting_cannot_break_out_of_its_quotes() -> None:
+    said = Persona("a", "A", "x", greeting='Hello, "friend"!').greeting_instructions
+    assert said.count('"') == 2
