@@ -131,7 +131,8 @@ def choose(
         return next((tool for tool in tools if tool["name"] == choice.get("name")), None)
     if choice == "none" or not tools:
         return None
-    named = bool(meaning(topic[-1]) & {word for phrase in known for word in words(phrase)})
+    names = {word for name in known for word in words(name)} - FILLERS
+    named = any(likeness([name], [word]) for word in meaning(topic[-1]) for name in names)
     wished = open_question or named or any(_WISH.search(line) or _QUESTION.search(line) for line in topic)
     points = [score(tool, topic, wished=wished) for tool in tools]
     best = max(points)

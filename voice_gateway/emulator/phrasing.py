@@ -75,8 +75,8 @@ def failure(content: Mapping[str, Any]) -> str:
 
 def _rows(rows: Sequence[Any], arguments: Mapping[str, Any] | None) -> str:
     if not rows:
-        wanted = next((value for value in (arguments or {}).values() if isinstance(value, str) and value), "")
-        return f"I am sorry, I found nothing for {wanted}." if wanted else "I am sorry, I found nothing."
+        wanted = [value for value in (arguments or {}).values() if isinstance(value, str) and value]
+        return f"I am sorry, I found nothing for {wanted[0]}." if wanted else "I am sorry, I found nothing."
     if len(rows) == 1 and isinstance(rows[0], Mapping):
         return _one_row(rows[0])
     shown = [_row(row) for row in rows[:ROWS_SPOKEN]]

@@ -62,7 +62,7 @@ FILLERS: Final = frozenset(
         " get give take bring make show tell know about what whats which how much many when where who why price cost"
         " costing charge say hello yes yeah yep no not nope thanks goodbye order buy look find check search got all"
         " it's everything something anything else sir madam good morning afternoon evening sell serve offer available"
-        " now try hear kind thing one"
+        " now try hear kind thing one ones very really again"
     )
 )
 """Words of a request that do not say what it is about."""

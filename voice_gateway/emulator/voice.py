@@ -23,11 +23,12 @@ NANO_LANGUAGES: Final = ("en-GB", "en-US", "de-DE", "es-ES", "fr-FR", "it-IT")
 ACTIVITY_WINDOW: Final = 256  # samples at 8 kHz: 32 ms
 
 _AMOUNT: Final = r"(?P<amount>\d{1,3}(?:[, \u00a0\u202f]\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)(?!\d)"
+# Said as at the till: the country is where one is. The second name is for hundredths; none where nobody uses them.
 _MONEY: Final = {
-    "RWF": ("Rwandan franc", ""),
-    "KES": ("Kenyan shilling", "cent"),
-    "UGX": ("Ugandan shilling", ""),
-    "TZS": ("Tanzanian shilling", ""),
+    "RWF": ("franc", ""),
+    "KES": ("shilling", "cent"),
+    "UGX": ("shilling", ""),
+    "TZS": ("shilling", ""),
     "NGN": ("naira", "kobo"),
     "ZAR": ("rand", "cent"),
     "INR": ("rupee", "paisa"),

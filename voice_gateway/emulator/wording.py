@@ -57,9 +57,9 @@ def words(text: str) -> list[str]:
 
 def _one(word: str) -> str:
     word = _SAME.get(word, word)
-    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")) and word != "thanks":
-        return word[:-1]
-    return word
+    singular = word[:-1]
+    plural = len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is"))
+    return singular if plural and word != "thanks" and singular not in _SMALL else word
 
 
 def _in_digits(found: list[str]) -> list[str]:
