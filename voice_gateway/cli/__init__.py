@@ -1,50 +1,16 @@
-"""The command line `voice-gateway`. Each verb is a file of its own; this one names them."""
+"""The command line `voice-gateway`: `verbs` names the verbs, each of them is a file of its own."""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
 
-import typer
-
-from voice_gateway import __version__
-from voice_gateway.cli import call, demo, emulate, serve
 from voice_gateway.errors import GatewayError
-
-app = typer.Typer(
-    name="voice-gateway",
-    help=(
-        "A telephony voice gateway: people dial an ordinary number and talk with an AI.\n\n"
-        "Start with [bold]voice-gateway demo[/bold]: a whole spoken call on this machine, without a key or a network."
-    ),
-    no_args_is_help=True,
-    pretty_exceptions_show_locals=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("serve")(serve.serve)
-app.command("demo")(demo.demo)
-app.command("call")(call.call)
-app.add_typer(emulate.app, name="emulate")
-
-
-def _show_version(value: bool) -> None:  # noqa: FBT001 - the shape of typer's callbacks
-    if value:
-        typer.echo(__version__)
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
-    ] = False,  # noqa: FBT002 - a flag
-) -> None:
-    pass
 
 
 def main() -> None:
     """Run the command line. What the gateway refuses on purpose is told in a sentence, without a traceback."""
+    from voice_gateway.cli.verbs import app  # noqa: PLC0415 - the parts of this package are of use without the verbs
+
     try:
         app()
     except GatewayError as error:
