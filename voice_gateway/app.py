@@ -85,6 +85,11 @@ class Gateway:
         self.metrics.watch_store(lambda: self.store.depth, lambda: self.store.oldest_age_s(time.monotonic()))
         self.asgi = Starlette(routes=self._routes(), lifespan=self._live)
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be seen anywhere: for the log's scrubber, and for the tests that look for it."""
+        return self._settings.secrets()
+
     # --- what a call is made of ---------------------------------------------------------------------------------
 
     async def _prepare_model(self, facts: CallFacts) -> ModelSocket:

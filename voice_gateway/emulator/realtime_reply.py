@@ -171,7 +171,7 @@ class Reply:
             "status": self.status,
             "status_details": details,
             "output": [item.wire() for item in self.items] if self.status != "in_progress" else [],
-            "conversation_id": self.conversation.id if self.conversation else None,
+            "conversation_id": self.conversation.id if self.conversation is not None else None,
             **self.plan.shown,
             "usage": counted,
         }
