@@ -19,11 +19,13 @@ from voice_gateway.emulator.realtime import RealtimeServer
 from voice_gateway.emulator.weather import Weather
 
 ACCOUNT_SID = "AC" + "0" * 32
+PUBLIC_HOST = "gateway.example"
+"""Under this name the carrier knows the gateway; the emulator takes it to the loopback address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """All three, running. webhook_url: what to dial. server: the gateway's own HTTP server."""
+    """All three, running. server: the gateway's own HTTP server. base_url: where it really listens."""
 
     gateway: app.Gateway
     server: app.Server
@@ -33,7 +35,8 @@ class Stage:
 
     @property
     def webhook_url(self) -> str:
-        return f"{self.base_url}/twilio/answer"
+        """What to dial."""
+        return f"https://{PUBLIC_HOST}/twilio/answer"
 
 
 @asynccontextmanager
@@ -48,13 +51,14 @@ async def stage(
     auth_token = secrets.token_hex(16)
     listener = socket.create_server(("127.0.0.1", 0))
     base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    async with model, Carrier(ACCOUNT_SID, auth_token, weather=weather or Weather()) as carrier:
+    carrier = Carrier(ACCOUNT_SID, auth_token, weather=weather or Weather(), reach={PUBLIC_HOST: base_url})
+    async with model, carrier:
         chosen = config.load(
             {
                 "OPENAI_API_KEY": "offline",
                 "OPENAI_REALTIME_ENDPOINT": model.url,
                 "TWILIO_AUTH_TOKEN": auth_token,
-                "PUBLIC_BASE_URL": base_url,
+                "PUBLIC_BASE_URL": f"https://{PUBLIC_HOST}",
                 "STORE_PATH": str(store_path),
                 "ANSWER_SENTENCE": "",
                 "DRAIN_SECONDS": "5",
