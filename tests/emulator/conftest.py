@@ -38,7 +38,9 @@ def check_server_event(event: Mapping[str, Any]) -> None:
 class Dialogue:
     """A session, its faculties working in no time, and all that was said. Times are seconds since it began."""
 
-    def __init__(self, mind: Mind | None = None, ear: Ear | None = None, *, model: str, seed: int, **profile: Any) -> None:
+    def __init__(
+        self, mind: Mind | None = None, ear: Ear | None = None, *, model: str, seed: int, **profile: Any
+    ) -> None:
         self.now = 0.0
         self.mind = mind or ScriptedMind(["Hello there."])
         self.ear = ear or TypedEar(["one", "two", "three"])

@@ -28,7 +28,11 @@ def test_a_session_begins_with_all_its_settings(dialogue):
     assert session["type"] == "realtime"
     assert session["model"] == "gpt-realtime-2.1"
     assert session["expires_at"] == 3600
-    assert session["audio"]["output"] == {"format": {"type": "audio/pcm", "rate": 24000}, "voice": "marin", "speed": 1.0}
+    assert session["audio"]["output"] == {
+        "format": {"type": "audio/pcm", "rate": 24000},
+        "voice": "marin",
+        "speed": 1.0,
+    }
     assert session["audio"]["input"]["turn_detection"]["silence_duration_ms"] == 500
     assert session["reasoning"] == {"effort": "low"}
 
@@ -257,9 +261,7 @@ def test_items_find_their_place(dialogue):
     talk = dialogue()
     talk.send("conversation.item.create", item=text_item("two", id="item_two"))
     talk.send("conversation.item.create", item=text_item("one", "system", id="item_one"), previous_item_id="root")
-    talk.send(
-        "conversation.item.create", item=text_item("between", "assistant", id="b"), previous_item_id="item_one"
-    )
+    talk.send("conversation.item.create", item=text_item("between", "assistant", id="b"), previous_item_id="item_one")
     assert [item.id for item in talk.session.items] == ["item_one", "b", "item_two"]
     assert [event["previous_item_id"] for event in talk.all("conversation.item.added")] == [None, None, "item_one"]
     assert talk.kinds(1) == ["conversation.item.added", "conversation.item.done"] * 3
@@ -279,7 +281,12 @@ def test_items_find_their_place(dialogue):
             "missing_required_parameter",
             "item.content[0].text",
         ),
-        ({"type": "message", "role": "user", "content": [{"type": "text"}]}, None, "invalid_value", "item.content[0].type"),
+        (
+            {"type": "message", "role": "user", "content": [{"type": "text"}]},
+            None,
+            "invalid_value",
+            "item.content[0].type",
+        ),
         ({"type": "message", "content": []}, None, "missing_required_parameter", "item.role"),
         ({"type": "dream"}, None, "invalid_value", "item.type"),
     ],
@@ -462,7 +469,10 @@ def test_a_response_can_have_an_input_of_its_own(dialogue):
     talk.until("response.done")
     talk.send("response.create", response={"conversation": "none", "input": []})
     talk.until("response.done")
-    assert [[line.text for line in situation.lines] for situation in talk.mind.situations] == [["first", "classify"], []]
+    assert [[line.text for line in situation.lines] for situation in talk.mind.situations] == [
+        ["first", "classify"],
+        [],
+    ]
     talk.send("response.create", response={"input": [{"type": "item_reference", "id": "i3"}]})
     assert talk.error()["param"] == "response.input[0].id"
 
@@ -599,7 +609,19 @@ KINDS = st.sampled_from(
     ]
 )
 NAMES = st.sampled_from(
-    ["session", "audio", "item", "item_id", "response", "type", "role", "content", "audio_end_ms", "content_index", "id"]
+    [
+        "session",
+        "audio",
+        "item",
+        "item_id",
+        "response",
+        "type",
+        "role",
+        "content",
+        "audio_end_ms",
+        "content_index",
+        "id",
+    ]
 )
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-1, 9) | st.sampled_from(["realtime", "message", "user", "AAAA", ""]),

@@ -137,6 +137,11 @@ class RealtimeServer:
             await self._news.wait_for(lambda: len(self.sessions) >= count)
         return self.sessions[count - 1]
 
+    async def emptied(self) -> None:
+        """Wait until no session has a socket any more."""
+        async with self._news:
+            await self._news.wait_for(lambda: not self._links)
+
     async def drop(self, session: RealtimeSession, code: int = 1006, reason: str = "") -> None:
         """End a session's socket now. 1006 drops it without a close frame. A session that is gone stays so."""
         link = self._links.get(session.id)
@@ -215,6 +220,8 @@ class RealtimeServer:
             yield
         finally:
             del self._links[session.id]
+            async with self._news:
+                self._news.notify_all()
 
 
 class Faculties:
