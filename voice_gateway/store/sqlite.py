@@ -243,17 +243,14 @@ class SqliteStore(Store):
             self._commit_singly(self._db, statements)
 
     def _commit_singly(self, db: sqlite3.Connection, statements: Sequence[_Statement]) -> None:
-        """The batch again, each row in a savepoint of its own, so that a bad one costs no other."""
+        """The batch again, row by row, so that a bad one costs no other: a failed statement undoes itself alone."""
         refusals: list[tuple[Row, Exception]] = []
         with _transaction(db):
             for sql, row in statements:
-                db.execute("savepoint one")
                 try:
                     db.execute(sql, row)
                 except _REFUSALS as error:
-                    db.execute("rollback to one")
                     refusals.append((row, error))
-                db.execute("release one")
         for row, refusal in refusals:
             self._refuse(row["call_sid"], refusal)
 
