@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_gateway.store.database import StoreError
+from voice_gateway.store.database import StoreError, set_aside
 from voice_gateway.store.search import alike, rank, words
 from voice_gateway.store.tables import Tables
 
@@ -107,6 +107,11 @@ def test_a_menu_of_ones_own_is_never_filled_up(tables: Tables) -> None:
         db.execute("delete from menu_items where id <> 'rw-cap'")
     tables.start()
     assert [item.name for item in tables.menu()] == ["Cappuccino"]
+
+
+def test_a_file_begun_anew_is_filled_again(tables: Tables) -> None:
+    set_aside(tables._path, "a test")
+    assert [item.name for item in tables.lookup_menu("cappuccino")] == ["Cappuccino"]
 
 
 def test_without_a_seed_the_menu_is_empty(tmp_path: Path) -> None:

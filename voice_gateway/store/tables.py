@@ -66,7 +66,11 @@ class Tables:
         sql = (
             "select * from menu_items where available and (:market is null or market = :market) order by category, name"
         )
-        return [_item(row) for row in fetch(self._path, sql, {"market": market})]
+        rows = fetch(self._path, sql, {"market": market})
+        if not rows and self._seed:  # the file may have been found broken and begun anew under us
+            self.start()
+            rows = fetch(self._path, sql, {"market": market})
+        return [_item(row) for row in rows]
 
     def lookup_menu(self, query: str, market: str | None = None, limit: int = 10) -> list[MenuItem]:
         """The items that a spoken query may mean, best first; see `search.rank`. An empty one means the whole menu."""
