@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from voice_gateway.emulator.faculties import Act, Line, Say, Situation, UseTool
 from voice_gateway.emulator.mind import Manners, RuleMind
@@ -101,6 +103,7 @@ def test_a_rule_that_quotes_a_sentence_does_not_silence_the_rest() -> None:
         ("Do you have any coffee?", "coffee"),
         ("Passion fruit juice.", "Passion fruit juice"),
         ("What is on the menu?", ""),
+        ("What do you have?", ""),
     ],
 )
 def test_a_question_or_wish_goes_to_the_tool_that_searches(said: str, query: str) -> None:
@@ -243,3 +246,63 @@ def test_an_output_already_spoken_about_is_not_told_again() -> None:
         Line("user", "Thank you"),
     ]
     assert RuleMind().respond(Situation("", lines, WAITER)) == [Say(MANNERS.thanks)]
+
+
+PAIRING = function("recommend_pairing", "Find what goes well with an item.", ("itemId",), itemId=TEXT)
+
+
+def test_an_identifier_is_taken_from_the_row_that_was_named() -> None:
+    rows = [{"id": "rw-cap", "name": "Cappuccino"}, {"id": "rw-bro", "name": "Goat Brochette"}]
+    lines = [
+        Line("tool_output", json.dumps({"items": rows}), "lookup_menu", "c1"),
+        Line("assistant", "We have Cappuccino and Goat Brochette. Which one would you like?"),
+        Line("user", "What goes well with the brochette?"),
+    ]
+    acts = RuleMind().respond(Situation("", lines, (LOOKUP_MENU, PAIRING)))
+    assert acts == [UseTool("recommend_pairing", {"itemId": "rw-bro"})]
+
+
+def test_an_identifier_nobody_gave_yet_is_searched_for_first() -> None:
+    acts = answer("What goes well with the brochette?", tools=(LOOKUP_MENU, PAIRING))
+    assert [act.name for act in acts if isinstance(act, UseTool)] == ["lookup_menu"]
+
+
+def test_a_greeting_to_be_said_exactly_is_said_even_when_the_caller_was_first() -> None:
+    instructions = f'Greet the caller. Say exactly this and nothing else: "{GREETING}"'
+    assert RuleMind().respond(Situation(instructions, [Line("user", "Hello?")], WAITER)) == [Say(GREETING)]
+
+
+_TYPE = st.sampled_from(["string", "integer", "number", "boolean", "array", "object", "null"])
+_SCHEMA = st.recursive(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "type": _TYPE | st.lists(_TYPE, max_size=2),
+            "enum": st.lists(st.text(max_size=6) | st.integers() | st.none(), max_size=3),
+            "description": st.text(max_size=12),
+        },
+    ),
+    lambda inner: st.fixed_dictionaries(
+        {},
+        optional={
+            "type": _TYPE,
+            "properties": st.dictionaries(
+                st.sampled_from(["query", "name", "id", "date", "quantity"]), inner, max_size=3
+            ),
+            "required": st.lists(st.sampled_from(["query", "name", "id", "other"]), max_size=2),
+            "items": inner,
+            "anyOf": st.lists(inner, max_size=2),
+        },
+    ),
+    max_leaves=6,
+)
+
+
+@given(
+    said=st.text(max_size=40) | st.sampled_from(["two large ones", "what is it?", "a query please"]),
+    parameters=st.none() | _SCHEMA,
+    choice=st.sampled_from(["auto", "required"]),
+)
+def test_whatever_the_schema_and_the_words_there_is_an_act(said: str, parameters: Any, choice: str) -> None:
+    tool = {"type": "function", "name": "do_it", "description": "Do a query.", "parameters": parameters}
+    assert RuleMind().respond(Situation("", [Line("user", said)], [tool], choice))

@@ -32,6 +32,11 @@ CISK = {"id": "mt-cis", "name": "Cisk Lager", "price": "3.50", "currency": "EUR"
         ),
         ([CAPPUCCINO], "Cappuccino costs 3,000 RWF. Rwandan arabica, steamed milk."),
         ({"items": []}, "I am sorry, I found nothing for pizza."),
+        (
+            {"items": [], "categories": ["beer", "coffee"]},
+            "I am sorry, I found nothing for pizza. The categories are beer and coffee.",
+        ),
+        ({"pairings": [{"item": {"name": "Kinnie"}, "upsell": "A Kinnie with it?"}]}, "A Kinnie with it?"),
         ({"error": "The kitchen is closed."}, "I am sorry, that did not work: The kitchen is closed."),
         ({"error": {"code": "not_found"}}, "I am sorry, that did not work: not found."),
         ({"ok": False}, "I am sorry, that did not work: there was a problem on our side."),

@@ -95,6 +95,30 @@ def test_a_list_of_objects_takes_what_was_said_as_its_one_entry() -> None:
     assert fill(tool, ["large ones"]) == {}
 
 
+def test_references_and_optional_types_are_read_as_their_plain_type() -> None:
+    parameters = {
+        "$defs": {"Size": {"type": "string", "enum": ["small", "large"]}},
+        "properties": {
+            "size": {"$ref": "#/$defs/Size"},
+            "count": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+            "to_go": {"type": ["boolean", "null"]},
+            "extra": {"anyOf": [{"$ref": "#/$defs/Size"}, {"type": "null"}], "default": None},
+        },
+    }
+    filled = fill({"name": "order", "parameters": parameters}, ["two large ones to go"])
+    assert filled == {"size": "large", "count": 2, "to_go": True}
+
+
+def test_a_type_that_holds_itself_is_filled_one_level_deep() -> None:
+    node: dict[str, Any] = {
+        "type": "object",
+        "properties": {"count": {"type": "integer"}, "parts": {"items": {"$ref": "#/$defs/Node"}}},
+    }
+    node["properties"]["parts"]["type"] = "array"
+    tool = {"name": "t", "parameters": {"$defs": {"Node": node}, "properties": {"node": {"$ref": "#/$defs/Node"}}}}
+    assert fill(tool, ["three of them"]) == {"node": {"count": 3}}
+
+
 def test_a_list_of_choices_takes_all_that_were_named() -> None:
     tool = {
         "name": "top",
@@ -115,6 +139,11 @@ def test_the_ear_is_told_choices_rows_and_names_but_not_what_begins_a_sentence()
     tool = {"name": "t", "description": "Also for Kinnie.", "parameters": {"properties": {"size": {"enum": ["small"]}}}}
     found = vocabulary(instructions, [tool], lines)
     assert found == ["small", "Butter Croissant", "Kigali", "Mützig 65cl", "Ftira with Tuna", "Kinnie"]
+
+
+def test_the_ear_is_told_what_a_text_gives_as_examples_also_across_lines() -> None:
+    instructions = "You serve coffee such as mocha, iced coffee\nand flat white, and dishes like brochette and tilapia."
+    assert vocabulary(instructions, []) == ["mocha", "iced coffee", "flat white", "brochette", "tilapia"]
 
 
 def test_phrases_made_of_known_words_are_left_out_and_the_whole_is_limited() -> None:

@@ -15,25 +15,28 @@ from typing import Any, Final
 
 from voice_gateway.emulator.faculties import Act, Line, Say, Situation, UseTool
 from voice_gateway.emulator.phrasing import phrase
-from voice_gateway.emulator.slots import (
-    FILLERS,
-    Schema,
-    choices,
-    enum_finds,
-    fill,
-    is_search,
-    likeness,
-    meaning,
-    properties,
-    query,
-    required,
-)
-from voice_gateway.emulator.vocabulary import descriptions, vocabulary
+from voice_gateway.emulator.schemas import Schema, choices, is_identifier, is_search, properties, required
+from voice_gateway.emulator.slots import FILLERS, enum_finds, fill, likeness, meaning, query
+from voice_gateway.emulator.vocabulary import descriptions, rows, vocabulary
 from voice_gateway.emulator.wording import listed, readable, words
 
 ENOUGH: Final = 2.0  # points from which a tool is taken
 MOST_SEARCHES: Final = 3
-LOOKING_UP: Final = {"check", "fetch", "find", "get", "list", "lookup", "look", "query", "read", "search", "show"}
+LOOKING_UP: Final = {
+    "check",
+    "fetch",
+    "find",
+    "get",
+    "list",
+    "lookup",
+    "look",
+    "query",
+    "read",
+    "recommend",
+    "search",
+    "show",
+    "suggest",
+}
 
 _QUOTED: Final = r"[\"\u201c\u00ab]([^\"\u201d\u00bb]{2,400})[\"\u201d\u00bb]"
 _SAME_SENTENCE: Final = r"[^\"\u201c\u00ab.!?]{0,80}"
@@ -42,10 +45,19 @@ _GREETING: Final = re.compile(
     re.IGNORECASE,
 )
 _SAY: Final = re.compile(rf"\b(?:say|tell|speak|ask|read|repeat)\b{_SAME_SENTENCE}{_QUOTED}", re.IGNORECASE)
-_TOLD: Final = re.compile(rf"\s*(?:now |please )*(?:say|speak|read|repeat)\b{_SAME_SENTENCE}{_QUOTED}", re.IGNORECASE)
+_TOLD: Final = re.compile(
+    rf"\s*(?:now |please )*(?:say|speak|read|repeat)\b{_SAME_SENTENCE}{_QUOTED}"
+    r"|(?!.*\b(?:if|when|whenever|unless|before|after)\b)"
+    r"[^\"\u201c\u00ab\n]{0,200}\b(?:exactly|only|nothing else|verbatim|word for word)\b"
+    rf"{_SAME_SENTENCE}{_QUOTED}\s*\.?\s*\Z",
+    re.IGNORECASE,
+)
 _QUESTION: Final = re.compile(
     r"\b(?:what|whats|what's|which|how|who|where|when|is there|are there|do you|does|have you|tell me|price)\b",
     re.IGNORECASE,
+)
+_WHOLE_RANGE: Final = re.compile(
+    r"\b(?:what|which|anything|everything|all)\b.*\b(?:have|got|offer|serve|sell|there)\b", re.IGNORECASE
 )
 _WISH: Final = re.compile(
     r"\?|\b(?:(?:can|could|may|shall) (?:i|we|you)|i(?:'d|'ll| would| will)? (?:like|love|want|need|take|have)"
@@ -76,7 +88,7 @@ class RuleMind:
     def respond(self, situation: Situation) -> Sequence[Act]:
         """The acts of one response: one Say, or the tool calls that the caller's words ask for."""
         if told := _TOLD.match(situation.instructions):
-            return [Say(told.group(1).strip())]
+            return [Say(_text(told))]
         lines = [line for line in situation.lines if line.role != "system"]
         if outputs := _fresh_outputs(lines):
             return [Say(_report(outputs, lines))]
@@ -90,7 +102,7 @@ class RuleMind:
         patterns = (_SAY,) if spoken else (_GREETING, _SAY)
         found = next((match for pattern in patterns if (match := pattern.search(instructions))), None)
         if found:
-            return next(group for group in found.groups() if group).strip()
+            return _text(found)
         return self._manners.go_on if spoken else self._manners.greeting
 
     def _answer(self, situation: Situation, lines: Sequence[Line]) -> Sequence[Act]:
@@ -101,8 +113,11 @@ class RuleMind:
             return [Say(self._courtesy(topic[-1]))]
         if is_search(tool):
             return _searches(tool, topic[-1], known)
-        arguments = {**_asked_for(tool, lines), **fill(tool, topic)}
+        arguments = {**_asked_for(tool, lines), **fill(tool, topic), **_identifiers(tool, topic[-1], lines)}
         lacking = [name for name in required(tool) if name not in arguments]
+        search = next((other for other in situation.tools if is_search(other)), None)
+        if search and any(is_identifier(name) for name in lacking):
+            return _searches(search, topic[-1], known)  # what it is about must be found before it can be named
         if lacking and not _forced(situation):
             return [Say(_question(lacking[0], properties(tool).get(lacking[0], {})))]
         return [UseTool(str(tool["name"]), arguments)]
@@ -147,19 +162,31 @@ def score(tool: Schema, topic: Sequence[str], *, wished: bool) -> float:
     """
     bearing = {word for line in topic for word in meaning(line)}
     own = set(words(readable(str(tool["name"]))))
-    about = {word for text in [*descriptions(tool), *map(readable, properties(tool))] for word in words(text)}
-    named = bearing & own
-    points = 2.0 * len(named) + len(bearing & about - named)
+    purpose = set(words(str(tool.get("description") or "")))
+    about = purpose | {word for text in [*descriptions(tool), *map(readable, properties(tool))] for word in words(text)}
+    named, described = bearing & own, bearing & purpose - own
+    points = 2.0 * len(named) + len(described) + 0.5 * len(bearing & about - named - described)
     points += sum(2 * find.score for line in topic for find in enum_finds(properties(tool), words(line)))
     if "goodbye" in words(topic[-1]) and "goodbye" in about:
         points += ENOUGH
-    if is_search(tool) and wished and (bearing or named):
-        points = max(points, ENOUGH)
-    elif points and wished:
+    if points and wished:
         points += 1.5
+    if is_search(tool) and wished and (bearing or _WHOLE_RANGE.search(topic[-1])):
+        points = max(points, ENOUGH)
     if points and own & LOOKING_UP and _QUESTION.search(topic[-1]):
         points += 3.0
     return points
+
+
+def _identifiers(tool: Schema, line: str, lines: Sequence[Line]) -> dict[str, Any]:
+    """Identifiers a tool wants, of the row among those told so far that the line names, else of the one told alone."""
+    outputs = [rows(other.text) for other in lines if other.role == "tool_output"]
+    told = [row for output in outputs for row in output if "id" in row and isinstance(row.get("name"), str)]
+    heard = meaning(line)
+    best = max(told, key=lambda row: len(heard & set(words(row["name"]))), default=None)
+    if best and not heard & set(words(best["name"])):
+        best = outputs[-1][0] if len(outputs[-1]) == 1 and "id" in outputs[-1][0] else None
+    return {name: best["id"] for name in properties(tool) if is_identifier(name)} if best else {}
 
 
 def _open_question(lines: Sequence[Line]) -> bool:
@@ -240,6 +267,10 @@ def _topic(lines: Sequence[Line]) -> list[str]:
         elif line.role != "assistant" or (line.text and not line.text.startswith(_ASKING)):
             break
     return topic[::-1]
+
+
+def _text(found: re.Match[str]) -> str:
+    return next(group for group in found.groups() if group).strip()
 
 
 def _arguments(text: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ _SILENT: Final = re.compile(
     r"|currency|currency_code|market|slug|hash|version|limit|offset|(?:created|updated)_at)$",
     re.IGNORECASE,
 )
+_WHOLE: Final = re.compile(r"\S+\s.*[.!?]", re.DOTALL)
 _FAILED: Final = {"error", "failed", "failure", "denied", "rejected", "unavailable", "not_found"}
 
 
@@ -51,7 +52,7 @@ def _object(content: Mapping[str, Any], arguments: Mapping[str, Any] | None) -> 
             return _plain(content[key])
     for value in content.values():
         if isinstance(value, list) and (not value or isinstance(value[0], Mapping)):
-            return _rows(value, arguments)
+            return _rows(value, arguments) + ("" if value else _instead(content))
     if _first(content, _ROW_NAMES) and _money(content):
         return _one_row(content)
     facts = [f"your {name} is {value}" for name, value in _facts(content)]
@@ -74,6 +75,9 @@ def failure(content: Mapping[str, Any]) -> str:
 
 
 def _rows(rows: Sequence[Any], arguments: Mapping[str, Any] | None) -> str:
+    sentences = [_told(row) for row in rows]
+    if rows and all(sentences):
+        return sentences[0]
     if not rows:
         wanted = [value for value in (arguments or {}).values() if isinstance(value, str) and value]
         return f"I am sorry, I found nothing for {wanted[0]}." if wanted else "I am sorry, I found nothing."
@@ -85,6 +89,14 @@ def _rows(rows: Sequence[Any], arguments: Mapping[str, Any] | None) -> str:
     return f"We have {listed(shown)}.{ending} Which one would you like?"
 
 
+def _instead(content: Mapping[str, Any]) -> str:
+    """What a tool that found nothing lists in its place."""
+    others = {key: value for key, value in content.items() if isinstance(value, list) and value}
+    return "".join(
+        f" The {readable(key)} are {listed([_row(entry) for entry in value])}." for key, value in others.items()
+    )
+
+
 def _one_row(row: Mapping[str, Any]) -> str:
     name, money = _first(row, _ROW_NAMES), _money(row)
     if not name:
@@ -92,6 +104,13 @@ def _one_row(row: Mapping[str, Any]) -> str:
     about = row.get("description")
     told = f" {_sentence(about)}" if isinstance(about, str) and about.strip() else ""
     return f"{name} costs {money}.{told}" if money else f"We have {name}.{told}"
+
+
+def _told(row: Any) -> str:
+    """The sentence a row has for us when it has no name of its own."""
+    if not isinstance(row, Mapping) or _first(row, _ROW_NAMES):
+        return ""
+    return next((value for value in row.values() if isinstance(value, str) and _WHOLE.fullmatch(value)), "")
 
 
 def _row(row: Any) -> str:

@@ -11,21 +11,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
+from voice_gateway.emulator.schemas import Schema, choices, is_identifier, properties, required
 from voice_gateway.emulator.wording import readable, words
-
-Schema: TypeAlias = Mapping[str, Any]
 
 ALIKE: Final = 0.8  # share of common letters from which two longer words are taken for one
 SOUND_ALIKE: Final = 0.7  # what a word with merely the same consonants is worth
 
-_NEGATIONS: Final = {"no", "not", "without", "never", "dont", "skip"}
+NEGATIONS: Final = {"no", "not", "without", "never", "dont", "skip"}
 _POINTERS: Final = {"that", "this", "the", "which", "another", "other"}  # before "one", it is no number
 _CORRECTION: Final = re.compile(
     r"\b(?:wait|actually|i mean|rather|make (?:that|it)|sorry|scratch that)\b", re.IGNORECASE
 )
-_QUERY_NAMES: Final = {"query", "q", "search", "question", "text", "term", "keyword", "topic"}
 _COUNT_NAMES: Final = {"quantity", "count", "number"}
 _WORDS: Final = re.compile(r"[^\s.,!?;:\"\u201c\u201d]+")
 
@@ -79,23 +77,6 @@ class Find:
     score: float
 
 
-def properties(tool: Schema) -> dict[str, Schema]:
-    """The parameters of a function tool by name."""
-    found = (tool.get("parameters") or {}).get("properties") or {}
-    return {name: schema if isinstance(schema, Mapping) else {} for name, schema in found.items()}
-
-
-def required(tool: Schema) -> list[str]:
-    """The names of the parameters a call may not leave out."""
-    return list((tool.get("parameters") or {}).get("required") or ())
-
-
-def choices(schema: Schema) -> list[Any]:
-    """The values a parameter, or each entry of a list parameter, is limited to."""
-    entries = schema.get("items") if schema.get("type") == "array" else schema
-    return list((entries or {}).get("enum") or ())
-
-
 def meaning(line: str) -> set[str]:
     """The words of a line that carry meaning, as one compares them."""
     return set(words(line)) - FILLERS
@@ -113,7 +94,7 @@ def fill(tool: Schema, said: Sequence[str]) -> dict[str, Any]:
     return filled
 
 
-def _fill_line(tool: Schema, line: str) -> dict[str, Any]:
+def _fill_line(tool: Schema, line: str, *, inside: bool = False) -> dict[str, Any]:
     schemas = properties(tool)
     heard = words(line)
     finds = enum_finds(schemas, heard, latest=bool(_CORRECTION.search(line)))
@@ -126,7 +107,8 @@ def _fill_line(tool: Schema, line: str) -> dict[str, Any]:
     used = {place for find in finds for place in range(find.start, find.end)}
     filled |= _numbers(schemas, heard, used)
     filled |= _switches(schemas, heard)
-    filled |= _nested(schemas, line)
+    if not inside:  # one level is enough, and a type may hold itself
+        filled |= _nested(schemas, line)
     return filled | _texts(tool, line, {heard[place] for place in used})
 
 
@@ -169,7 +151,7 @@ def _candidates(name: str, schema: Schema, heard: Sequence[str]) -> Iterator[Fin
         for start in range(len(heard) - len(wanted) + 1 if wanted else 0):
             end = start + len(wanted)
             score = likeness(wanted, heard[start:end])
-            if score and not (start and heard[start - 1] in _NEGATIONS):
+            if score and not (start and heard[start - 1] in NEGATIONS):
                 yield Find(name, value, start, end, score)
 
 
@@ -237,7 +219,7 @@ def _switches(schemas: Mapping[str, Schema], heard: Sequence[str]) -> dict[str, 
     for name, schema in schemas.items():
         places = [place for place, word in enumerate(heard) if word in meaning(readable(name))]
         if schema.get("type") == "boolean" and places:
-            filled[name] = not _NEGATIONS & set(heard[max(0, places[0] - 2) : places[0]])
+            filled[name] = not NEGATIONS & set(heard[max(0, places[0] - 2) : places[0]])
     return filled
 
 
@@ -248,7 +230,7 @@ def _nested(schemas: Mapping[str, Schema], line: str) -> dict[str, Any]:
         inner = (schema.get("items") or {}) if _is_list(schema) else schema
         if inner.get("type") != "object":
             continue
-        entry = _fill_line({"name": name, "parameters": inner}, line)
+        entry = _fill_line({"name": name, "parameters": inner}, line, inside=True)
         if entry and all(key in entry for key in inner.get("required") or ()):
             filled[name] = [entry] if _is_list(schema) else entry
     return filled
@@ -259,7 +241,7 @@ def _texts(tool: Schema, line: str, used: AbstractSet[str]) -> dict[str, str]:
     filled: dict[str, str] = {}
     free = True
     for name, schema in properties(tool).items():
-        if schema.get("type", "string") != "string" or choices(schema):
+        if schema.get("type", "string") != "string" or choices(schema) or is_identifier(name):
             continue
         forms = [form for own, form in _FORMS if own & set(words(readable(name)))]
         if forms:
@@ -271,15 +253,6 @@ def _texts(tool: Schema, line: str, used: AbstractSet[str]) -> dict[str, str]:
         if found:
             filled[name] = found
     return filled
-
-
-def is_search(tool: Schema) -> bool:
-    """Whether a tool answers free questions: the one thing it needs is a text named like a query."""
-    schemas = properties(tool)
-    needed = required(tool) or list(schemas)
-    if len(needed) != 1 or needed[0] not in schemas or choices(schemas[needed[0]]):
-        return False
-    return schemas[needed[0]].get("type", "string") == "string" and bool(set(words(readable(needed[0]))) & _QUERY_NAMES)
 
 
 def query(line: str, tool: Schema, used: AbstractSet[str] = frozenset()) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from voice_gateway.emulator.faculties import Line
-from voice_gateway.emulator.slots import Schema, choices, properties
+from voice_gateway.emulator.schemas import Schema, choices, properties
+from voice_gateway.emulator.slots import FILLERS, NEGATIONS
 from voice_gateway.emulator.wording import words
 
 SIZE: Final = 80
@@ -19,23 +20,26 @@ _NAME: Final = re.compile(
     r"(?:\s+(?:(?:with|of|de|du|la)\s+)?(?:[^\W\d_a-z][\w'\u2019-]+|\d+\s?cl))*"
 )
 _BEGINNING: Final = re.compile(r"(?:^|[.!?:;\n\"\u201c\u2022*#>-])\s*$")
+_SUCH_AS: Final = re.compile(r"\b(?:such as|including|like|e\.g\.|for example|for instance),?\s+|:\s+")
+_WRAP: Final = re.compile(r"\n(?!\s*[-*\u2022\n])")
 _COMMON: Final = frozenset(
     words("I I'm The A An You Your We Our It If When Never Always Do Say Ask Use Call Greet Be Keep Speak Answer Then")
 )
 
 
 def vocabulary(instructions: str, tools: Iterable[Schema], lines: Iterable[Line] = ()) -> list[str]:
-    """Choices of the tools, names in rows returned so far, capitalised names of instructions and descriptions.
+    """Choices of the tools, names in rows returned so far, examples and names in instructions and descriptions.
 
     A phrase is left out when all its words were given before. At most SIZE phrases, the likeliest first.
     """
     tools = list(tools)
     enums = [str(value) for tool in tools for schema in properties(tool).values() for value in choices(schema)]
-    rows = [name for line in lines if line.role == "tool_output" for name in row_names(line.text)]
+    told = [row["name"] for line in lines if line.role == "tool_output" for row in rows(line.text) if "name" in row]
     texts = [instructions, *(text for tool in tools for text in descriptions(tool))]
+    found = [name for text in texts for name in (*_examples(text), *_names(text))]
     known: set[str] = set()
     kept: list[str] = []
-    for phrase in [*enums, *rows, *(name for text in texts for name in _names(text))]:
+    for phrase in [*enums, *map(str, told), *found]:
         new = set(words(phrase)) - known
         if new:
             kept.append(phrase.strip())
@@ -48,19 +52,33 @@ def descriptions(tool: Schema) -> list[str]:
     return [str(entry["description"]) for entry in (tool, *properties(tool).values()) if entry.get("description")]
 
 
-def row_names(output: str) -> list[str]:
-    """The names in the rows that a tool returned."""
+def rows(output: str) -> list[dict[str, Any]]:
+    """The rows that a tool returned: its list of objects, or the first such list among its values."""
     try:
         content = json.loads(output)
     except ValueError:
         return []
-    return [row["name"] for row in _rows(content) if isinstance(row, dict) and isinstance(row.get("name"), str)]
-
-
-def _rows(content: Any) -> list[Any]:
     if isinstance(content, dict):
-        return next((value for value in content.values() if isinstance(value, list)), [])
-    return content if isinstance(content, list) else []
+        content = next((value for value in content.values() if isinstance(value, list)), [])
+    return [row for row in content if isinstance(row, dict)] if isinstance(content, list) else []
+
+
+def _examples(text: str) -> Iterator[str]:
+    """What a text lists: `coffee such as mocha, iced coffee and latte`. At least two, of at most three words each."""
+    parts = _SUCH_AS.split(_WRAP.sub(" ", text))[1:]
+    for place, part in enumerate(parts, 1):
+        sentence, *after = re.split(r"[.;:!?\n\"()]", part)
+        listed = re.split(r",\s*(?:and|or)\s+|,\s+|\s+(?:and|or)\s+", sentence)
+        if not after and place < len(parts):
+            listed.pop()  # it leads to the next examples
+        short = [
+            entry.strip(" '\u2018\u2019")
+            for entry in listed
+            if 0 < len(entry.split()) <= 3 and set(words(entry)) - FILLERS
+        ]
+        short = [entry for entry in short if words(entry)[0] not in NEGATIONS]
+        if len(short) > 1:
+            yield from short
 
 
 def _names(text: str) -> Iterator[str]:
