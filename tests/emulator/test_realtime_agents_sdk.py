@@ -20,12 +20,15 @@ MIND = [
 
 
 @pytest.fixture
-async def far():
+async def far(checked):
     server = RealtimeServer(
         mind=ScriptedMind(MIND), voice=ToneVoice(), ear=TypedEar(["How much is a latte?"]), latency=INSTANT, speed=40
     )
     async with server:
         yield server
+    for session in server.sessions:
+        for event in session.sent:
+            checked(event)
 
 
 async def converse(far: RealtimeServer, talk: Any) -> tuple[list[Any], list[str]]:

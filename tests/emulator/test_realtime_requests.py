@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from voice_gateway.emulator.faults import Faults
@@ -630,18 +631,20 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=st.lists(st.tuples(KINDS, st.dictionaries(NAMES, VALUES, max_size=4)), max_size=6))
-def test_whatever_comes_the_session_lives_and_answers_in_valid_events(events):
+def test_whatever_comes_the_session_lives_and_answers_in_valid_events(checked, events):
     session = RealtimeSession("gpt-realtime-2.1", Profile(hears=False))
     out = session.open(0.0)
     for number, (kind, fields) in enumerate(events):
         out += session.handle({**fields, "type": kind}, number * 0.01)
     out += session.wake(10.0)
-    from_server = {event["type"] for event in out}
-    assert from_server
     assert session.closing is None
-    json.dumps(out)
+    for event in out:
+        checked(event)
+        json.dumps(event)
+    answers = sum(event["type"] == "error" for event in out)
+    assert answers <= len(events), "one refusal for one event"
 
 
 def test_the_same_events_at_the_same_times_give_the_same_session(dialogue):
@@ -744,10 +747,10 @@ def test_events_can_come_twice_but_sound_never(dialogue):
     talk = dialogue(faults=Faults(duplicate_events=True))
     talk.send("response.create")
     talk.until("response.done")
-    ids = [event["event_id"] for event in talk.seen if not event["type"].endswith(".delta")]
-    assert sorted(ids) == sorted(set(ids)) * 2 or sorted(ids) == sorted([*set(ids), *set(ids)])
-    deltas = [event["event_id"] for event in talk.all("response.output_audio.delta")]
-    assert len(deltas) == len(set(deltas))
+    whole = Counter(event["event_id"] for event in talk.seen if not event["type"].endswith(".delta"))
+    deltas = Counter(event["event_id"] for event in talk.seen if event["type"].endswith(".delta"))
+    assert set(whole.values()) == {2}
+    assert set(deltas.values()) == {1}
 
 
 def test_events_nobody_knows_can_come_between(dialogue):

@@ -23,10 +23,24 @@ LONG = "This answer is long enough that somebody can cut in while it is still be
 HUM = b"".join(ToneVoice().speak("x" * 17)).ljust(48 * 1020, b"\0")
 
 
+SERVERS: list[RealtimeServer] = []
+
+
+@pytest.fixture(autouse=True)
+def _all_that_was_sent_is_known_to_the_sdk(checked):
+    SERVERS.clear()
+    yield
+    for far in SERVERS:
+        for session in far.sessions:
+            for event in session.sent:
+                checked(event)
+
+
 def server(*replies: Any, texts: Sequence[str] = ("hello", "again"), **more: Any) -> RealtimeServer:
     mind = more.pop("mind", None) or ScriptedMind(replies or ["Hello there."])
     settings = {"api_key": KEY, "latency": INSTANT, "speed": 40} | more
-    return RealtimeServer(mind=mind, voice=ToneVoice(), ear=TypedEar(texts), **settings)
+    SERVERS.append(RealtimeServer(mind=mind, voice=ToneVoice(), ear=TypedEar(texts), **settings))
+    return SERVERS[-1]
 
 
 @pytest.fixture

@@ -140,6 +140,26 @@ def test_the_mind_is_asked_with_the_words_of_the_caller(dialogue):
     assert [(line.role, line.text) for line in situation.lines] == [("user", "Is it open?")]
 
 
+class KeenEar(TypedEar):
+    """Keeps the hints it was given."""
+
+    def transcribe(self, samples, rate_hz, *, vocabulary=()):
+        self.hints = list(vocabulary)
+        return super().transcribe(samples, rate_hz)
+
+
+def test_the_ear_is_told_the_words_of_the_session(dialogue):
+    ear = KeenEar(["one", "two"])
+    talk = dialogue(ear=ear)
+    size = {"type": "string", "enum": ["small", "grande"]}
+    tool = {"type": "function", "name": "order", "parameters": {"type": "object", "properties": {"size": size}}}
+    hints = {"model": "gpt-transcribe", "keywords": ["oat milk"], "prompt": "A coffee bar."}
+    talk.configure(instructions="You serve at Chez Odile.", tools=[tool], audio={"input": {"transcription": hints}})
+    talk.speak()
+    assert ear.hints[:2] == ["oat milk", "A coffee bar."]
+    assert {"small", "grande", "Chez Odile"} <= set(ear.hints)
+
+
 # --- barge-in ---------------------------------------------------------------------------------------------------
 
 

@@ -93,9 +93,6 @@ class Conversation:
     def __iter__(self) -> Iterator[Item]:
         return (self._items[item_id] for item_id in self._order)
 
-    def __len__(self) -> int:
-        return len(self._order)
-
     def find(self, item_id: str) -> Item | None:
         return self._items.get(item_id)
 

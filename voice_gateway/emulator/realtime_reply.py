@@ -25,6 +25,7 @@ WORDS_AHEAD: Final = 3
 WORDS_PER_DELTA: Final = 2  # faster than anybody speaks: the text runs ahead of the sound
 FIRST_DELTAS: Final = (0.5, 0.75)  # the first sound comes in smaller pieces, parts of the full length
 
+_LETTERS: Final = (b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789" * 5)[:256]
 _PIECE = re.compile(r"\s*\S+")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
@@ -351,8 +352,13 @@ class Reply:
 
     def _delta(self, kind: str, index: int, item: Item, piece: str, content_index: int | None = 0) -> Wire:
         where = {} if content_index is None else {"content_index": content_index}
-        noise = "".join(self.rng.choices("abcdefghijklmnopqrstuvwxyzABCDEFGH0123456789", k=self.rng.randint(2, 12)))
+        noise = letters(self.rng, 2 + len(self.id + piece) % 11)
         return self._event(kind, index, item, **where, delta=piece, obfuscation=noise)
+
+
+def letters(rng: Random, count: int) -> str:
+    """Letters and digits at random; every event needs some, so this is quick."""
+    return rng.randbytes(count).translate(_LETTERS).decode()
 
 
 def _calls_behind(acts: Sequence[Act], index: int) -> list[UseTool]:

@@ -11,8 +11,6 @@ from typing import Any, Final, TypeAlias
 
 Check: TypeAlias = Callable[[Any, str], None]
 
-TYPE_NAMES: Final = {str: "a string", bool: "a boolean", int: "an integer", float: "a number", dict: "an object"}
-
 
 class Refused(Exception):  # noqa: N818 - a refusal is an answer of the protocol, not a fault of ours
     """A client event that is answered with an `error` event; nothing else changes."""
@@ -39,17 +37,17 @@ def anything(_value: Any, _path: str) -> None:
 
 def text(value: Any, path: str) -> None:
     if not isinstance(value, str):
-        raise invalid(value, path, TYPE_NAMES[str])
+        raise invalid(value, path, "a string")
 
 
 def flag(value: Any, path: str) -> None:
     if not isinstance(value, bool):
-        raise invalid(value, path, TYPE_NAMES[bool])
+        raise invalid(value, path, "a boolean")
 
 
 def mapping(value: Any, path: str) -> None:
     if not isinstance(value, dict):
-        raise invalid(value, path, TYPE_NAMES[dict])
+        raise invalid(value, path, "an object")
 
 
 def number(low: float, high: float) -> Check:

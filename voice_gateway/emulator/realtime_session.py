@@ -20,10 +20,10 @@ from typing import Any, Final
 import pybase64
 
 from voice_gateway.emulator.realtime_input import InputAudio
-from voice_gateway.emulator.realtime_items import Conversation, Item, Wire, item_from_client
+from voice_gateway.emulator.realtime_items import Conversation, Item, Wire, item_from_client, lines
 from voice_gateway.emulator.realtime_responses import Responses
 from voice_gateway.emulator.realtime_schema import Refused, check_client_event
-from voice_gateway.emulator.realtime_settings import default_session, updated, vocabulary
+from voice_gateway.emulator.realtime_settings import default_session, expected_words, updated
 from voice_gateway.emulator.realtime_sound import Format
 from voice_gateway.emulator.realtime_stage import STORM, Close, Hear, Profile, Speak, Stage, Think, Work
 from voice_gateway.emulator.realtime_usage import of_transcription
@@ -220,8 +220,8 @@ class RealtimeSession:
 
     def _listen(self, item: Item, sound: Format) -> None:
         self._unheard.add(item.id)
-        work = Hear(item.id, sound.decode(item.sound), sound.rate_hz, vocabulary(self.settings))
-        self._stage.work.append(work)
+        words = expected_words(self.settings, lines(self._conversation))
+        self._stage.work.append(Hear(item.id, sound.decode(item.sound), sound.rate_hz, words))
 
     def _put(self, item: Item, after: str | None = None) -> None:
         previous = self._conversation.add(item, after)

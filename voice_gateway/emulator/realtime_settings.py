@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any, Final
 
+from voice_gateway.emulator.faculties import Line
 from voice_gateway.emulator.realtime_schema import Refused, invalid
+from voice_gateway.emulator.vocabulary import vocabulary
 
 Settings = dict[str, Any]
 
@@ -134,19 +136,9 @@ def silence_ms(turn_detection: Mapping[str, Any]) -> int:
     return {"low": 1000, "medium": 600, "auto": 600, "high": 350}[turn_detection["eagerness"]]
 
 
-def vocabulary(session: Settings) -> list[str]:
-    """The words a listener should expect: the transcription's hints and every choice the tools name."""
+def expected_words(session: Settings, said: Iterable[Line]) -> list[str]:
+    """What a listener should expect: the transcription's hints, then what tools, instructions and said lines name."""
     hints = session["audio"]["input"]["transcription"] or {}
-    words: list[str] = [*(hints.get("keywords") or ()), *([hints["prompt"]] if hints.get("prompt") else ())]
-    for tool in session["tools"]:
-        words.extend(_choices(tool.get("parameters")))
-    return list(dict.fromkeys(words))
-
-
-def _choices(schema: object) -> list[str]:
-    if isinstance(schema, list):
-        return [word for entry in schema for word in _choices(entry)]
-    if not isinstance(schema, dict):
-        return []
-    own = [word for word in schema.get("enum", ()) if isinstance(word, str)]
-    return own + [word for entry in schema.values() if isinstance(entry, dict | list) for word in _choices(entry)]
+    told = [*(hints.get("keywords") or ()), *([hints["prompt"]] if hints.get("prompt") else ())]
+    tools = [tool for tool in session["tools"] if tool["type"] == "function"]
+    return list(dict.fromkeys([*told, *vocabulary(session["instructions"], tools, said)]))

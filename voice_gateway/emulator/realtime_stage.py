@@ -12,11 +12,10 @@ from voice_gateway.emulator.faculties import Samples, Situation
 from voice_gateway.emulator.faults import Faults
 from voice_gateway.emulator.realtime_agenda import Agenda
 from voice_gateway.emulator.realtime_items import Wire
-from voice_gateway.emulator.realtime_reply import Latency
+from voice_gateway.emulator.realtime_reply import Latency, letters
 from voice_gateway.emulator.realtime_schema import Refused
 from voice_gateway.emulator.realtime_sound import Format
 
-ID_LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 EXPIRED: Final = "Your session hit the maximum duration of 60 minutes."
 KEPT_EVENTS: Final = 5000
 STORM: Final = 20
@@ -98,7 +97,7 @@ class Stage:
 
     def new_id(self, prefix: str) -> str:
         length = 16 if prefix == "call" else 21
-        return f"{prefix}_{''.join(self.rng.choices(ID_LETTERS, k=length))}"
+        return f"{prefix}_{letters(self.rng, length)}"
 
     def later(self, seconds: float, do: Callable[[], None]) -> int:
         return self.agenda.at(self.now + seconds, do)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from threading import Lock
 from typing import Final, TypeAlias
 
@@ -90,7 +91,6 @@ class ToneVoice:
     rate_hz = 24000
     MS_PER_LETTER: Final = 60
     LEVEL: Final = 6000.0  # about -18 dBFS
-    CHUNK: Final = 24000
 
     def __init__(self) -> None:
         self.spoken: list[str] = []
@@ -107,15 +107,22 @@ class ToneVoice:
         return self.MS_PER_LETTER * len(text)
 
     def speak(self, text: str) -> Iterator[Samples]:
-        pitch_hz = self.pitch_hz(text)
         total = self.length_ms(text) * self.rate_hz // 1000
-        for start in range(0, total, self.CHUNK):
-            at = np.arange(start, min(start + self.CHUNK, total))
-            seconds = at / self.rate_hz
-            syllables = 0.65 - 0.35 * np.cos(2 * np.pi * 4 * seconds)
-            edges = np.clip(np.minimum(at, total - at) / (0.005 * self.rate_hz), 0, 1)
-            sound = np.sin(2 * np.pi * pitch_hz * seconds) + 0.3 * np.sin(4 * np.pi * pitch_hz * seconds)
-            yield (self.LEVEL * syllables * edges * sound).astype(np.int16)
+        yield from (_hum(self.pitch_hz(text), start, total) for start in range(0, total, self.rate_hz))
+
+
+@lru_cache(maxsize=64)
+def _hum(pitch_hz: int, start: int, total: int) -> Samples:
+    """At most a second of a hum of `total` samples, from sample `start` on. Read only, for it is kept."""
+    rate_hz = ToneVoice.rate_hz
+    at = np.arange(start, min(start + rate_hz, total))
+    seconds = at / rate_hz
+    syllables = 0.65 - 0.35 * np.cos(2 * np.pi * 4 * seconds)
+    edges = np.clip(np.minimum(at, total - at) / (0.005 * rate_hz), 0, 1)
+    sound = np.sin(2 * np.pi * pitch_hz * seconds) + 0.3 * np.sin(4 * np.pi * pitch_hz * seconds)
+    hum = (ToneVoice.LEVEL * syllables * edges * sound).astype(np.int16)
+    hum.flags.writeable = False
+    return hum
 
 
 class TypedEar:
