@@ -120,7 +120,7 @@ class WhisperEar:
         if not vocabulary:
             return start
         words = self._tokens.encode(" " + ", ".join(vocabulary) + ".", add_special_tokens=False).ids
-        return [self._tokens.token_to_id("<|startofprev|>"), *words[-PROMPT_TOKENS:], *start]
+        return [self._tokens.token_to_id("<|startofprev|>"), *words[:PROMPT_TOKENS], *start]
 
 
 def log_mel(sound: Samples, frames: int) -> NDArray[np.float32]:
