@@ -243,10 +243,14 @@ async def _not_found(request: Request, _error: Exception) -> Response:
 
 
 @asynccontextmanager
-async def serve(app: Starlette, host: str, port: int) -> AsyncIterator[str]:
-    """Serve an app on this loop, without touching the process's signals. Gives its base URL."""
+async def serve(app: Starlette, host: str, port: int, *, sockets: bool = False) -> AsyncIterator[str]:
+    """Serve an app on this loop, without touching the process's signals. Gives its base URL.
+
+    sockets: whether it takes WebSockets, too.
+    """
+    protocol: Literal["websockets-sansio", "none"] = "websockets-sansio" if sockets else "none"
     config = uvicorn.Config(
-        app, lifespan="off", log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1
+        app, lifespan="off", log_config=None, access_log=False, ws=protocol, timeout_graceful_shutdown=1
     )
     config.load()
     server = uvicorn.Server(config)
@@ -257,6 +261,6 @@ async def serve(app: Starlette, host: str, port: int) -> AsyncIterator[str]:
         try:
             yield f"http://{host}:{listener.getsockname()[1]}"
         finally:
-            server.should_exit = True
-            await ticking
+            ticking.cancel()
+            await asyncio.wait({ticking})
             await server.shutdown(sockets=[listener])

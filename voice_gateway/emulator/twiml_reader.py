@@ -135,12 +135,15 @@ def read_reply(body: bytes, content_type: str) -> Document:
 
 def read_twiml(text: bytes | str) -> Document:
     """A document of its own, such as comes with a REST call. Raises TwimlError."""
-    body = text.encode() if isinstance(text, str) else text
-    if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
+    try:
+        body = text if isinstance(text, str) else text.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TwimlError(12100, f"not UTF-8: {error}") from None
+    if "<!DOCTYPE" in body or "<!ENTITY" in body:
         raise TwimlError(12100, "a document type or an entity is declared; TwiML has neither")
     try:
         root = ET.fromstring(body)  # noqa: S314 - declarations were refused above, the size by read_reply
-    except (ET.ParseError, ValueError) as error:  # ValueError: an encoding that expat does not take
+    except (ET.ParseError, ValueError) as error:  # ValueError: a lone surrogate
         raise TwimlError(12100, f"not well-formed XML: {error}") from None
     if root.tag != "Response":
         raise TwimlError(12100, f"the root element is <{root.tag}>, not <Response>")
