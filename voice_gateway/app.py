@@ -99,6 +99,7 @@ class Gateway:
                 self._settings.openai_realtime_endpoint,
                 api_key=self._settings.openai_api_key.get_secret_value(),
                 settings=self._model_settings(),
+                connect_timeout_s=self._settings.openai_connect_timeout_seconds,
                 safety_identifier=self._safety_identifier(facts.from_number),
             )
         except ModelRefused as refused:
@@ -201,7 +202,12 @@ class Gateway:
         doorbell = Doorbell(
             base_url=settings.public_base_url,
             ws_url=settings.stream_url,
-            sentences=Sentences(settings.answer_sentence, settings.disabled_sentence, settings.busy_sentence),
+            sentences=Sentences(
+                answer=settings.answer_sentence,
+                disabled=settings.disabled_sentence,
+                busy=settings.busy_sentence,
+                failed=settings.failed_sentence,
+            ),
             signatures=SignatureCheck(settings.twilio_auth_tokens, [shared_key] if shared_key else [])
             if signed
             else None,
@@ -273,9 +279,12 @@ class Server(uvicorn.Server):
         await self._gateway.switchboard.drained(self._drain_s)
         self.should_exit = True
 
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
-        await super().serve(sockets)
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            logs.get("app").info("gateway.listening", url=f"http://{host}:{port}")
 
 
 def build(settings: Settings) -> Gateway:

@@ -152,6 +152,7 @@ class Settings(BaseModel):
         pattern=r"^[A-Za-z0-9._:-]*$",
         description="a transcription model such as gpt-realtime-whisper, or nothing for none",
     )
+    openai_connect_timeout_seconds: float = Field(10, gt=0, le=60, description="a number above 0, up to 60")
     openai_audio_format: Literal["pcm16", "pcmu"] = Field("pcm16", description="pcm16 or pcmu")
 
     twilio_account_sid: str = Field(

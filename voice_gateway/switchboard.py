@@ -118,7 +118,7 @@ class Switchboard:
         record.write(entries.CallStarted(facts.from_number, facts.to_number, facts.direction, facts.persona))
         model = asyncio.ensure_future(self._prepare(facts))
         call = LiveCall(facts, self._clock(), record, model)
-        call.expiry = asyncio.get_running_loop().call_later(self._stream_patience, self._expire, facts.call_sid)
+        call.expiry = asyncio.get_running_loop().call_later(self._stream_patience, self.give_up, facts.call_sid)
         self._calls[facts.call_sid] = call
         self._all_released.clear()
         return call
@@ -182,11 +182,14 @@ class Switchboard:
         elif call.expiry is not None:
             self._close_unstreamed(call, reason, "canceled")
 
-    def _expire(self, call_sid: str) -> None:
+    def give_up(self, call_sid: str) -> bool:
+        """Close a call that was admitted and has no media stream. Returns False when there is no such call."""
         call = self._calls.get(call_sid)
-        if call is not None and call.expiry is not None:
-            self._log.warning("call.stream_missing", call_sid=call_sid, waited_seconds=self._stream_patience)
-            self._close_unstreamed(call, "no_media_stream", "failed")
+        if call is None or call.expiry is None:
+            return False
+        self._log.warning("call.stream_missing", call_sid=call_sid, waited_seconds=self._clock() - call.admitted_at)
+        self._close_unstreamed(call, "no_media_stream", "failed")
+        return True
 
     def _close_unstreamed(self, call: LiveCall, reason: str, status: str) -> None:
         duration_ms = round((self._clock() - call.admitted_at) * 1000)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +46,12 @@ async def stage(
     *,
     weather: Weather | None = None,
     settings: Mapping[str, str] | None = None,
+    make: Callable[[config.Settings], app.Gateway] = app.build,
 ) -> AsyncIterator[Stage]:
-    """Run everything while the context is open. settings: variables of the gateway to set otherwise."""
+    """Run everything while the context is open.
+
+    settings: variables of the gateway to set otherwise. make: builds the gateway, to give it a persona of one's own.
+    """
     auth_token = secrets.token_hex(16)
     listener = socket.create_server(("127.0.0.1", 0))
     base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -66,7 +70,7 @@ async def stage(
             },
             env_file=None,
         )
-        gateway = app.build(chosen)
+        gateway = make(chosen)
         server = app.server(gateway, chosen)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:

@@ -48,6 +48,7 @@ class Sentences:
     answer: str
     disabled: str
     busy: str
+    failed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,10 @@ class TwilioDoors:
         form = await self._signed_form(request, "after")
         if isinstance(form, Response):
             return form
-        return _twiml(twiml.say_and_hang_up(self._switchboard.farewell(_text(form, "CallSid"))))
+        call_sid = _text(form, "CallSid")
+        if self._switchboard.give_up(call_sid):
+            return _twiml(twiml.say_and_hang_up(self._bell.sentences.failed))
+        return _twiml(twiml.say_and_hang_up(self._switchboard.farewell(call_sid)))
 
     async def status(self, request: Request) -> Response:
         form = await self._signed_form(request, "status")

@@ -1,0 +1,3 @@
+from whole_calls import log, staging
+
+__all__ = ["log", "staging"]

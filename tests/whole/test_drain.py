@@ -1,0 +1,107 @@
+"""SIGTERM: not ready at once, live calls go on, the process ends when they have ended or at the deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from voice_gateway.emulator.carrier import Carrier
+from voice_gateway.emulator.realtime import INSTANT, RealtimeServer
+from voice_gateway.emulator.scenarios import ScriptedMind, ToneVoice
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+
+
+@dataclass
+class House:
+    """The gateway as a process of its own."""
+
+    process: asyncio.subprocess.Process
+    url: str
+    carrier: Carrier
+
+    @property
+    def webhook_url(self) -> str:
+        return "https://gateway.example/twilio/answer"
+
+    async def readiness(self) -> tuple[int, list[str]]:
+        async with httpx.AsyncClient() as client:
+            answer = await client.get(f"{self.url}/ready")
+        return answer.status_code, [reason["code"] for reason in answer.json()["reasons"]]
+
+
+@asynccontextmanager
+async def house(tmp_path: Path, drain_seconds: int) -> AsyncIterator[House]:
+    model = RealtimeServer(mind=ScriptedMind(["A greeting. " * 30]), voice=ToneVoice(), latency=INSTANT)
+    async with model:
+        settings = {
+            "OPENAI_API_KEY": "offline",
+            "OPENAI_REALTIME_ENDPOINT": model.url,
+            "TWILIO_AUTH_TOKEN": TOKEN,
+            "PUBLIC_BASE_URL": "https://gateway.example",
+            "ANSWER_SENTENCE": "",
+            "STORE_PATH": str(tmp_path / "calls.sqlite3"),
+            "DRAIN_SECONDS": str(drain_seconds),
+            "PORT": "0",
+        }
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "voice_gateway", "serve", "--env-file", str(tmp_path / "none"),
+            env=os.environ | settings, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            url = await _listening(process)
+            async with Carrier("AC" + "0" * 32, TOKEN, reach={"gateway.example": url}) as carrier:
+                yield House(process, url, carrier)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+async def _listening(process: asyncio.subprocess.Process) -> str:
+    """The address that the log names."""
+    assert process.stdout is not None
+    async with asyncio.timeout(15):
+        async for line in process.stdout:
+            if b'"msg":"gateway.listening"' in line:
+                return line.split(b'"url":"')[1].split(b'"')[0].decode()
+    pytest.fail("the gateway ended before it listened")
+
+
+async def test_sigterm_lets_a_live_call_go_on_and_takes_no_new_one(tmp_path: Path) -> None:
+    async with house(tmp_path, drain_seconds=20) as running:
+        call = await running.carrier.dial(running.webhook_url)
+        await call.answered()
+        await call.until_heard(0.3)
+        running.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(3):
+            while (await running.readiness())[0] == 200:  # noqa: ASYNC110 - asked as a load balancer asks
+                await asyncio.sleep(0.02)
+        assert await running.readiness() == (503, ["draining"])
+        await call.until_heard(1.0)
+        late = await running.carrier.dial(running.webhook_url)
+        await late.ended(5)
+        assert late.said == ["All our lines are busy. Please call again in a few minutes."]
+        assert call.outcome == ""
+        await call.hang_up()
+        assert await asyncio.wait_for(running.process.wait(), 5) == 0
+
+
+async def test_at_the_deadline_the_calls_that_are_left_are_ended(tmp_path: Path) -> None:
+    async with house(tmp_path, drain_seconds=1) as running:
+        call = await running.carrier.dial(running.webhook_url)
+        await call.answered()
+        await call.until_heard(0.3)
+        running.process.send_signal(signal.SIGTERM)
+        await call.ended(5)
+        assert call.outcome == "completed"
+        assert await asyncio.wait_for(running.process.wait(), 5) == 0

@@ -1,0 +1,92 @@
+"""Whole calls: the real gateway over real HTTP and WebSockets between the two emulated far sides."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from voice_gateway.cli.stage import Stage, stage
+from voice_gateway.emulator.faculties import Ear, Mind, Samples, Voice
+from voice_gateway.emulator.faults import Faults
+from voice_gateway.emulator.phone_call import PhoneCall
+from voice_gateway.emulator.realtime import INSTANT, RealtimeServer
+from voice_gateway.emulator.scenarios import ScriptedMind, ToneVoice, TypedEar
+from voice_gateway.emulator.weather import Weather
+from voice_gateway.ops import logs
+
+Staging = Callable[..., AbstractAsyncContextManager[Stage]]
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """Everything the process logs, as JSON lines."""
+    stream = io.StringIO()
+    logs.configure("debug", stream=stream, color=False)
+    yield stream
+    logs.configure("warning", stream=io.StringIO(), color=False)
+
+
+@pytest.fixture
+def staging(tmp_path: Path, log: io.StringIO) -> Staging:
+    @asynccontextmanager
+    async def staged(
+        replies: list[Any] | None = None,
+        *,
+        mind: Mind | None = None,
+        voice: Voice | None = None,
+        ear: Ear | None = None,
+        faults: Faults | None = None,
+        weather: Weather | None = None,
+        settings: dict[str, str] | None = None,
+    ) -> AsyncIterator[Stage]:
+        model = RealtimeServer(
+            mind=mind or ScriptedMind(replies or ["Hello, what can I do for you today?"]),
+            voice=voice or ToneVoice(),
+            ear=ear or TypedEar(),
+            latency=INSTANT,
+            faults=faults,
+        )
+        before = asyncio.all_tasks()
+        async with stage(model, tmp_path / "calls.sqlite3", weather=weather, settings=settings) as running:
+            yield running
+        await nothing_is_left(before)
+
+    return staged
+
+
+async def nothing_is_left(before: set[asyncio.Task[Any]]) -> None:
+    """Every task that a call began has ended with it."""
+    try:
+        async with asyncio.timeout(3):
+            while asyncio.all_tasks() - before:  # noqa: ASYNC110 - a gauge, not an event
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        pytest.fail(f"left behind: {asyncio.all_tasks() - before}")
+
+
+def speech(seconds: float) -> Samples:
+    """A loud syllabic hum at 8 kHz that a voice activity detector takes for speech."""
+    t = np.arange(int(seconds * 8000)) / 8000
+    return (9000 * np.sin(2 * np.pi * 220 * t) * (0.6 + 0.4 * np.sin(2 * np.pi * 5 * t))).astype(np.int16)
+
+
+async def record_of(running: Stage, call: PhoneCall) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The call's row and its events, once the call is closed."""
+    async with asyncio.timeout(5):
+        while running.gateway.switchboard.live:  # noqa: ASYNC110 - a gauge, not an event: looked at as an operator would
+            await asyncio.sleep(0.01)
+    await running.gateway.store.flush()
+    row = await running.gateway.store.read_call(call.call_sid)
+    assert row is not None
+    return row, await running.gateway.store.read_events(call.call_sid)
+
+
+def payloads(events: list[dict[str, Any]], event_type: str) -> list[dict[str, Any]]:
+    return [event["payload"] for event in events if event["event_type"] == event_type]
