@@ -12,7 +12,7 @@ from twilio.base.exceptions import TwilioRestException
 from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.rest import Client
 
-from voice_gateway.emulator.carrier import CALM, Carrier, Manners
+from voice_gateway.emulator.carrier import CALM, Carrier, Inline, Manners, Plan
 from voice_gateway.emulator.carrier_rest import serve
 
 # Twilio's asynchronous client still signs in the way its HTTP library has begun to give up.
@@ -207,6 +207,13 @@ async def test_too_many_requests_are_refused_on_demand_and_never_executed(carrie
     assert not carrier.calls
     await client.calls.create_async(to=CALLEE, from_=FROM, twiml="<Response/>")
     await (await carrier.next_outbound()).ended(5)
+
+
+async def test_the_time_limit_ends_a_call_that_goes_on_and_on(carrier):
+    source = Inline("<Response><Pause length='60'/></Response>")
+    call = carrier.create(FROM, CALLEE, Plan(source, time_limit_s=0.05))
+    assert await call.ended(5) == "completed"
+    assert call.now_s < 5
 
 
 async def test_calls_beyond_the_rate_wait_for_their_turn(desk):

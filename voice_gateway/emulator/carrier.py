@@ -55,6 +55,7 @@ __all__ = [
     "Manners",
     "Page",
     "PhoneCall",
+    "Plan",
     "SharedKey",
     "Weather",
 ]

@@ -8,6 +8,7 @@ Times in `events` are seconds on the call's clock, which starts when the number 
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
@@ -69,7 +70,18 @@ class Parties:
 
 
 class PhoneCall:
-    """One call. Made by `Carrier.dial`, or by the REST side (then `Carrier.next_outbound` hands it out)."""
+    """One call. Made by `Carrier.dial`, or by the REST side (then `Carrier.next_outbound` hands it out).
+
+    twiml: every document read. said: what `<Say>` spoke. dialled: every `<Dial>`. warnings: as in the account's
+    debugger. error: why the caller heard that an application error has occurred. events: the call's timeline:
+
+    - web: `webhook`, `twiml`, `callback` (url, fields), `status`, `application error`, `warning` (code, reason),
+      `over`;
+    - verbs: `say`, `play`, `gathered`, `dial`, `passed over`, `stream started`, `stream ended`;
+    - from the server: `media` (bytes, queued_s), `mark`, `clear` (dropped_s), `ignored` (code, reason);
+    - to the server: `mark returned` (mark, cleared), `caller speaks` (from_s on the stream's clock, seconds),
+      `caller spoke`, `digit`, `raw`, `stall`, `drop`, `hang up`.
+    """
 
     def __init__(self, parties: Parties) -> None:
         self.parties = parties
@@ -184,8 +196,8 @@ class PhoneCall:
         since = self._loop.time()
         async with asyncio.timeout(timeout_s):
             while not self._over.is_set():
-                ends = [segment.end_s for segment in self._scheduled() if segment.audible]
-                quiet_s = max([since, *ends[-1:]]) + seconds
+                last_s = next((each.end_s for each in reversed(self._scheduled()) if each.audible), since)
+                quiet_s = max(since, last_s) + seconds
                 if quiet_s <= self._loop.time():
                     return
                 await self._change(quiet_s)
@@ -291,8 +303,9 @@ class PhoneCall:
         """When, as scheduled, so much sound will have been heard since then; silence in front does not count."""
         missing = seconds
         begun = False
-        for segment in self._scheduled():
-            if segment.end_s <= since or not (begun or segment.audible):
+        schedule = self._scheduled()
+        for segment in schedule[bisect_right(schedule, since, key=lambda each: each.end_s) :]:
+            if not (begun or segment.audible):
                 continue
             begun = True
             start_s = max(since, segment.start_s)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from voice_gateway.emulator.weather import Weather
@@ -190,8 +189,3 @@ def render(segments: list[Segment], start_s: float, end_s: float) -> bytes:
         offset = max(0, offset)
         timeline[offset : offset + len(sound)] = sound
     return bytes(timeline)
-
-
-def audible(segments: list[Segment]) -> Iterator[Segment]:
-    """Only the segments that an ear would notice."""
-    return (segment for segment in segments if segment.audible)
