@@ -81,7 +81,7 @@ class Gateway:
             service=Service(tools=self, observe=self._observe, clock=time.monotonic),
             max_calls=settings.max_calls,
         )
-        self.metrics.watch_admission(lambda: self.switchboard.is_available, lambda: self.switchboard.draining)
+        self.metrics.watch_admission(self._is_available, lambda: self.switchboard.draining)
         self.metrics.watch_store(lambda: self.store.depth, lambda: self.store.oldest_age_s(time.monotonic()))
         self.asgi = Starlette(routes=self._routes(), lifespan=self._live)
 
@@ -154,6 +154,11 @@ class Gateway:
         )
         outcome = await self._toolbox.run(name, arguments, context)
         return outcome.output, outcome.ok
+
+    def _is_available(self) -> bool:
+        """Would a call that comes now be served, and its record be kept?"""
+        stuck = self.store.stuck(time.monotonic())
+        return self.switchboard.is_available and not stuck and not self._settings.missing()
 
     # --- what is counted ----------------------------------------------------------------------------------------
 
