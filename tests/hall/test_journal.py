@@ -72,7 +72,9 @@ async def test_the_calls_row_follows_its_entries(tmp_path: Path) -> None:
 
 async def test_usage_is_written_as_plain_numbers(tmp_path: Path) -> None:
     _, events = await journalled(
-        tmp_path, entries.ResponseMetered("resp_1", "completed", "", Usage(input_audio=120, cached_audio=100))
+        tmp_path,
+        entries.CallStarted("+250788000123", "+35621000456", "inbound", "waiter"),
+        entries.ResponseMetered("resp_1", "completed", "", Usage(input_audio=120, cached_audio=100)),
     )
-    assert events[0]["payload"]["usage"]["input_audio"] == 120
-    assert events[0]["payload"]["usage"]["cached_audio"] == 100
+    usage = events[1]["payload"]["usage"]
+    assert (usage["input_audio"], usage["cached_audio"], usage["output_audio"]) == (120, 100, 0)
