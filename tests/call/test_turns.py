@@ -73,6 +73,17 @@ def test_parallel_tools_lead_to_one_response(scene: Scene) -> None:
     assert scene.all(do.CreateResponse) == [do.CreateResponse()]
 
 
+def test_a_tool_that_answers_before_the_next_one_is_called_does_not_get_a_response_of_its_own(scene: Scene) -> None:
+    scene.tell(ev.ResponseStarted("resp_1"))
+    scene.tell(ev.ToolCalled("resp_1", "item_f", "call_1", "a", "{}"))
+    scene.tell(ev.ToolFinished("call_1", "{}"))
+    scene.tell(ev.ToolCalled("resp_1", "item_g", "call_2", "b", "{}"))
+    scene.tell(ev.ResponseFinished("resp_1", "completed"))
+    assert scene.all(do.CreateResponse) == []
+    scene.tell(ev.ToolFinished("call_2", "{}"))
+    assert scene.all(do.CreateResponse) == [do.CreateResponse()]
+
+
 def test_a_caller_who_speaks_during_a_tool_is_answered_first(scene: Scene) -> None:
     scene.tell(ev.ResponseStarted("resp_1"))
     scene.tell(ev.ToolCalled("resp_1", "item_f", "call_1", "slow", "{}"))

@@ -10,8 +10,8 @@ Rules
 3. Barge-in: the caller speaks while our voice is audible or still being made. In one answer the playout is cleared,
    every item that was not heard to its end is truncated at what was heard, and the fact is written down.
 4. What arrives of a response after it was cut is dropped.
-5. A tool runs beside the call. Its output goes to the model at once; the model is asked to speak when no tool of that
-   response is outstanding and `turns` allows it.
+5. A tool runs beside the call. Its output goes to the model at once; the model is asked to speak when no tool is
+   outstanding any more and `turns` allows it.
 6. A turn of ours is on the record when its last mark came back, or when it was cut, never before.
 7. After `EndCall` nothing has an effect any more.
 """
@@ -396,8 +396,7 @@ class Bridge:
     def _on_tool_finished(self, event: ev.ToolFinished, now: float) -> list[do.Command]:
         name, asked_at = self._tools.pop(event.call_id, ("", now))
         answered = entries.ToolAnswered(event.call_id, name, event.output, event.ok, round((now - asked_at) * 1000))
-        if not self._tools:
-            self._turns.wish(do.CreateResponse(), now)
+        self._turns.wish(do.CreateResponse(), now)
         return [do.SendToolOutput(event.call_id, event.output), do.WriteEntry(answered), *self._ask(now)]
 
     # --- time and the end ---------------------------------------------------------------------------------------
@@ -419,7 +418,7 @@ class Bridge:
         return [self._append(silence)]
 
     def _ask(self, now: float) -> list[do.Command]:
-        if not self._ready or self._ended:
+        if not self._ready or self._ended or self._tools:
             return []
         response = self._turns.due(now)
         return [] if response is None else [response]
