@@ -306,3 +306,16 @@ _SCHEMA = st.recursive(
 def test_whatever_the_schema_and_the_words_there_is_an_act(said: str, parameters: Any, choice: str) -> None:
     tool = {"type": "function", "name": "do_it", "description": "Do a query.", "parameters": parameters}
     assert RuleMind().respond(Situation("", [Line("user", said)], [tool], choice))
+
+
+def test_an_apology_for_cutting_in_is_nothing_to_look_up() -> None:
+    spec = {
+        "type": "function",
+        "name": "lookup_menu",
+        "description": "Find food and drinks on the menu, with their prices.",
+        "parameters": {"type": "object", "properties": {"query": {"type": "string"}}, "required": ["query"]},
+    }
+    acts = RuleMind().respond(
+        Situation("You are a waiter.", [Line("user", "Sorry, do you have grilled tilapia?")], [spec])
+    )
+    assert acts == [UseTool("lookup_menu", {"query": "grilled tilapia"})]

@@ -58,7 +58,8 @@ FILLERS: Final = frozenset(
         " does did have has had can could will would shall may might must let lets to of for from in on at by with as"
         " and or but if so then here please ok well um uh er hmm oh just also still some any more like love want need"
         " get give take bring make show tell know about what whats which how much many when where who why price cost"
-        " costing charge say hello yes yeah yep no not nope thanks goodbye order buy look find check search got all"
+        " costing charge say sorry pardon excuse wait actually hello yes yeah yep no not nope thanks goodbye"
+        " order buy look find check search got all"
         " it's everything something anything else sir madam good morning afternoon evening sell serve offer available"
         " now try hear kind thing one ones very really again"
     )
