@@ -46,7 +46,8 @@ from voice_gateway.switchboard import Switchboard
 from voice_gateway.web import health
 from voice_gateway.web.twilio import Doorbell, Sentences, TwilioDoors
 
-SERVICE = "voice-agent"
+MCP_SERVED = False
+"""Whether this version has the MCP door that MCP_ENABLED opens."""
 
 
 class Gateway:
@@ -230,7 +231,7 @@ class Gateway:
             health.not_draining(lambda: self.switchboard.draining),
             health.not_full(lambda: self.switchboard.live, settings.max_calls),
         ]
-        features = {"voiceAgent": enabled, "mcp": settings.mcp_enabled}
+        features = {"voiceAgent": enabled, "mcp": settings.mcp_enabled and MCP_SERVED}
         return [
             *health.health_routes(version=__version__, features=features, checks=checks, metrics=self.metrics),
             *TwilioDoors(self.switchboard, doorbell).routes(),

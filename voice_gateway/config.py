@@ -255,6 +255,8 @@ class Settings(BaseModel):
         found = [*_model_warnings(self), *_exposure_warnings(self)]
         if self.max_call_seconds > _MODEL_SESSION_SECONDS:
             found.append("MAX_CALL_SECONDS is above 3600, but the model ends its session after 60 minutes.")
+        if self.supabase_url:
+            found.append("SUPABASE_URL is set, but this version ships nothing there: the record stays in STORE_PATH.")
         if self.mark_every_ms > self.playout_lead_ms:
             found.append("MARK_EVERY_MS is above PLAYOUT_LEAD_MS: what was heard is then known only coarsely.")
         return tuple(found)
