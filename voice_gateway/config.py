@@ -258,7 +258,9 @@ class Settings(BaseModel):
         if self.supabase_url:
             found.append("SUPABASE_URL is set, but this version ships nothing there: the record stays in STORE_PATH.")
         if self.mark_every_ms > self.playout_lead_ms:
-            found.append("MARK_EVERY_MS is above PLAYOUT_LEAD_MS: what was heard is then known only coarsely.")
+            found.append(
+                "MARK_EVERY_MS is above PLAYOUT_LEAD_MS and is taken as that: no message is longer than the lead."
+            )
         return tuple(found)
 
 

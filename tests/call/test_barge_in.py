@@ -124,6 +124,22 @@ def test_a_stall_of_the_model_is_no_heard_time(scene: Scene) -> None:
     assert 1800 < truncate.audio_end_ms < 2100
 
 
+@pytest.mark.parametrize("overlap", [0.0, 0.05, 0.09, 0.11, 0.15, 0.2])
+@pytest.mark.parametrize("after", [0.06, 0.12, 0.25])
+def test_an_answer_right_after_another_is_not_measured_by_the_others_last_mark(overlap: float, after: float) -> None:
+    scene = Scene(line=Line(one_way_s=0.08, jitter_buffer_s=0.06))
+    scene.begin()
+    scene.pass_until(1.0)
+    scene.answer("resp_1", "item_1", 1.0)
+    scene.pass_until(2.0 + overlap)
+    scene.answer("resp_2", "item_2", 3.0)
+    scene.pass_until(scene.now + after)
+    scene.caller_speaks()
+    truncate = scene.all(do.TruncateItem)[-1]
+    assert truncate.item_id == "item_2"
+    assert abs(truncate.audio_end_ms - max(0.0, scene.truths[0] / 8 - 1000)) <= 5, str(scene)
+
+
 def test_marks_that_a_clear_returned_say_nothing(scene: Scene) -> None:
     scene.answer("resp_1", "item_1", 6.0)
     scene.pass_until(scene.now + 2.0)

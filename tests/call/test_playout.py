@@ -20,6 +20,18 @@ def test_sound_goes_out_at_most_a_lead_ahead_of_the_ear() -> None:
     assert spoken(playout.pump(10.02)) == 1600
 
 
+def test_a_message_longer_than_the_lead_is_cut_to_fit_into_it() -> None:
+    playout = Playout(lead_s=0.4, chunk_s=5.0)
+    segment = playout.open_segment("resp", "item", 0, 0.0)
+    playout.queue(segment, b"\x10" * 24_000, 3000.0)
+    commands, now = playout.pump(0.0), 0.0
+    while (deadline := playout.deadline()) is not None:
+        assert deadline > now
+        commands += playout.pump(now := deadline)
+    assert spoken(commands) == 24_000
+    assert now <= 2.7, "and in time: the ear never waits"
+
+
 def test_a_late_wake_up_is_caught_up_and_not_added() -> None:
     playout = Playout(lead_s=0.4, chunk_s=0.2)
     segment = playout.open_segment("resp", "item", 0, 0.0)

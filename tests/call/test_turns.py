@@ -128,6 +128,28 @@ def test_a_refused_ask_is_repeated_when_the_other_response_is_done(scene: Scene)
     assert len(scene.all(do.CreateResponse)) == 2
 
 
+def test_what_was_asked_for_and_never_came_is_asked_for_again() -> None:
+    scene = greeting()
+    scene.begin()
+    scene.tell(ev.ModelErred("server_error", "try again"))
+    scene.pass_until(2.9)
+    assert len(scene.all(do.CreateResponse)) == 1
+    scene.pass_until(3.1)
+    assert scene.all(do.CreateResponse) == [do.CreateResponse("Say hello.")] * 2
+    scene.answer("resp_1", "item_1", 0.5)
+    scene.pass_until(20.0)
+    assert len(scene.all(do.CreateResponse)) == 2
+
+
+def test_nothing_is_asked_for_again_while_the_caller_speaks() -> None:
+    scene = greeting()
+    scene.begin()
+    scene.pass_until(1.0)
+    scene.caller_speaks()
+    scene.pass_until(10.0)
+    assert len(scene.all(do.CreateResponse)) == 1
+
+
 def test_keys_become_one_note_when_the_caller_pauses(scene: Scene) -> None:
     for digit in "12":
         scene.tell(ev.DigitPressed(digit))
@@ -137,6 +159,19 @@ def test_keys_become_one_note_when_the_caller_pauses(scene: Scene) -> None:
     assert note.text.endswith("1 2")
     assert len(scene.all(do.CreateResponse)) == 1
     assert [entry.digit for entry in scene.entries(entries.DigitReceived)] == ["1", "2"]
+
+
+def test_keys_pressed_before_the_model_is_there_wait_for_it() -> None:
+    scene = Scene()
+    scene.tell(ev.CallerJoined("MZ1"))
+    scene.tell(ev.DigitPressed("5"))
+    scene.now = 4.0
+    scene.tell(ev.Woke())
+    deadline = scene.bridge.deadline()
+    assert deadline is not None
+    assert deadline > 4.0, "the past is no time to be woken at"
+    scene.tell(ev.ModelReady("sess_1", "test-model"))
+    assert [note.text[-1] for note in scene.all(do.AddNote)] == ["5"]
 
 
 def test_the_hash_key_ends_the_keys_at_once(scene: Scene) -> None:

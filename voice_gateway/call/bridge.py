@@ -136,8 +136,8 @@ class Bridge:
         for other in (
             self._playout.deadline(),
             self._gaps.deadline(),
-            self._turns.deadline(),
-            self._digits_due,
+            self._turns.deadline() if self._may_ask else None,
+            self._digits_due if self._ready else None,
             self._retry_due,
         ):
             if other is not None and other < due:
@@ -207,6 +207,7 @@ class Bridge:
             do.WriteEntry(entries.ModelJoined(event.session_id, event.model, waited_ms)),
             *(self._append(backlog[start : start + second]) for start in range(0, len(backlog), second)),
             *self._greet(now),
+            *self._tell_digits(now),
         ]
 
     def _greet(self, now: float) -> list[do.Command]:
@@ -418,10 +419,12 @@ class Bridge:
         return [self._append(silence)]
 
     def _ask(self, now: float) -> list[do.Command]:
-        if not self._ready or self._ended or self._tools:
-            return []
-        response = self._turns.due(now)
+        response = self._turns.due(now) if self._may_ask else None
         return [] if response is None else [response]
+
+    @property
+    def _may_ask(self) -> bool:
+        return self._ready and not self._ended and not self._tools
 
     def _on_hang_up_asked(self, event: ev.HangUpAsked, now: float) -> list[do.Command]:
         if event.failed:

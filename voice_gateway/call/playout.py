@@ -13,7 +13,8 @@ Rules
    that the first mark comes early.
 4. When a clear sent now takes effect, the ear will have heard what would be marked one round trip from now:
    heard = M(now + round trip). The round trip is measured with a mark sent into an empty playout.
-5. Sound that arrives after the carrier has run dry starts a new run; the pause is no heard time.
+5. Sound that arrives after the carrier has run dry starts a new run; the pause is no heard time. A mark of the run
+   before may still be on its way then: it is a receipt like any other, and says nothing about the new run's clock.
 6. Marks of an older generation come back when a clear empties the carrier's buffer. They say nothing and are ignored.
 """
 
@@ -76,9 +77,12 @@ class Playout:
     """See the rules above. Every method is told `now`; none waits."""
 
     def __init__(self, *, lead_s: float = 0.4, chunk_s: float = 0.2, filter_delay_ms: float = 3.0) -> None:
-        """lead_s: how far ahead of the ear sound is sent. filter_delay_ms: delay of the transcoder before us."""
-        self._lead = int(lead_s * BYTES_PER_SECOND)
-        self._chunk = max(SHORTEST_MESSAGE, int(chunk_s * BYTES_PER_SECOND))
+        """lead_s: how far ahead of the ear sound is sent. filter_delay_ms: delay of the transcoder before us.
+
+        chunk_s: the longest message, never longer than the lead: it would not fit in and never be sent.
+        """
+        self._lead = max(SHORTEST_MESSAGE, int(lead_s * BYTES_PER_SECOND))
+        self._chunk = min(self._lead, max(SHORTEST_MESSAGE, int(chunk_s * BYTES_PER_SECOND)))
         self._filter_delay_ms = filter_delay_ms
         self._generation = 0
         self._mark_count = 0
@@ -89,6 +93,7 @@ class Playout:
         self._waiting_bytes = 0
         self._sent = 0
         self._marks: deque[_Mark] = deque()
+        self._receipted = 0
         # The run: sound the carrier plays without a pause. Its clock starts with a send and is corrected by marks.
         self._run_base = 0
         self._run_began = 0.0
@@ -195,6 +200,9 @@ class Playout:
         if mark.probe_sent_at is not None:
             self._round_trips.append(now - mark.probe_sent_at)
             return None
+        self._receipted = mark.position
+        if mark.position <= self._run_base:
+            return None
         self._learn_start_delay(mark.position, now)
         self._anchor = (mark.position, now)
         return (reckoned - mark.position) / BYTES_PER_SECOND
@@ -219,7 +227,7 @@ class Playout:
         self._generation += 1
         self._segments.clear()
         self._waiting.clear()
-        self._waiting_bytes = self._sent = self._run_base = self._send_base = 0
+        self._waiting_bytes = self._sent = self._receipted = self._run_base = self._send_base = 0
         self._marks.clear()
         self._anchor = self._send_began = None
         return cut
@@ -236,7 +244,7 @@ class Playout:
 
     def _is_marked(self, position: int) -> bool:
         """True when a receipt at or after this position has come back."""
-        return self._anchor is not None and self._anchor[0] >= position
+        return self._receipted >= position
 
     def _is_dry(self, now: float) -> bool:
         """Will the carrier have nothing left to play when a message sent now arrives?"""

@@ -5,7 +5,7 @@ Rules
 1. At most one response is active. A wish to speak waits until none is active, none is on its way, and the caller is
    silent; wishes do not add up.
 2. After the caller's turn the model answers by itself. We wait for that answer before we ask for one ourselves, but
-   only for `patience_s`: a caller is never left in silence.
+   only for `patience_s`: a caller is never left in silence. What we asked for and did not get is asked for again.
 3. A response that starts well after a wish was made has seen all that we sent, so it fulfils the wish.
 4. When the caller barges in, the active response is cut: whatever still arrives of it is dropped, by its id.
 5. A response that we asked for before the caller began to speak, and that starts while he speaks, is cancelled by id.
@@ -26,7 +26,7 @@ class Turns:
         self._patience = patience_s
         self.active: str | None = None
         self.caller_is_speaking = False
-        self._asked_at: float | None = None
+        self._asked: tuple[CreateResponse, float] | None = None
         self._stale_ask = False
         self._answer_due_since: float | None = None
         self._wish: tuple[CreateResponse, float] | None = None
@@ -37,7 +37,7 @@ class Turns:
     def start_speech(self) -> None:
         self.caller_is_speaking = True
         self._answer_due_since = None
-        self._stale_ask = self._asked_at is not None
+        self._stale_ask = self._asked is not None
 
     def stop_speech(self, now: float) -> None:
         self.caller_is_speaking = False
@@ -47,7 +47,7 @@ class Turns:
 
     def start_response(self, response_id: str, now: float) -> bool:
         """Returns False when this response must be cancelled (rule 5)."""
-        ours, self._asked_at = self._asked_at is not None, None
+        ours, self._asked = self._asked is not None, None
         self.active = response_id
         if self._stale_ask and ours and self.caller_is_speaking:
             self._stale_ask = False
@@ -80,14 +80,18 @@ class Turns:
 
     def refuse_ask(self, now: float) -> None:
         """The model refused to begin because another response is active: ask again when that one is done."""
-        if self._asked_at is not None:
-            self._asked_at = None
-            self._wish = self._wish or (CreateResponse(), now)
+        if self._asked is not None:
+            self._wish_again(self._asked[0], now)
 
     def due(self, now: float) -> CreateResponse | None:
         """The response to ask for now, if any."""
-        if self.active is not None or self._asked_at is not None or self.caller_is_speaking:
+        if self.active is not None or self.caller_is_speaking:
             return None
+        if self._asked is not None:
+            asked_for, asked_at = self._asked
+            if now < asked_at + self._patience:
+                return None
+            self._wish_again(asked_for, now)
         if self._answer_due_since is not None:
             if now < self._answer_due_since + self._patience:
                 return None
@@ -97,11 +101,16 @@ class Turns:
             return None
         response, _ = self._wish
         self._wish = None
-        self._asked_at = now
+        self._asked = (response, now)
         return response
 
     def deadline(self) -> float | None:
         """When `due` may have something by the passing of time alone."""
-        if self._answer_due_since is None or self.active is not None or self._asked_at is not None:
+        since = self._answer_due_since if self._asked is None else self._asked[1]
+        if since is None or self.active is not None or self.caller_is_speaking:
             return None
-        return self._answer_due_since + self._patience
+        return since + self._patience
+
+    def _wish_again(self, response: CreateResponse, now: float) -> None:
+        self._asked = None
+        self._wish = self._wish or (response, now)
