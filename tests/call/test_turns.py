@@ -125,7 +125,19 @@ def test_a_refused_ask_is_repeated_when_the_other_response_is_done(scene: Scene)
     scene.tell(ev.ToolFinished("call_1", "{}"))
     assert len(scene.all(do.CreateResponse)) == 1
     scene.tell(ev.ModelErred("conversation_already_has_active_response", "wait"))
+    assert len(scene.all(do.CreateResponse)) == 1
+    scene.tell(ev.ResponseFinished("another", "completed"))
     assert len(scene.all(do.CreateResponse)) == 2
+
+
+def test_an_ask_refused_for_a_response_that_nobody_knows_is_not_repeated_without_pause(scene: Scene) -> None:
+    scene.tell(ev.ToolCalled("resp_0", "item_f", "call_1", "a", "{}"))
+    scene.tell(ev.ToolFinished("call_1", "{}"))
+    for _ in range(5):
+        scene.pass_until(scene.now + 2.0)
+        scene.tell(ev.ModelErred("conversation_already_has_active_response", "wait"))
+    assert 2 < len(scene.all(do.CreateResponse)) < 5
+    assert not scene.bridge.has_ended
 
 
 def test_what_was_asked_for_and_never_came_is_asked_for_again() -> None:
@@ -139,6 +151,29 @@ def test_what_was_asked_for_and_never_came_is_asked_for_again() -> None:
     scene.answer("resp_1", "item_1", 0.5)
     scene.pass_until(20.0)
     assert len(scene.all(do.CreateResponse)) == 2
+
+
+def test_a_model_that_never_answers_is_lost_and_the_caller_hears_a_polite_word() -> None:
+    scene = greeting()
+    scene.begin()
+    scene.pass_until(8.9)
+    assert not scene.bridge.has_ended
+    scene.pass_until(9.1)
+    assert scene.all(do.EndCall) == [do.EndCall("model_stalled", Policy().failed_sentence)]
+    assert [fault.code for fault in scene.entries(entries.FaultSeen)] == ["model_stalled"]
+
+
+def test_a_model_that_falls_silent_in_a_response_is_asked_again(scene: Scene) -> None:
+    scene.answer("resp_1", "item_1", 1.0, done=False)
+    scene.pass_until(scene.now + 19.0)
+    scene.tell(ev.TextReceived("resp_1", "item_1", "it lives"))
+    scene.pass_until(scene.now + 19.0)
+    assert scene.all(do.CreateResponse) == []
+    scene.pass_until(scene.now + 2.0)
+    assert scene.all(do.CreateResponse) == [do.CreateResponse()]
+    scene.answer("resp_2", "item_2", 1.0)
+    scene.pass_until(scene.now + 60.0)
+    assert len(scene.all(do.CreateResponse)) == 1
 
 
 def test_nothing_is_asked_for_again_while_the_caller_speaks() -> None:

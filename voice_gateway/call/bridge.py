@@ -13,7 +13,8 @@ Rules
 5. A tool runs beside the call. Its output goes to the model at once; the model is asked to speak when no tool is
    outstanding any more and `turns` allows it.
 6. A turn of ours is on the record when its last mark came back, or when it was cut, never before.
-7. After `EndCall` nothing has an effect any more.
+7. A model that leaves `MOST_UNANSWERED` asks unanswered is lost, whatever its socket says.
+8. After `EndCall` nothing has an effect any more.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from voice_gateway.audio.g711 import SILENCE
 from voice_gateway.audio.level import Level
@@ -44,6 +45,9 @@ from voice_gateway.call.turns import Turns
 
 BACKLOG_S = 10
 RETRY_AFTER = 0.5
+MOST_UNANSWERED = 3
+
+_FROM_MODEL = frozenset(get_args(ev.ModelEvent))
 DIGITS_SETTLE = 1.5
 
 
@@ -125,6 +129,8 @@ class Bridge:
         """Tell what happened; get what is to be done about it, in order. Never raises for what a far side may send."""
         if self._ended:
             return []
+        if type(event) in _FROM_MODEL:
+            self._turns.hear_from_model(now)
         handler = self._handlers.get(type(event))
         return handler(event, now) if handler is not None else []
 
@@ -420,7 +426,12 @@ class Bridge:
 
     def _ask(self, now: float) -> list[do.Command]:
         response = self._turns.due(now) if self._may_ask else None
-        return [] if response is None else [response]
+        if response is None:
+            return []
+        if self._turns.unanswered < MOST_UNANSWERED:
+            return [response]
+        fault = entries.FaultSeen("model", "model_stalled", f"{MOST_UNANSWERED} asks for a response were not answered")
+        return [do.WriteEntry(fault), *self._end("model_stalled", "failed", now, say=self._policy.failed_sentence)]
 
     @property
     def _may_ask(self) -> bool:

@@ -5,7 +5,8 @@ Rules
 1. At most one response is active. A wish to speak waits until none is active, none is on its way, and the caller is
    silent; wishes do not add up.
 2. After the caller's turn the model answers by itself. We wait for that answer before we ask for one ourselves, but
-   only for `patience_s`: a caller is never left in silence. What we asked for and did not get is asked for again.
+   only for `patience_s`: a caller is never left in silence. What we asked for and did not get is asked for again, and
+   so is a response in whose midst the model fell silent for `FORGOTTEN_AFTER`. `unanswered` counts what never came.
 3. A response that starts well after a wish was made has seen all that we sent, so it fulfils the wish.
 4. When the caller barges in, the active response is cut: whatever still arrives of it is dropped, by its id.
 5. A response that we asked for before the caller began to speak, and that starts while he speaks, is cancelled by id.
@@ -20,14 +21,20 @@ from voice_gateway.call.commands import CreateResponse
 SEEN_AFTER = 0.25
 """Seconds after which a response may be taken to have seen what we sent before it started (rule 3)."""
 
+FORGOTTEN_AFTER = 20.0
+"""Seconds without any word of the model's after which its active response is taken for dead."""
+
 
 class Turns:
     def __init__(self, *, patience_s: float = 3.0) -> None:
         self._patience = patience_s
         self.active: str | None = None
         self.caller_is_speaking = False
+        self.unanswered = 0
+        self._heard_from_at = 0.0
         self._asked: tuple[CreateResponse, float] | None = None
         self._stale_ask = False
+        self._held_until: float | None = None
         self._answer_due_since: float | None = None
         self._wish: tuple[CreateResponse, float] | None = None
         self._cut: deque[str] = deque(maxlen=32)
@@ -45,9 +52,14 @@ class Turns:
 
     # --- the model ----------------------------------------------------------------------------------------------
 
+    def hear_from_model(self, now: float) -> None:
+        """Some event of the model's came: it lives."""
+        self._heard_from_at = now
+
     def start_response(self, response_id: str, now: float) -> bool:
         """Returns False when this response must be cancelled (rule 5)."""
-        ours, self._asked = self._asked is not None, None
+        ours, self._asked, self.unanswered = self._asked is not None, None, 0
+        self._held_until = None
         self.active = response_id
         if self._stale_ask and ours and self.caller_is_speaking:
             self._stale_ask = False
@@ -60,6 +72,7 @@ class Turns:
         return True
 
     def finish_response(self, response_id: str) -> None:
+        self._held_until = None
         if self.active == response_id:
             self.active = None
 
@@ -79,26 +92,38 @@ class Turns:
         self._wish = (response, now)
 
     def refuse_ask(self, now: float) -> None:
-        """The model refused to begin because another response is active: ask again when that one is done."""
+        """The model refused to begin because another response is active: ask again when that one is done.
+
+        It may be one that we never heard of, so the wait is not longer than the patience.
+        """
         if self._asked is not None:
+            self._held_until = now + self._patience
             self._wish_again(self._asked[0], now)
 
     def due(self, now: float) -> CreateResponse | None:
         """The response to ask for now, if any."""
-        if self.active is not None or self.caller_is_speaking:
+        if self.caller_is_speaking:
             return None
+        if self.active is not None:
+            if now < self._heard_from_at + FORGOTTEN_AFTER:
+                return None
+            self.active = None
+            self._wish = self._wish or (CreateResponse(), now)
         if self._asked is not None:
             asked_for, asked_at = self._asked
             if now < asked_at + self._patience:
                 return None
+            self.unanswered += 1
             self._wish_again(asked_for, now)
         if self._answer_due_since is not None:
             if now < self._answer_due_since + self._patience:
                 return None
             self._answer_due_since = None
             self._wish = self._wish or (CreateResponse(), now)
-        if self._wish is None:
+        held = self._held_until is not None and now < self._held_until
+        if self._wish is None or held:
             return None
+        self._held_until = None
         response, _ = self._wish
         self._wish = None
         self._asked = (response, now)
@@ -106,10 +131,13 @@ class Turns:
 
     def deadline(self) -> float | None:
         """When `due` may have something by the passing of time alone."""
-        since = self._answer_due_since if self._asked is None else self._asked[1]
-        if since is None or self.active is not None or self.caller_is_speaking:
+        if self.caller_is_speaking:
             return None
-        return since + self._patience
+        if self.active is not None:
+            return self._heard_from_at + FORGOTTEN_AFTER
+        since = self._answer_due_since if self._asked is None else self._asked[1]
+        due = None if since is None else since + self._patience
+        return self._held_until if due is None else max(due, self._held_until or due)
 
     def _wish_again(self, response: CreateResponse, now: float) -> None:
         self._asked = None
