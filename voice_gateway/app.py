@@ -12,7 +12,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import FrameType
@@ -33,7 +33,7 @@ from voice_gateway.caller.tokens import StreamTokens
 from voice_gateway.caller.upgrade import WEBSOCKET_SETTINGS
 from voice_gateway.config import Settings
 from voice_gateway.errors import ConfigError
-from voice_gateway.journal import Journal
+from voice_gateway.journal import Journal, Listener
 from voice_gateway.model.settings import ModelSettings, Transcription
 from voice_gateway.model.socket import ModelRefused, ModelSocket
 from voice_gateway.ops import logs
@@ -53,7 +53,10 @@ MCP_SERVED = False
 class Gateway:
     """Everything that serves calls, built once. `asgi` is the application; its lifespan starts and stops the rest."""
 
-    def __init__(self, settings: Settings, persona: Persona, toolbox: Toolbox) -> None:
+    def __init__(
+        self, settings: Settings, persona: Persona, toolbox: Toolbox, listeners: Sequence[Listener] = ()
+    ) -> None:
+        """listeners: told of every entry besides the metrics; must be quick and must not raise."""
         self._settings = settings
         self._persona = persona
         self._toolbox = toolbox
@@ -73,7 +76,7 @@ class Gateway:
             wall_clock=lambda: datetime.now(UTC),
             new_id=new_id,
             instance_id=f"{socket.gethostname()}:{os.getpid()}",
-            listeners=[self._meter],
+            listeners=[self._meter, *listeners],
         )
         self.switchboard = Switchboard(
             journal=self.journal,
@@ -182,8 +185,8 @@ class Gateway:
                 metrics.padded(entry.padded_ms / 1000)
                 if entry.reason in {"lost", "stalled"}:
                     metrics.leg_failed("caller", entry.reason)
-                elif entry.reason == "model_lost":
-                    metrics.leg_failed("model", "lost")
+                elif entry.reason in {"model_lost", "model_stalled"}:
+                    metrics.leg_failed("model", entry.reason.removeprefix("model_"))
             case entries.FaultSeen(where="model"):
                 metrics.model_erred(entry.code)
             case entries.ToolAnswered():
@@ -293,13 +296,13 @@ class Server(uvicorn.Server):
             logs.get("app").info("gateway.listening", url=f"http://{host}:{port}")
 
 
-def build(settings: Settings) -> Gateway:
+def build(settings: Settings, listeners: Sequence[Listener] = ()) -> Gateway:
     """Make a gateway from its settings. Raises `GatewayError` when a persona or a tool that it needs is not there."""
     personas = load_personas()
     persona = personas.get(settings.default_persona)
     if persona is None:
         raise ConfigError([f"DEFAULT_PERSONA is {settings.default_persona}; there are {', '.join(sorted(personas))}."])
-    return Gateway(settings, persona, house_toolbox().pick(persona.tools))
+    return Gateway(settings, persona, house_toolbox().pick(persona.tools), listeners)
 
 
 def run(settings: Settings) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from voice_gateway import __version__
-from voice_gateway.cli import serve
+from voice_gateway.cli import demo, serve
 
 app = typer.Typer(
     name="voice-gateway",
@@ -21,7 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("serve")(serve.serve)
-# demo, call and emulate are registered here as their files are written.
+app.command("demo")(demo.demo)
 
 
 def _show_version(value: bool) -> None:  # noqa: FBT001 - the shape of typer's callbacks

@@ -1,0 +1,101 @@
+"""How a call is shown: one line for each thing that happens, in colours on a terminal and plain when piped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from voice_gateway.call import entries
+from voice_gateway.call.events import CallFacts
+from voice_gateway.ops.privacy import mask_number
+
+_STYLES = {"caller": "cyan", "assistant": "green", "tool": "magenta", "gateway": "dim", "cut in": "bold yellow"}
+_LONGEST_PAYLOAD = 96
+
+
+class Screen:
+    """Prints a call as it goes. clock: seconds since it was dialled."""
+
+    def __init__(self, console: Console, clock: Callable[[], float]) -> None:
+        self._console = console
+        self._clock = clock
+
+    def line(self, who: str, what: str, *, note: str = "", dim: bool = False) -> None:
+        """One thing that happened now. note: what stands behind it. dim: a remark to the line before."""
+        minutes, seconds = divmod(max(0.0, self._clock()), 60)
+        text = Text(f"{minutes:02.0f}:{seconds:04.1f}  ", style="dim")
+        text.append(f"{who:<9}  ", style=_STYLES.get(who, ""))
+        text.append(what, style="dim" if dim else "")
+        if note:
+            text.append(f"  ({note})", style="dim")
+        self._console.print(text, soft_wrap=not self._console.is_terminal)
+
+    def entry(self, _facts: CallFacts, entry: entries.Entry) -> None:
+        """A listener of the journal: shows what goes on the record."""
+        match entry:
+            case entries.CallStarted():
+                numbers = f"{mask_number(entry.from_number)} → {mask_number(entry.to_number)}"
+                self.line("gateway", f"call {numbers}, answered by the {entry.persona}")
+            case entries.UserSpoke():
+                self.line("", f"understood: {entry.text}", dim=True)
+            case entries.AssistantSpoke():
+                self._assistant(entry)
+            case entries.BargedIn():
+                heard, total = entry.heard_ms / 1000, (entry.heard_ms + entry.unheard_ms) / 1000
+                self.line("cut in", f"{heard:.2f} s of the answer were heard, {total - heard:.2f} s were not")
+            case entries.ToolAsked():
+                self.line("tool", f"{entry.name}({' '.join(entry.arguments.split())})")
+            case entries.ToolAnswered():
+                self.line("", f"{_shortened(entry.output)}  ({entry.duration_ms} ms)", dim=True)
+            case entries.DigitReceived():
+                self.line("caller", f"pressed {entry.digit}")
+            case entries.FaultSeen():
+                self.line("gateway", f"{entry.where}: {entry.code}: {entry.message}")
+            case entries.CallEnded():
+                self.line("gateway", f"call ended: {entry.reason}, after {entry.duration_ms / 1000:.1f} s")
+
+    def _assistant(self, entry: entries.AssistantSpoke) -> None:
+        latency = "" if entry.latency_ms is None else f"first sound after {entry.latency_ms} ms"
+        if not entry.interrupted:
+            self.line("assistant", entry.text, note=latency)
+            return
+        self.line("assistant", f"{entry.text} —" if entry.text else "—", note=latency)
+        unheard = entry.generated.removeprefix(entry.text).strip()
+        self.line("", f"never heard: {unheard}", dim=True)
+
+
+def record_tables(row: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """A call's row and its events as tables; numbers masked."""
+    shown = ("call_sid", "from_number", "to_number", "status", "end_reason", "duration_ms", "persona", "model")
+    calls = Table(title="calls", title_justify="left", show_header=False, box=SIMPLE)
+    for column in shown:
+        value = row[column]
+        calls.add_row(column, mask_number(value) if column.endswith("_number") else str(value))
+    calls.add_row("transcript", str(row["transcript"]))
+    happened = Table(title="call_events", title_justify="left", box=SIMPLE)
+    for heading in ("seq", "occurred_at", "event_type"):
+        happened.add_column(heading, no_wrap=True, justify="right" if heading == "seq" else "left")
+    happened.add_column("payload", no_wrap=True, overflow="ellipsis")
+    for event in events:
+        payload = {
+            key: mask_number(value) if key.endswith("_number") else value
+            for key, value in event["payload"].items()
+            if key != "transcript"
+        }
+        happened.add_row(
+            str(event["seq"]),
+            event["occurred_at"][11:23],
+            event["event_type"],
+            _shortened(orjson.dumps(payload).decode()),
+        )
+    return [calls, happened]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_PAYLOAD else f"{text[: _LONGEST_PAYLOAD - 1]}…"
