@@ -24,6 +24,7 @@ from voice_gateway.model.socket import ModelRefused, ModelSocket
 from voice_gateway.ops import logs
 
 Message = TypeVar("Message", str, bytes)
+_OF_THE_STREAM = (StreamStarted, StreamRefused)
 
 
 class Tools(Protocol):
@@ -191,7 +192,7 @@ class Session:
                 await self._tell(ev.CallerLeft("stalled" if self._caller.stalled else "lost"))
                 return
             event = self._dialect.read(message)
-            if event is not None and not isinstance(event, StreamStarted | StreamRefused):
+            if event is not None and not isinstance(event, _OF_THE_STREAM):
                 await self._tell(event)
 
     async def _carry_model(self) -> None:
@@ -218,7 +219,9 @@ class Session:
                 await self._tell(ev.Woke())
 
     async def _sleep(self) -> None:
-        """Until the bridge's deadline, a second at most, or until woken."""
+        """Until the bridge's deadline, a second at most, or until woken; not at all when something was asked since."""
+        if self._asked:
+            return
         now = self._clock()
         deadline = self._bridge.deadline()
         self._wakes_at = now + 1.0 if deadline is None else min(now + 1.0, deadline)

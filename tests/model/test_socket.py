@@ -53,6 +53,23 @@ async def test_a_conversation_goes_both_ways(far_side, settings) -> None:
     assert await anext(events, None) is None
 
 
+async def test_messages_of_every_size_arrive_whole(far_side, settings) -> None:
+    outputs = ["", "x" * 300, "ü" * 50_000]
+    arrived: asyncio.Queue[str] = asyncio.Queue()
+
+    async def handler(ws: ServerConnection) -> None:
+        await far_side.configure(ws)
+        async for message in ws:
+            arrived.put_nowait(json.loads(message)["item"]["output"])
+
+    model = await open_socket(await far_side.serve(handler), settings)
+    for output in outputs:
+        await model.send(model.dialect.write(do.SendToolOutput("call_1", output)))
+    async with asyncio.timeout(5):
+        assert [await arrived.get() for _ in outputs] == outputs
+    await model.close()
+
+
 async def test_messages_are_text_frames(far_side, settings) -> None:
     frames: list[str | bytes] = []
 

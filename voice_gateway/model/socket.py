@@ -9,6 +9,7 @@ import asyncio
 import functools
 import ipaddress
 import logging
+import os
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
@@ -17,6 +18,7 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import apply_mask  # type: ignore[attr-defined]  # there the library chose the compiled one
 from websockets.protocol import State
 
 from voice_gateway import __version__
@@ -39,6 +41,8 @@ LONGEST_QUEUE: Final = 16
 """Messages read ahead of the consumer; beyond them the socket is not read, and TCP holds the server back."""
 MOST_UNSENT: Final = 2**20
 """Bytes that may wait because the server does not read, 16 s of PCM16; beyond them the leg is given up."""
+
+_TOLD_ALONE: Final = (ModelErred, ModelLost)
 
 # At DEBUG the library logs the request's headers, the key among them; this logger stays above it whatever the root is.
 _wire_log = logging.getLogger("voice_gateway.model.wire")
@@ -133,7 +137,7 @@ class ModelSocket:
         if self._tap is not None:
             self._tap("received", raw)
         events = self.dialect.read(raw)
-        if events and isinstance(told := events[0], ModelErred | ModelLost):  # they come alone
+        if events and isinstance(told := events[0], _TOLD_ALONE):
             return (replace(told, message=self._scrub(told.message)),)
         return events
 
@@ -174,9 +178,11 @@ class ModelSocket:
             self.unsent += 1
             self._ws.transport.abort()
             return
+        mask = os.urandom(4)
         try:
-            await self._ws.send(data, text=True)
-        except ConnectionClosed:
+            # What `ws.send` does with a text frame, less the asynchronous context around it: half of its cost.
+            self._ws.transport.write(b"".join((_head(len(data)), mask, apply_mask(data, mask))))
+        except (OSError, RuntimeError):  # the transport is going; `events` is told in a moment
             self.unsent += 1
             return
         if self._tap is not None:
@@ -186,6 +192,15 @@ class ModelSocket:
         """End the session. Takes a second at most, whatever the far side does; twice is fine."""
         self._closing = True
         await self._ws.close()
+
+
+def _head(size: int) -> bytes:
+    """The first bytes of a text message in one masked frame (RFC 6455, section 5.2)."""
+    if size < 126:
+        return bytes((0x81, 0x80 | size))
+    if size < 65_536:
+        return b"\x81\xfe" + size.to_bytes(2, "big")
+    return b"\x81\xff" + size.to_bytes(8, "big")
 
 
 # --- the connection ---------------------------------------------------------------------------------------------
