@@ -13,7 +13,7 @@ from rich.console import Console
 from voice_gateway import app
 from voice_gateway.audio import wav
 from voice_gateway.call import entries
-from voice_gateway.cli.show import Screen, record_tables
+from voice_gateway.cli.show import Screen, show_record
 from voice_gateway.cli.stage import Stage, stage
 from voice_gateway.config import Settings
 from voice_gateway.emulator import speech
@@ -58,7 +58,7 @@ def demo(
         Path | None, typer.Option(help="The SQLite file for the record; a temporary one when not given.")
     ] = None,
     tones: Annotated[  # noqa: FBT002 - a flag
-        bool, typer.Option("--tones", help="Hum instead of speaking, as without the extra [local].")
+        bool, typer.Option("--tones", help="Hum instead of speaking, as without the extra `local`.")
     ] = False,
 ) -> None:
     """Put a spoken call through the gateway, on this machine: no key, no network.
@@ -111,8 +111,7 @@ async def _run(console: Console, database: Path, wav_out: Path, *, spoken: bool)
     )
     console.print("\nRead back from the database:\n")
     if row is not None:
-        for table in record_tables(row, events):
-            console.print(table)
+        show_record(console, row, events)
     return _came_out(console, heard)
 
 

@@ -70,31 +70,25 @@ class Screen:
         self.line("", f"never heard: {unheard}", dim=True)
 
 
-def record_tables(row: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> list[Table]:
-    """A call's row and its events as tables; numbers masked."""
+def show_record(console: Console, row: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> None:
+    """A call's row and its events as they stand in the database; numbers masked."""
     shown = ("call_sid", "from_number", "to_number", "status", "end_reason", "duration_ms", "persona", "model")
     calls = Table(title="calls", title_justify="left", show_header=False, box=SIMPLE)
     for column in shown:
         value = row[column]
         calls.add_row(column, mask_number(value) if column.endswith("_number") else str(value))
     calls.add_row("transcript", str(row["transcript"]))
-    happened = Table(title="call_events", title_justify="left", box=SIMPLE)
-    for heading in ("seq", "occurred_at", "event_type"):
-        happened.add_column(heading, no_wrap=True, justify="right" if heading == "seq" else "left")
-    happened.add_column("payload", no_wrap=True, overflow="ellipsis")
+    console.print(calls)
+    console.print("call_events\n", style="italic")
     for event in events:
-        payload = {
-            key: mask_number(value) if key.endswith("_number") else value
-            for key, value in event["payload"].items()
-            if key != "transcript"
-        }
-        happened.add_row(
-            str(event["seq"]),
-            event["occurred_at"][11:23],
-            event["event_type"],
-            _shortened(orjson.dumps(payload).decode()),
+        kept = {key: value for key, value in event["payload"].items() if key != "transcript"}
+        masked = {key: mask_number(value) if key.endswith("_number") else value for key, value in kept.items()}
+        line = Text(
+            f"{event['seq']:>4}  {event['occurred_at'][11:23]}  ", style="dim", no_wrap=True, overflow="ellipsis"
         )
-    return [calls, happened]
+        line.append(f"{event['event_type']:<20}  ", style="bold")
+        line.append(orjson.dumps(masked).decode())
+        console.print(line)
 
 
 def _shortened(text: str) -> str:

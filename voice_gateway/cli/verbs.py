@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from voice_gateway import __version__
-from voice_gateway.cli import demo, serve
+from voice_gateway.cli import call, demo, emulate, serve
 
 app = typer.Typer(
     name="voice-gateway",
@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
+app.command("call")(call.call)
+app.add_typer(emulate.app, name="emulate")
 
 
 def _show_version(value: bool) -> None:  # noqa: FBT001 - the shape of typer's callbacks

@@ -35,7 +35,7 @@ class Performance:
         self._tell = tell
 
     async def play(self, scenario: Scenario) -> None:
-        """Do every step. Ends early, without an error, when the other side ends the call; TimeoutError when it hangs."""
+        """Do every step. Ends early, without an error, when the other side ends the call. TimeoutError: it hangs."""
         sounds = {text: self._sound(text) for text in scenario.lines}
         try:
             for step in scenario.steps:
