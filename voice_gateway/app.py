@@ -49,6 +49,12 @@ from voice_gateway.web.twilio import Doorbell, Sentences, TwilioDoors
 MCP_SERVED = False
 """Whether this version has the MCP door that MCP_ENABLED opens."""
 
+STREAM_PATIENCE_S = 30.0
+SPOKEN_CHARACTERS_PER_S = 10.0
+"""Slow speech: the carrier says the first sentence before it opens the stream."""
+
+LAST_QUESTIONS_S = 2.0
+
 
 class Gateway:
     """Everything that serves calls, built once. `asgi` is the application; its lifespan starts and stops the rest."""
@@ -84,6 +90,7 @@ class Gateway:
             new_bridge=self._new_bridge,
             service=Service(tools=self, observe=self._observe, clock=time.monotonic),
             max_calls=settings.max_calls,
+            stream_patience_s=STREAM_PATIENCE_S + len(settings.answer_sentence) / SPOKEN_CHARACTERS_PER_S,
         )
         self.metrics.watch_admission(self._is_available, lambda: self.switchboard.draining)
         self.metrics.watch_store(lambda: self.store.depth, lambda: self.store.oldest_age_s(time.monotonic()))
@@ -270,22 +277,28 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._gateway = gateway
         self._drain_s = drain_s
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._draining: asyncio.Task[None] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self._draining is not None or (sig == signal.SIGINT and self._gateway.switchboard.live == 0):
+        """Take a signal. This runs between two lines of anything, a log line half written among them: ask the loop."""
+        idle = sig == signal.SIGINT and self._gateway.switchboard.live == 0
+        if self._loop is None or self._draining is not None or idle:
             super().handle_exit(sig, frame)
             return
         self._gateway.switchboard.start_drain()
-        logs.get("app").info("gateway.draining", calls=self._gateway.switchboard.live, deadline_seconds=self._drain_s)
-        # A signal handler runs between two lines of anything: the loop is asked, nothing is done here.
-        self._loop.call_soon_threadsafe(self._drain)
+        self._loop.call_soon_threadsafe(self._drain, self._loop)
 
-    def _drain(self) -> None:
-        self._draining = self._draining or self._loop.create_task(self._wait_for_calls())
+    def _drain(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._draining is None:
+            calls = self._gateway.switchboard.live
+            logs.get("app").info("gateway.draining", calls=calls, deadline_seconds=self._drain_s)
+            self._draining = loop.create_task(self._wait_for_calls())
 
     async def _wait_for_calls(self) -> None:
-        await self._gateway.switchboard.drained(self._drain_s)
+        if not await self._gateway.switchboard.drained(self._drain_s):
+            # The carrier now asks what comes next for the calls just ended; silence would be an error to the caller.
+            await asyncio.sleep(LAST_QUESTIONS_S)
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -4,7 +4,8 @@ The life of a call here
 -----------------------
 admitted   The carrier's webhook was answered. From now on the call counts, its record is open and its model session is
            being prepared, so that the caller does not wait for it.
-live       Its media stream came, with the right token: exactly one session owns it.
+live       Its media stream came, with the right token: exactly one session owns it. A model session that died while it
+           was parked is opened anew.
 released   It is over and written down. Its farewell is kept for a while, because the carrier asks what to do next.
 
 A call that is admitted and never gets a media stream is released after `stream_patience_s`. While draining, no call is
@@ -135,6 +136,10 @@ class Switchboard:
             return Refusal.SECOND_STREAM
         call.expiry.cancel()
         call.expiry = None
+        if _has_died(call.model):
+            self._log.warning("call.parked_model_lost", call_sid=call_sid)
+            self._put_away(call.model)
+            call.model = asyncio.ensure_future(self._prepare(call.facts))
         return call
 
     async def carry(self, call: LiveCall, caller: CallerSocket, dialect: MediaStreamDialect, stream_sid: str) -> None:
@@ -162,11 +167,14 @@ class Switchboard:
         if call.expiry is not None:
             call.expiry.cancel()
         self._keep_farewell(call_sid, farewell)
-        closing = asyncio.ensure_future(_put_away(call.model))
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
+        self._put_away(call.model)
         if not self._calls:
             self._all_released.set()
+
+    def _put_away(self, model: asyncio.Task[ModelSocket]) -> None:
+        closing = asyncio.ensure_future(_put_away(model))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     def farewell(self, call_sid: str) -> str:
         """What to say to a caller whose media stream has ended; empty when nothing is left to say."""
@@ -228,6 +236,11 @@ class Switchboard:
             self._log.error("switchboard.calls_left", calls=self.live)
         if self._closing:
             await asyncio.gather(*self._closing, return_exceptions=True)
+
+
+def _has_died(model: asyncio.Task[ModelSocket]) -> bool:
+    """Was this session ready, and is its connection gone since? It had not heard or said anything yet."""
+    return model.done() and not model.cancelled() and model.exception() is None and not model.result().alive
 
 
 async def _put_away(model: asyncio.Task[ModelSocket]) -> None:

@@ -294,6 +294,15 @@ async def test_a_call_whose_stream_never_comes_is_closed_when_the_carrier_says_i
     assert row["status"] == "canceled"
 
 
+async def test_a_long_first_sentence_is_spoken_before_the_stream_is_missed(staging: Staging) -> None:
+    async with staging(settings={"ANSWER_SENTENCE": "Please hold the line. " * 22}) as running:
+        await Carrier(running).token()
+        call = running.gateway.switchboard.find(CALL_SID)
+        assert call is not None
+        assert call.expiry is not None
+        assert call.expiry.when() - asyncio.get_running_loop().time() > 30 + 22 * 1.5
+
+
 async def test_a_caller_whose_stream_never_started_hears_a_polite_word(staging: Staging) -> None:
     async with staging() as running:
         carrier = Carrier(running)
@@ -345,6 +354,24 @@ async def test_a_model_that_stalls_while_connecting_is_given_up(staging: Staging
         _, events = await record_of(running, call)
     assert call.said == [SORRY]
     assert payloads(events, "ERROR")[0]["code"] == "timeout"
+
+
+@pytest.mark.parametrize("code", [1006, 1011])
+async def test_a_model_that_died_while_it_was_parked_is_opened_anew(staging: Staging, code: int) -> None:
+    async with staging(["Hello there."], faults=Faults(close_after_s=0.1, close_code=code)) as running:
+        carrier = Carrier(running)
+        token = await carrier.token()
+        parked = running.gateway.switchboard.find(CALL_SID)
+        assert parked is not None
+        first = await parked.model
+        async with asyncio.timeout(3):
+            while first.alive:  # noqa: ASYNC110 - a gauge, not an event
+                await asyncio.sleep(0.01)
+        running.model.faults = Faults()
+        async with carrier.stream(token=token) as ws, asyncio.timeout(5):
+            while orjson.loads(await ws.recv())["event"] != "media":
+                pass
+        await running.gateway.store.flush()
 
 
 @pytest.mark.parametrize("code", [1001, 1006, 1011])

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
+from whole_calls import Staging
 
 from voice_gateway.emulator.carrier import Carrier
 from voice_gateway.emulator.realtime import INSTANT, RealtimeServer
 from voice_gateway.emulator.scenarios import ScriptedMind, ToneVoice
+from voice_gateway.ops import logs
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 
@@ -77,6 +80,33 @@ async def _listening(process: asyncio.subprocess.Process) -> str:
     pytest.fail("the gateway ended before it listened")
 
 
+class Interrupted(io.StringIO):
+    """A log in whose first line a signal arrives."""
+
+    handler: Callable[[int, None], None] | None = None
+
+    def write(self, text: str) -> int:
+        handler, self.handler = self.handler, None
+        if handler is not None:
+            handler(signal.SIGTERM, None)
+        return super().write(text)
+
+
+async def test_a_signal_in_the_middle_of_a_log_line_is_taken_like_any_other(staging: Staging) -> None:
+    async with staging() as running:
+        stream = Interrupted()
+        stream.handler = running.server.handle_exit
+        logs.configure("info", stream=stream)
+        logs.get("app").info("the.line")
+        async with asyncio.timeout(3):
+            while not running.server.should_exit:  # noqa: ASYNC110 - a flag, not an event
+                await asyncio.sleep(0.01)
+    assert [line.split('"msg":"')[1].split('"')[0] for line in stream.getvalue().splitlines()][:2] == [
+        "the.line",
+        "gateway.draining",
+    ]
+
+
 async def test_sigterm_lets_a_live_call_go_on_and_takes_no_new_one(tmp_path: Path) -> None:
     async with house(tmp_path, drain_seconds=20) as running:
         call = await running.carrier.dial(running.webhook_url)
@@ -104,4 +134,6 @@ async def test_at_the_deadline_the_calls_that_are_left_are_ended(tmp_path: Path)
         running.process.send_signal(signal.SIGTERM)
         await call.ended(5)
         assert call.outcome == "completed"
+        await asyncio.sleep(0.5)
+        assert await running.readiness() == (503, ["draining"]), "far carriers still get their answer"
         assert await asyncio.wait_for(running.process.wait(), 5) == 0

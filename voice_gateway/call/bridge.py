@@ -445,7 +445,6 @@ class Bridge:
     def _end(self, reason: str, status: str, now: float, say: str = "") -> list[do.Command]:
         whole, unheard = self._cut_playout(now)
         told = [*whole, *(self._tell_assistant(heard) for heard in unheard)]
-        self._ended = True
         ended = entries.CallEnded(
             reason,
             status,
@@ -454,4 +453,5 @@ class Bridge:
             self._level.dbfs,
             round(self._padded_ms),
         )
+        self._ended = True
         return [*told, do.WriteEntry(ended), do.EndCall(reason, say)]
