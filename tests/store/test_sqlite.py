@@ -172,6 +172,20 @@ async def test_a_full_disk_keeps_records_until_there_is_room(tmp_path: Path, eve
     assert await store.close() == 0
 
 
+async def test_a_file_that_was_taken_away_is_begun_anew_and_told(tmp_path: Path, event: Maker) -> None:
+    store = SqliteStore(tmp_path / "store.db", linger_s=0)
+    await store.start()
+    assert await store.write_durably(event(1))
+    for path in [store.path, Path(f"{store.path}-wal"), Path(f"{store.path}-shm")]:
+        path.unlink()
+    with capture_logs() as logs:
+        assert await store.write_durably(event(2))
+        assert await store.write_durably(event(3))
+    assert [each["seq"] for each in await store.read_events("CA1")] == [2, 3]
+    assert [each["event"] for each in logs] == ["store.file_gone"]
+    assert await store.close() == 0
+
+
 async def test_closing_a_store_that_cannot_write_ends_and_tells_the_loss(tmp_path: Path, event: Maker) -> None:
     store = SqliteStore(tmp_path / "store.db", linger_s=0)
     await store.start()

@@ -3,7 +3,8 @@
 The event loop only puts records on a queue. The writer takes the first one, lingers a moment so that others may join,
 and commits them together: each batch is one transaction. While the file cannot be written (locked, disk full, gone) the
 batch is kept and tried again, ever more patiently; a row that the tables refuse is left out, told in the log and
-counted; a file found broken is set aside and a new one begun. None of this is ever raised into a call.
+counted; a file found broken is set aside and a new one begun, as it is for one that was deleted or moved away. None of
+this is ever raised into a call.
 """
 
 from __future__ import annotations
@@ -93,13 +94,14 @@ class SqliteStore(Store):
         self._closing = threading.Event()
         self._give_up = threading.Event()
         self._db: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
         self._writer: threading.Thread | None = None
 
     # --- writing ------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Open or make the file and start the writer. Raises `StoreError` when the file cannot be had."""
-        self._db = await asyncio.to_thread(open_sound_database, self.path, max_bytes=self._max_bytes)
+        self._db = await asyncio.to_thread(self._open)
         self._writer = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
         self._writer.start()
 
@@ -232,9 +234,19 @@ class SqliteStore(Store):
             last_attempt = self._give_up.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
+    def _open(self) -> sqlite3.Connection:
+        db = open_sound_database(self.path, max_bytes=self._max_bytes)
+        self._file = _identity(self.path)
+        return db
+
     def _commit(self, statements: Sequence[_Statement]) -> None:
+        if self._db is not None and _identity(self.path) != self._file:
+            # What is written to a deleted file is accepted and lost without a word.
+            self._log.error("store.file_gone", path=str(self.path), advice="a new one is begun: restore the old one")
+            self._db.close()
+            self._db = None
         if self._db is None:
-            self._db = open_sound_database(self.path, max_bytes=self._max_bytes)
+            self._db = self._open()
         try:
             with _transaction(self._db) as db:
                 for sql, rows in _runs(statements):
@@ -337,6 +349,15 @@ class _Waiting(NamedTuple):
     event: EventRecord | None
     patch: CallPatch | None
     receipt: _Receipt | None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file stands under this name; None when there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 @contextmanager
