@@ -153,6 +153,29 @@ def test_marks_that_a_clear_returned_say_nothing(scene: Scene) -> None:
     assert abs(last.audio_end_ms - scene.truths[1] / 8) <= 10, str(scene)
 
 
+class Deaf(Line):
+    """A carrier that returns no receipt."""
+
+    def mark(self, sent_at: float, name: str) -> float:  # noqa: ARG002 - the Line's shape
+        return float("inf")
+
+
+def test_without_receipts_our_voice_still_ends_and_the_next_answer_is_paced() -> None:
+    scene = Scene(line=Deaf())
+    scene.begin()
+    scene.answer("resp_1", "item_1", 2.0)
+    scene.pass_until(8.0)
+    before = len(scene.all(do.PlayAudio))
+    scene.answer("resp_2", "item_2", 20.0)
+    at_once = sum(len(command.ulaw) for command in scene.all(do.PlayAudio)[before:])
+    assert at_once <= 0.4 * 8000
+    scene.pass_until(18.0)
+    scene.caller_speaks()
+    (truncate,) = scene.all(do.TruncateItem)
+    assert truncate.item_id == "item_2"
+    assert 6000 < truncate.audio_end_ms < scene.truths[0] / 8 - 2000
+
+
 def test_two_barge_ins_in_quick_succession_cut_once(scene: Scene) -> None:
     scene.answer("resp_1", "item_1", 6.0)
     scene.pass_until(scene.now + 1.0)

@@ -7,7 +7,8 @@ Rules
 1. Sound goes out in order, at most `lead_s` ahead of the ear, in messages of `chunk_s`, each followed by a mark.
    Deadlines are absolute, so a late wake-up is caught up and never added.
 2. A mark that comes back at t for position p says: the carrier had played p when it sent the receipt. From then on the
-   *marked position* grows with the clock: M(now) = p + (now - t), and it never passes a mark that is still out.
+   *marked position* grows with the clock: M(now) = p + (now - t), and it never passes a mark that is still out, unless
+   that one is overdue by `LOST_AFTER_S`: then its receipt was lost, and the clock alone must do.
 3. Before a run's first mark the marked position is reckoned from the send: one round trip and the carrier's start
    delay (its jitter buffer, learnt from the marks of earlier runs) later. A run's first message is one frame long, so
    that the first mark comes early.
@@ -28,6 +29,7 @@ from voice_gateway.call.commands import CallerCommand, PlayAudio, SendMark
 BYTES_PER_SECOND = 8000
 FIRST_GUESS_ROUND_TRIP = 0.1
 FIRST_GUESS_START_DELAY = 0.06
+LOST_AFTER_S = 3
 SHORTEST_MESSAGE = 160
 """One frame: the carrier is never bothered with less, except at the end of an item."""
 
@@ -132,7 +134,9 @@ class Playout:
         else:
             played = at - self._run_began - self.round_trip - self._start_delay
             reckoned = self._run_base + max(0.0, played) * BYTES_PER_SECOND
-        outstanding = next((mark.position for mark in self._marks if mark.probe_sent_at is None), self._sent)
+        lost = reckoned - LOST_AFTER_S * BYTES_PER_SECOND
+        out = (mark.position for mark in self._marks if mark.probe_sent_at is None and mark.position > lost)
+        outstanding = next(out, self._sent)
         return min(reckoned, outstanding + ahead * BYTES_PER_SECOND, self._sent)
 
     def heard(self, now: float) -> int:
