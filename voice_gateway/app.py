@@ -181,6 +181,12 @@ class Gateway:
                 self.metrics.answered(self._persona.key, value)
             case "barge_in_stop":
                 self.metrics.barged_in(value)
+            case "unknown_model_events":
+                self.metrics.model_events_unknown(int(value))
+            case "malformed_model_events" if value:
+                self.metrics.leg_failed("model", "protocol", int(value))
+            case "internal_fault":
+                self.metrics.faulted()
 
     def _meter(self, facts: CallFacts, entry: entries.Entry) -> None:
         metrics = self.metrics

@@ -148,6 +148,9 @@ class Session:
 
     async def _leave(self) -> None:
         """Close the caller leg; the carrier then asks what comes next. Tools still at work are given up."""
+        if self._model is not None:
+            self._observe("unknown_model_events", self._model.dialect.unknown.total())
+            self._observe("malformed_model_events", self._model.dialect.malformed.total())
         for task in self._running:
             task.cancel()
         if self._running:

@@ -58,7 +58,7 @@ def test_trouble_is_counted_by_where_and_what(metrics: Metrics):
     metrics.leg_failed("model", "lost")
     metrics.media_dropped("not_json", 3)
     metrics.refused("stream", "token")
-    metrics.model_event_unknown()
+    metrics.model_events_unknown()
     metrics.model_erred("session_expired")
     assert value(metrics, "voice_websocket_errors_total", leg="model", kind="lost") == 1
     assert value(metrics, "voice_media_messages_dropped_total", reason="not_json") == 3

@@ -393,6 +393,7 @@ async def test_errors_unknown_and_doubled_events_change_nothing(staging: Staging
         await call.until_quiet(0.5)
         await call.hang_up()
         row, _ = await record_of(running, call)
+        assert await figure(running, "voice_model_events_unknown_total") > 0
     assert row["transcript"] == "Assistant: Hello, all is well."
 
 

@@ -140,8 +140,8 @@ class Metrics:
 
     # --- legs and doors ---
 
-    def leg_failed(self, leg: str, kind: str) -> None:
-        self._legs.errors(leg, kind).inc()
+    def leg_failed(self, leg: str, kind: str, count: int = 1) -> None:
+        self._legs.errors(leg, kind).inc(count)
 
     def media_dropped(self, reason: str, count: int = 1) -> None:
         """Messages of a media stream that were not used."""
@@ -152,8 +152,9 @@ class Metrics:
 
     # --- the model and its tools ---
 
-    def model_event_unknown(self) -> None:
-        self._model.unknown.inc()
+    def model_events_unknown(self, count: int = 1) -> None:
+        """Server events of a type that is not known here; they were survived."""
+        self._model.unknown.inc(count)
 
     def model_erred(self, code: str) -> None:
         self._model.errors(code).inc()
@@ -171,6 +172,10 @@ class Metrics:
             self._model.tokens(model, "output", modality, "false").inc(output)
 
     # --- the house ---
+
+    def faulted(self) -> None:
+        """A fault of ours ended a call."""
+        self._house.faults.inc()
 
     def loop_lagged(self, lag_s: float) -> None:
         self._house.lag.observe(lag_s)
@@ -265,6 +270,7 @@ class _HouseSeries:
         self.lag = Histogram(
             "voice_event_loop_lag_seconds", "How late the event loop woke.", buckets=_LAGS, registry=registry
         )
+        self.faults = Counter("voice_internal_faults", "Calls ended by a fault of the gateway.", registry=registry)
         self.store_depth = Gauge("voice_store_queue_depth", "Records waiting to be written.", registry=registry)
         self.store_age = Gauge("voice_store_oldest_age_seconds", "Age of the oldest waiting record.", registry=registry)
         self.available = Gauge("voice_available", "1 while a new call would be taken.", registry=registry)
