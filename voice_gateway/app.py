@@ -46,6 +46,7 @@ from voice_gateway.switchboard import Switchboard
 from voice_gateway.web import health
 from voice_gateway.web.twilio import Doorbell, Sentences, TwilioDoors
 
+SECOND_ATTEMPT_AFTER = 0.25
 MCP_SERVED = False
 """Whether this version has the MCP door that MCP_ENABLED opens."""
 
@@ -104,7 +105,19 @@ class Gateway:
     # --- what a call is made of ---------------------------------------------------------------------------------
 
     async def _prepare_model(self, facts: CallFacts) -> ModelSocket:
-        """Open and configure the model's session for a call; `ModelRefused` says why not."""
+        """Open and configure the model's session for a call; `ModelRefused` says why not.
+
+        What fails fast and may pass, such as a server error, is tried once more: the caller is still being connected.
+        """
+        try:
+            return await self._open_model(facts)
+        except ModelRefused as refused:
+            if not refused.retryable or refused.code == "timeout":
+                raise
+        await asyncio.sleep(SECOND_ATTEMPT_AFTER)
+        return await self._open_model(facts)
+
+    async def _open_model(self, facts: CallFacts) -> ModelSocket:
         try:
             model = await ModelSocket.open(
                 self._settings.openai_realtime_endpoint,

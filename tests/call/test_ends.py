@@ -100,3 +100,17 @@ def test_silence_keeps_the_models_clock_going_when_the_callers_frames_stop(scene
     assert set(silence) == {0xFF}
     scene.tell(ev.CallerLeft("hangup"))
     assert ended(scene).padded_ms == len(silence) // 8
+
+
+def test_a_tool_that_is_still_at_work_at_the_end_is_given_up_on_record(scene: Scene) -> None:
+    scene.tell(ev.ToolCalled("resp_1", "item_f", "call_1", "slow", "{}"))
+    scene.pass_until(scene.now + 1.0)
+    scene.tell(ev.CallerLeft("hangup"))
+    (answered,) = scene.entries(entries.ToolAnswered)
+    assert (answered.call_id, answered.ok, answered.duration_ms) == ("call_1", False, 1000)
+
+
+def test_a_call_cut_off_by_the_drain_gets_a_word(scene: Scene) -> None:
+    commands = scene.tell(ev.HangUpAsked("draining"))
+    assert commands[-1] == do.EndCall("draining", Policy().failed_sentence)
+    assert ended(scene).status == "completed"

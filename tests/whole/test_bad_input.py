@@ -346,6 +346,16 @@ async def test_without_a_model_the_caller_hears_a_polite_word(
     assert '"msg":"model.refused"' in log.getvalue()
 
 
+async def test_a_model_that_refuses_for_a_moment_is_asked_once_more(staging: Staging) -> None:
+    async with staging(["Here after all."], faults=Faults(handshake_status=503)) as running:
+        carrier = Carrier(running)
+        async with carrier.stream() as ws:
+            running.model.faults = Faults()
+            await running.model.joined()
+            await ws.send('{"event":"stop","streamSid":"MZ1"}')
+            await closed_with(ws)
+
+
 async def test_a_model_that_stalls_while_connecting_is_given_up(staging: Staging) -> None:
     settings = {"OPENAI_CONNECT_TIMEOUT_SECONDS": "0.3"}
     async with staging(faults=Faults(connect_stall_s=30), settings=settings) as running:

@@ -5,7 +5,7 @@ No await stands between a check and its act, so the list of (now, event) of a ca
 
 Rules
 -----
-1. The caller's sound goes to the model at once; until the model is ready it is kept (the newest `BACKLOG_S` seconds).
+1. The caller's sound goes to the model at once; until the model is ready it is kept (the newest 10 seconds).
 2. The greeting begins when both legs are there.
 3. Barge-in: the caller speaks while our voice is audible or still being made. In one answer the playout is cleared,
    every item that was not heard to its end is truncated at what was heard, and the fact is written down.
@@ -19,7 +19,6 @@ Rules
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -27,7 +26,6 @@ from typing import Any, Literal, get_args
 from voice_gateway.audio.g711 import SILENCE
 from voice_gateway.audio.level import Level
 from voice_gateway.audio.transcode import (
-    FRAME_MS,
     ULAW_BYTES_PER_MS,
     Straight,
     ToCaller,
@@ -43,7 +41,7 @@ from voice_gateway.call.playout import Heard, Playout, Segment
 from voice_gateway.call.transcript import Transcript
 from voice_gateway.call.turns import Turns
 
-BACKLOG_S = 10
+BACKLOG_BYTES = 10 * 1000 * ULAW_BYTES_PER_MS
 RETRY_AFTER = 0.5
 MOST_UNANSWERED = 3
 
@@ -85,7 +83,7 @@ class Bridge:
         self._transcript = Transcript()
         self._gaps = GapFiller()
         self._level = Level()
-        self._backlog: deque[bytes] = deque(maxlen=BACKLOG_S * 1000 // FRAME_MS)
+        self._backlog = bytearray()
         self._segment: Segment | None = None
         self._joined_at: float | None = None
         self._ready = False
@@ -163,7 +161,8 @@ class Bridge:
         if not self._policy.duplex and self._playout.is_audible(now):
             ulaw = SILENCE * len(ulaw)
         if not self._ready:
-            self._backlog.append(ulaw)
+            self._backlog += ulaw
+            del self._backlog[:-BACKLOG_BYTES]
             return []
         return [self._append(ulaw)]
 
@@ -206,7 +205,7 @@ class Bridge:
     def _on_ready(self, event: ev.ModelReady, now: float) -> list[do.Command]:
         self._ready = True
         waited_ms = 0 if self._joined_at is None else round((now - self._joined_at) * 1000)
-        backlog = b"".join(self._backlog)
+        backlog = bytes(self._backlog)
         self._backlog.clear()
         second = 1000 * ULAW_BYTES_PER_MS
         return [
@@ -440,11 +439,13 @@ class Bridge:
     def _on_hang_up_asked(self, event: ev.HangUpAsked, now: float) -> list[do.Command]:
         if event.failed:
             return self._end(event.reason, "failed", now, say=self._policy.failed_sentence)
+        if event.reason == "draining":  # cut off in the middle: he shall know that it was not his telephone
+            return self._end(event.reason, "completed", now, say=self._policy.failed_sentence)
         return self._end(event.reason, "completed", now)
 
     def _end(self, reason: str, status: str, now: float, say: str = "") -> list[do.Command]:
         whole, unheard = self._cut_playout(now)
-        told = [*whole, *(self._tell_assistant(heard) for heard in unheard)]
+        told = [*whole, *(self._tell_assistant(heard) for heard in unheard), *self._give_up_tools(now)]
         ended = entries.CallEnded(
             reason,
             status,
@@ -455,3 +456,14 @@ class Bridge:
         )
         self._ended = True
         return [*told, do.WriteEntry(ended), do.EndCall(reason, say)]
+
+    def _give_up_tools(self, now: float) -> list[do.Command]:
+        """No question stays without an answer on the record: what these tools have done is not known to the call."""
+        given_up = [
+            entries.ToolAnswered(
+                call_id, name, '{"error":"call_ended"}', ok=False, duration_ms=round((now - at) * 1000)
+            )
+            for call_id, (name, at) in self._tools.items()
+        ]
+        self._tools.clear()
+        return [do.WriteEntry(entry) for entry in given_up]
