@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
 from voice_gateway.call import commands as do
 from voice_gateway.call import entries
@@ -23,8 +23,8 @@ from voice_gateway.journal import CallRecord
 from voice_gateway.model.socket import ModelRefused, ModelSocket
 from voice_gateway.ops import logs
 
-Message = TypeVar("Message", str, bytes)
 _OF_THE_STREAM = (StreamStarted, StreamRefused)
+_SOUND = '{"event":"media"'
 
 
 class Tools(Protocol):
@@ -50,16 +50,16 @@ class Service:
     clock: Callable[[], float]
 
 
-class Outlet(Generic[Message]):
-    """A leg's way out: first all messages of an answer are put in, then whoever finds it idle sends.
+class Outlet:
+    """The way out to the caller: first all messages of an answer are put in, then whoever finds it idle sends.
 
     So the bridge's order is kept however long the far side takes, and a message costs no task and no queue hop.
     """
 
-    def __init__(self, write: Callable[[Message], Awaitable[None]]) -> None:
-        self._write: Callable[[Message], Awaitable[None]] = write
+    def __init__(self, write: Callable[[str], Awaitable[None]]) -> None:
+        self._write = write
         self._busy = False
-        self.waiting: deque[Message] = deque()
+        self.waiting: deque[str] = deque()
 
     async def flush(self) -> None:
         """Send what waits, unless somebody is already at it."""
@@ -95,11 +95,11 @@ class Session:
         self._observe = service.observe
         self._clock = service.clock
         self._to_caller = Outlet(caller.send)
-        self._to_model: Outlet[bytes] | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.Future[None] | None = None
         self._wakes_at = 0.0
         self._over = False
+        self._fault: Exception | None = None
         self._clear_asked_at: float | None = None
         self._asked: deque[ev.Event] = deque()
         self._performers: dict[type, Callable[[Any], None]] = {
@@ -151,6 +151,7 @@ class Session:
         if self._model is not None:
             self._observe("unknown_model_events", self._model.dialect.unknown.total())
             self._observe("malformed_model_events", self._model.dialect.malformed.total())
+        self._caller.listen(None)
         for task in self._running:
             task.cancel()
         if self._running:
@@ -173,22 +174,48 @@ class Session:
     # --- events in ----------------------------------------------------------------------------------------------
 
     async def _tell(self, event: ev.Event) -> None:
+        self._act(event)
+        await self._send_out()
+        self._watch_deadline()
+
+    def _act(self, event: ev.Event) -> None:
         for command in self._bridge.handle(event, self._clock()):
             self._performers[type(command)](command)
+
+    def _watch_deadline(self) -> None:
+        deadline = self._bridge.deadline()
+        if deadline is not None and deadline < self._wakes_at:
+            self._wake()
+
+    async def _send_out(self) -> None:
         if self._to_caller.waiting:
             await self._to_caller.flush()
             if self._clear_asked_at is not None:
                 self._observe("barge_in_stop", self._clock() - self._clear_asked_at)
                 self._clear_asked_at = None
-        if self._to_model is not None and self._to_model.waiting:
-            await self._to_model.flush()
         if self._over:
             raise Over
-        deadline = self._bridge.deadline()
-        if deadline is not None and deadline < self._wakes_at:
+
+    def _hear(self, message: str) -> bool:
+        """Take the caller's sound right where it arrives: no task wakes for it. All else comes by `read`, in its turn.
+
+        Sound is for the model. Should more come of it, the task that keeps the time takes that on.
+        """
+        if not message.startswith(_SOUND):
+            return False
+        try:
+            event = self._dialect.read(message)
+            if event is not None and not isinstance(event, _OF_THE_STREAM):
+                self._act(event)
+            self._watch_deadline()
+        except Exception as fault:  # noqa: BLE001 - raised again where it ends the call and not the event loop's step
+            self._fault = fault
+        if self._fault is not None or self._over or self._to_caller.waiting:
             self._wake()
+        return True
 
     async def _carry_caller(self) -> None:
+        self._caller.listen(self._hear)
         while True:
             message = await self._caller.read()
             if message is None:
@@ -205,7 +232,6 @@ class Session:
             await self._tell(ev.ModelUnavailable(refused.code, refused.message))
             return
         self._model = model
-        self._to_model = Outlet(model.send)
         await self._tell(model.ready)
         async with aclosing(model.events()) as events:
             async for event in events:
@@ -215,6 +241,9 @@ class Session:
         """Wake the bridge when it asked for it, and tell it what comes from tools and from outside."""
         while True:
             await self._sleep()
+            if self._fault is not None:
+                raise self._fault
+            await self._send_out()
             while self._asked:
                 await self._tell(self._asked.popleft())
             deadline = self._bridge.deadline()
@@ -223,7 +252,7 @@ class Session:
 
     async def _sleep(self) -> None:
         """Until the bridge's deadline, a second at most, or until woken; not at all when something was asked since."""
-        if self._asked:
+        if self._asked or self._fault is not None:
             return
         now = self._clock()
         deadline = self._bridge.deadline()
@@ -253,8 +282,8 @@ class Session:
         self._to_caller.waiting.append(self._dialect.clear())
 
     def _tell_model(self, command: do.ModelCommand) -> None:
-        if self._model is not None and self._to_model is not None:
-            self._to_model.waiting.append(self._model.dialect.write(command))
+        if self._model is not None:
+            self._model.send(self._model.dialect.write(command))
 
     def _write_entry(self, command: do.WriteEntry) -> None:
         self._record.write(command.entry)

@@ -43,6 +43,16 @@ class Line:
             return await self.reader.read()
 
 
+async def upgrade(port: int) -> Line:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+    return Line(reader, writer)
+
+
 @pytest.fixture
 def upgraded(serve: Any) -> Any:
     @asynccontextmanager
@@ -58,17 +68,11 @@ def upgraded(serve: Any) -> Any:
             line.ended.set()
 
         async with serve(app) as port:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            line = Line(reader, writer)
-            writer.write(
-                b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-            )
-            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+            line = await upgrade(port)
             try:
                 yield line
             finally:
-                writer.close()
+                line.writer.close()
 
     return open_line
 
@@ -150,6 +154,41 @@ async def test_what_follows_a_close_is_not_read(upgraded: Any) -> None:
         await line.rest()
         await asyncio.wait_for(line.ended.wait(), 5)
     assert line.read == ["bye"]
+
+
+async def test_a_listener_hears_at_once_and_what_it_refuses_is_read_in_its_turn(serve: Any) -> None:
+    heard: list[str] = []
+    read: list[str | bytes] = []
+    enough, ended = asyncio.Event(), asyncio.Event()
+
+    def listener(text: str) -> bool:
+        heard.append(text)
+        return text.startswith("sound")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        socket = CallerSocket(scope, receive, send)
+        await socket.accept()
+        socket.listen(listener)
+        while (message := await socket.read()) is not None:
+            read.append(message)
+            if message == "enough":
+                socket.listen(None)
+                enough.set()
+        await socket.close()
+        ended.set()
+
+    async with serve(app) as port:
+        line = await upgrade(port)
+        messages = ["sound 1", "a mark", "sound 2", "enough"]
+        line.writer.write(b"".join(frame(TEXT, message.encode()) for message in messages))
+        await asyncio.wait_for(enough.wait(), 5)
+        line.writer.write(frame(TEXT, b"sound 3"))
+        line.writer.write(frame(CLOSE, b"\x03\xe8"))
+        await line.rest()
+        await asyncio.wait_for(ended.wait(), 5)
+        line.writer.close()
+    assert heard == ["sound 1", "a mark"], "what comes behind a waiting message must not overtake it"
+    assert read == ["a mark", "sound 2", "enough", "sound 3"]
 
 
 async def test_the_inbox_wakes_its_reader_and_survives_one_that_gave_up() -> None:

@@ -15,7 +15,7 @@ async def test_messages_leave_in_order_while_the_far_side_is_slow() -> None:
         await gate.wait()
         sent.append(message)
 
-    outlet: Outlet[str] = Outlet(write)
+    outlet: Outlet = Outlet(write)
     outlet.waiting.extend(["play 1", "mark 1", "play 2"])
     first = asyncio.create_task(outlet.flush())
     await asyncio.sleep(0)
@@ -35,7 +35,7 @@ async def test_after_a_send_that_failed_the_outlet_works_again() -> None:
             raise OSError
         sent.append(message)
 
-    outlet: Outlet[str] = Outlet(write)
+    outlet: Outlet = Outlet(write)
     outlet.waiting.append("bad")
     try:
         await outlet.flush()

@@ -12,7 +12,7 @@ from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Bridge, Policy
 from voice_gateway.caller.media_stream import MediaStreamDialect
-from voice_gateway.caller.socket import CallerSocket
+from voice_gateway.caller.socket import LISTEN_EXTENSION, CallerSocket
 from voice_gateway.journal import Journal
 from voice_gateway.model.socket import ModelSocket
 from voice_gateway.session import Service, Session
@@ -74,3 +74,49 @@ async def test_a_hang_up_before_the_clock_runs_ends_the_call_at_once() -> None:
     assert session.end_reason == "operator"
     assert [event.event_type for event in shelf.events].count(entries.CallEnded.event_type) == 1
     assert model.cancelled()
+
+
+async def test_a_fault_while_hearing_ends_this_call_on_record() -> None:
+    """Sound is taken within the event loop's own step, where an exception would only break the connection."""
+    loop = asyncio.get_running_loop()
+    ears: list[Any] = []
+    listens = asyncio.Event()
+    silence: asyncio.Future[Any] = loop.create_future()
+
+    class Deaf(Bridge):
+        def handle(self, event: ev.Event, now: float) -> Any:
+            if isinstance(event, ev.CallerAudio):
+                raise ZeroDivisionError
+            return super().handle(event, now)
+
+    async def receive() -> Any:
+        return await silence
+
+    async def send(message: Any) -> None:
+        """To nobody."""
+
+    def listen(listener: Any) -> None:
+        ears.append(listener)
+        listens.set()
+
+    dialect = MediaStreamDialect()
+    dialect.read(orjson.dumps(START).decode())
+    figures: list[str] = []
+    shelf = Shelf()
+    scope = {"type": "websocket", "extensions": {LISTEN_EXTENSION: {"listen": listen}}}
+    session = Session(
+        bridge=Deaf(Policy(), loop.time()),
+        caller=CallerSocket(scope, receive, send),
+        dialect=dialect,
+        model=asyncio.ensure_future(asyncio.Event().wait()),  # type: ignore[arg-type]  # on its way for ever
+        record=Journal(shelf, wall_clock=lambda: datetime.now(UTC), new_id=lambda: "id").open(ev.CallFacts("CA1")),
+        service=Service(tools=NoTools(), observe=lambda figure, _value: figures.append(figure), clock=loop.time),
+    )
+    running = asyncio.ensure_future(session.run("MZ1"))
+    await asyncio.wait_for(listens.wait(), 5)
+    assert not ears[0]('{"event":"mark","streamSid":"MZ1","mark":{"name":"m"}}'), "only sound is taken at once"
+    assert ears[0]('{"event":"media","streamSid":"MZ1","media":{"timestamp":"0","payload":"////"}}')
+    await asyncio.wait_for(running, 5)
+    assert "internal_fault" in figures
+    assert ears[-1] is None, "nobody listens to a call that is over"
+    assert [event.event_type for event in shelf.events].count(entries.CallEnded.event_type) == 1

@@ -60,7 +60,7 @@ async def until(model: ModelSocket, kind: type) -> list[ev.ModelEvent]:
 
 async def say(model: ModelSocket, *commands: do.ModelCommand) -> None:
     for command in commands:
-        await model.send(model.dialect.write(command))
+        model.send(model.dialect.write(command))
 
 
 def is_clean(dialect: Dialect) -> bool:

@@ -43,8 +43,8 @@ async def test_a_conversation_goes_both_ways(far_side, settings) -> None:
         await far_side.stay(ws)
 
     model = await open_socket(await far_side.serve(handler), settings)
-    await model.send(model.dialect.write(do.AppendAudio(b"\0\0" * 480)))
-    await model.send(model.dialect.write(do.CreateResponse()))
+    model.send(model.dialect.write(do.AppendAudio(b"\0\0" * 480)))
+    model.send(model.dialect.write(do.CreateResponse()))
     events = model.events()
     assert await anext(events) == ev.ResponseStarted("resp_1")
     assert await anext(events) == ev.AudioReceived("resp_1", "item_1", 0, b"\1\0")
@@ -64,7 +64,7 @@ async def test_messages_of_every_size_arrive_whole(far_side, settings) -> None:
 
     model = await open_socket(await far_side.serve(handler), settings)
     for output in outputs:
-        await model.send(model.dialect.write(do.SendToolOutput("call_1", output)))
+        model.send(model.dialect.write(do.SendToolOutput("call_1", output)))
     async with asyncio.timeout(5):
         assert [await arrived.get() for _ in outputs] == outputs
     await model.close()
@@ -78,7 +78,7 @@ async def test_messages_are_text_frames(far_side, settings) -> None:
         frames.append(await ws.recv())
 
     model = await open_socket(await far_side.serve(handler), settings)
-    await model.send(model.dialect.write(do.AppendAudio(b"\0\0")))
+    model.send(model.dialect.write(do.AppendAudio(b"\0\0")))
     await collect(model)
     assert frames == ['{"type":"input_audio_buffer.append","audio":"AAA="}']
 
@@ -154,7 +154,7 @@ async def test_a_server_that_stops_reading_is_given_up_and_never_blocks_us(far_s
     message = model.dialect.write(do.AppendAudio(b"\0" * 48_000))
     async with asyncio.timeout(5):
         while model.alive:
-            await model.send(message)
+            model.send(message)
         (lost,) = await collect(model)
     assert isinstance(lost, ev.ModelLost)
     assert lost.code == "model_stalled"
@@ -226,7 +226,7 @@ async def test_a_broken_connection_is_a_loss_and_is_seen_while_parked(far_side, 
     model = await open_socket(await far_side.serve(handler), settings)
     await asyncio.wait_for(model._ws.wait_closed(), 2)  # nobody reads; the library notices all the same
     assert not model.alive
-    await model.send(b'{"type":"input_audio_buffer.append","audio":""}')
+    model.send(b'{"type":"input_audio_buffer.append","audio":""}')
     assert model.unsent == 1
     assert await collect(model) == [ev.ModelLost("closed_1006", "The connection broke without a word")]
 

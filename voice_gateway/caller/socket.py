@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeAlias
 
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -21,9 +21,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from voice_gateway.caller.media_stream import MediaStreamDialect, StreamRefused, StreamStarted
 
 DROP_EXTENSION = "voice_gateway.drop"
+LISTEN_EXTENSION = "voice_gateway.listen"
 UNSUPPORTED_DATA = 1003
 POLICY_VIOLATION = 1008
 _CLOSE_WAIT_S = 1.0  # for the close frame to get into the buffer
+Listener: TypeAlias = Callable[[str], bool]
+"""Offered each text message as it arrives; says whether it took it. Must be quick and must not raise."""
+
 # What a send raises when nobody is there: ASGI 2.4 an OSError, Starlette its own; a RuntimeError after a close.
 _GONE = (OSError, WebSocketDisconnect, RuntimeError)
 
@@ -61,6 +65,7 @@ class CallerSocket:
         self._stall_limit_s = stall_limit_s
         self._close_grace_s = close_grace_s
         self._drop: Callable[[], None] | None = scope.get("extensions", {}).get(DROP_EXTENSION, {}).get("drop")
+        self._listen = scope.get("extensions", {}).get(LISTEN_EXTENSION, {}).get("listen")
         self._loop = asyncio.get_running_loop()
         self._watch: asyncio.TimerHandle | None = None
         self._asked = False  # whether the ASGI `websocket.connect` was taken
@@ -116,6 +121,14 @@ class CallerSocket:
         self._gone = True
         self.close_code = message.get("code", 1005)
         return None
+
+    def listen(self, listener: Listener | None) -> None:
+        """Have messages as they arrive, without waiting for a `read`; None ends it.
+
+        What the listener refuses is read in its turn, and so is everything on a server that cannot lend an ear.
+        """
+        if self._listen is not None:
+            self._listen(listener)
 
     async def send(self, text: str) -> None:
         """Hand over one text message; waits while the peer does not read. Does nothing when it is gone."""

@@ -1,4 +1,4 @@
-"""uvicorn's WebSocket with two things more: the application may drop the connection at once, and a frame costs less.
+"""uvicorn's WebSocket with two things more: the application may drop the connection at once, and hear at once.
 
 ASGI has no word for dropping. A peer that has stopped reading cannot be closed politely, because the close frame waits
 behind the full buffer, and so does the orderly end of the transport: connection, buffer and socket would stay for as
@@ -6,8 +6,9 @@ long as the peer likes. Give this class to uvicorn as `ws=`.
 
 What a carrier sends fifty times a second for each call is one masked text message in one frame (RFC 6455, section 5.2).
 That frame is read right here; the library's parser, a chain of generators, gets everything else, and always in whole
-frames, so that it never stands within one. Stock uvicorn also stops and starts the socket's reading around every
-message, two system calls each; here reading stops when the application is really behind.
+frames, so that it never stands within one. Who lends an ear gets the text right there, in the step of the event loop
+that read it: no queue, no other task. Stock uvicorn also stops and starts the socket's reading around every message,
+two system calls each; here reading stops when the application is really behind.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from websockets.frames import apply_mask  # type: ignore[attr-defined]  # there 
 from websockets.http11 import Request
 from websockets.protocol import State
 
-from voice_gateway.caller.socket import DROP_EXTENSION
+from voice_gateway.caller.socket import DROP_EXTENSION, LISTEN_EXTENSION, Listener
 
 # How uvicorn should run the caller's sockets: `uvicorn.Config(app, **WEBSOCKET_SETTINGS)`. A message beyond 64 KiB is
 # counted and survived by the dialect, one beyond this size ends the connection with 1009. Compressing µ-law costs time
@@ -62,11 +63,16 @@ class Inbox:
 
 
 class DroppableWebSocket(WebSocketsSansIOProtocol):
-    """Adds `scope["extensions"]["voice_gateway.drop"]["drop"]`, a function that aborts the transport."""
+    """Adds two functions to `scope["extensions"]`.
+
+    `["voice_gateway.drop"]["drop"]` aborts the transport. `["voice_gateway.listen"]["listen"]` takes a `Listener`, or
+    None: it is offered each whole text message as it arrives, if none waits to be received; what it refuses is queued.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.queue: Inbox = Inbox()  # type: ignore[assignment]  # it has what is used of a queue here
+        self._listener: Listener | None = None
         self._rest = b""
         self._in_fragments = False
         self._library_only = False
@@ -76,9 +82,13 @@ class DroppableWebSocket(WebSocketsSansIOProtocol):
         scope = getattr(self, "scope", None)  # not there when the handshake was refused
         if scope is not None:
             scope["extensions"][DROP_EXTENSION] = {"drop": self._drop}
+            scope["extensions"][LISTEN_EXTENSION] = {"listen": self._listen}
 
     def _drop(self) -> None:
         self.transport.abort()
+
+    def _listen(self, listener: Listener | None) -> None:
+        self._listener = listener
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -127,6 +137,8 @@ class DroppableWebSocket(WebSocketsSansIOProtocol):
             except UnicodeDecodeError:
                 self.conn.send_close(1007)
                 self.handle_parser_exception()
+                return
+            if self._listener is not None and self.queue.empty() and self._listener(text):
                 return
             self.queue.put_nowait({"type": "websocket.receive", "text": text})
         if not self.read_paused and self.queue.qsize() >= READ_AHEAD:

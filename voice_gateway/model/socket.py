@@ -115,7 +115,7 @@ class ModelSocket:
                     self._note(event)
                 if self.dialect.created and not asked:
                     asked = True
-                    await self.send(self.dialect.configure())
+                    self.send(self.dialect.configure())
         except BaseException:
             self._ws.transport.abort()
             await self._ws.wait_closed()
@@ -165,7 +165,7 @@ class ModelSocket:
         code, message = describe_close(closed)
         return ModelLost(code, self._scrub(message))
 
-    async def send(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         """Send one message of the dialect. Never waits for the far side and never raises.
 
         After the connection's end the message is counted in `unsent`; `events` tells the loss, once.
