@@ -206,6 +206,8 @@ class Model(Peer):
             self._deltas = (encoded(quiet, self._format), encoded(marked, self._format))
             self._say({"type": "session.updated", "event_id": "event_1", "session": session})
             self._configured.put_nowait(self)
+        elif b"response.create" in payload[:50]:
+            self._say_nothing()
 
     def _listen(self, call: Call, payload: bytes) -> None:
         now = time.monotonic()
@@ -241,6 +243,13 @@ class Model(Peer):
         if interrupted_after_s:
             self._loop.call_at(began + interrupted_after_s, self._interrupt, self._answers)
         self._piece(self._answers, 0, round(length_s / DELTA_S), began)
+
+    def _say_nothing(self) -> None:
+        """Answer a wish with an empty response: the trial decides when a model talks."""
+        self._answers += 1
+        response = {"id": f"resp_{self._answers}", "object": "realtime.response", "conversation_id": "conv_1"}
+        self._say({"type": "response.created", "response": response | {"status": "in_progress"}})
+        self._say({"type": "response.done", "response": response | {"status": "completed", "output": []}})
 
     def _piece(self, answer: int, index: int, pieces: int, began: float) -> None:
         if answer != self._answers or self.gone or self.call is None:
