@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -39,6 +40,7 @@ from voice_gateway.model.socket import ModelRefused, ModelSocket
 from voice_gateway.ops import logs
 from voice_gateway.ops.metrics import LoopLag, Metrics
 from voice_gateway.session import Service
+from voice_gateway.store.database import StoreError, open_sound_database
 from voice_gateway.store.records import new_id
 from voice_gateway.store.sqlite import SqliteStore
 from voice_gateway.store.tables import Tables
@@ -345,7 +347,21 @@ def run(settings: Settings) -> None:
     for sentence in settings.missing():
         log.error("config.missing", detail=sentence)
     log.info("gateway.starting", version=__version__, host=settings.host, port=settings.port)
-    server(build(settings), settings).run()
+    gateway = build(settings)
+    _check_store(settings.store_path)
+    try:
+        listener = socket.create_server((settings.host, settings.port))
+    except OSError as fault:
+        raise ConfigError([f"HOST and PORT are {settings.host} and {settings.port}: {fault.strerror}."]) from None
+    server(gateway, settings).run(sockets=[listener])
+
+
+def _check_store(path: Path) -> None:
+    """Say in a sentence, before anything starts, when the record could not be kept. Raises `GatewayError`."""
+    try:
+        open_sound_database(path).close()
+    except (StoreError, OSError) as fault:
+        raise ConfigError([f"STORE_PATH is {path}: {fault}"]) from None
 
 
 def server(gateway: Gateway, settings: Settings) -> Server:

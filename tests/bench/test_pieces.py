@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twilio.request_validator import RequestValidator
 
-from bench import figures, picture, sides, trial, wire
+from bench import figures, instructions, picture, run, sides, trial, wire
 
 # --- wire -------------------------------------------------------------------------------------------------------
 
@@ -100,6 +100,21 @@ def test_others_are_the_hungry_ones_that_are_not_ours() -> None:
 def test_cost_is_for_each_second_of_each_call() -> None:
     spent = figures.Spent(seconds=10.0, gateway_s=2.0, far_share=0.1, others_share=0.0, instructions=4_000_000_000)
     assert trial.cost(spent, calls=50) == (4.0, 8.0)
+
+
+def test_a_callgrind_dump_has_one_total() -> None:
+    assert instructions.total("events: Ir\nsummary: 250\nfn=(1) f\n1 250\n\ntotals: 250\n") == 250
+
+
+def test_disturbed_trials_are_left_out_where_there_is_a_quiet_one() -> None:
+    results = [
+        trial.Result("gateway", 25, talking_ms=9.0, others_share=0.5),
+        trial.Result("gateway", 25, talking_ms=2.0, others_share=0.0),
+        trial.Result("gateway", 25, talking_ms=4.0, others_share=0.1),
+        trial.Result("gateway", 50, talking_ms=7.0, others_share=0.5),
+    ]
+    assert run.medians(results, "gateway", 25, lambda r: r.talking_ms) == 3.0
+    assert run.medians(results, "gateway", 50, lambda r: r.talking_ms) == 7.0
 
 
 # --- the picture ------------------------------------------------------------------------------------------------

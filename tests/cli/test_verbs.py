@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -65,6 +66,29 @@ async def test_an_unknown_persona_is_an_error_in_a_sentence(tmp_path: Path) -> N
     assert "DEFAULT_PERSONA is astronaut; there are waiter" in err
 
 
+async def test_a_port_that_is_taken_is_an_error_in_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for verb in (["serve"], ["emulate", "model", "--say", "Hello."], ["emulate", "carrier"]):
+            code, _, err = await run(*verb, "--port", port, cwd=tmp_path)
+            assert code == 2
+            assert "Traceback" not in err
+            assert "in use" in err or "taken" in err
+
+
+async def test_a_record_that_cannot_be_kept_is_an_error_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    code, _, err = await run("serve", cwd=tmp_path, STORE_PATH=str(tmp_path / "file" / "calls.sqlite3"), PORT="0")
+    assert code == 2
+    assert "STORE_PATH is" in err
+    assert "Traceback" not in err
+
+
+async def test_only_one_kind_of_caller_can_be_asked_for(tmp_path: Path) -> None:
+    code, _, err = await run("call", "http://127.0.0.1:1/x", "--say", "a", "--scenario", "menu", cwd=tmp_path)
+    assert (code, "one of --say" in err) == (2, True)
+
+
 async def test_a_call_to_nowhere_says_where_it_ended(tmp_path: Path) -> None:
     code, _, err = await run("call", "http://127.0.0.1:1/twilio/answer", cwd=tmp_path)
     assert code == 2
@@ -114,7 +138,7 @@ def test_faults_are_read_by_name() -> None:
     )
 
 
-@pytest.mark.parametrize("word", ["nonsense", "close_code=soon", "fail_response"])
+@pytest.mark.parametrize("word", ["nonsense", "close_code=soon", "fail_response", "close_after_s=abc", "handshake_status=hello"])
 def test_a_fault_that_cannot_be_had_is_told(word: str) -> None:
     with pytest.raises(typer.BadParameter):
         read_faults([word])

@@ -122,7 +122,7 @@ def test_a_field_cannot_replace_what_every_line_has(lines: Lines):
 
 
 def test_libraries_go_the_same_way(lines: Lines):
-    logging.getLogger("uvicorn.error").info("Started server process [%d]", 7)
+    logging.getLogger("uvicorn.error").warning("Started server process [%d]", 7)
     logging.getLogger("twilio").error("cannot reach %s", "+15551234567")
     first, second = lines()
     assert (first["msg"], first["logger"], first["detail"]) == (
@@ -165,7 +165,7 @@ def test_an_error_nobody_awaited_is_logged_with_its_number_hidden(lines: Lines):
 def test_a_second_configure_does_not_write_lines_twice(written: io.StringIO, lines: Lines):
     logs.configure("info", stream=written)
     logs.configure("info", stream=written)
-    logging.getLogger("uvicorn").info("once")
+    logging.getLogger("uvicorn").warning("once")
     assert len(lines()) == 1
 
 

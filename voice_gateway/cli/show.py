@@ -16,7 +16,8 @@ from voice_gateway.call.events import CallFacts
 from voice_gateway.ops.privacy import mask_number
 
 _STYLES = {"caller": "cyan", "assistant": "green", "tool": "magenta", "gateway": "dim", "cut in": "bold yellow"}
-_LONGEST_PAYLOAD = 96
+_LONGEST_ANSWER = 96
+_WHO_WIDTH = 9
 
 
 class Screen:
@@ -29,12 +30,19 @@ class Screen:
     def line(self, who: str, what: str, *, note: str = "", dim: bool = False) -> None:
         """One thing that happened now. note: what stands behind it. dim: a remark to the line before."""
         minutes, seconds = divmod(max(0.0, self._clock()), 60)
-        text = Text(f"{minutes:02.0f}:{seconds:04.1f}  ", style="dim")
-        text.append(f"{who:<9}  ", style=_STYLES.get(who, ""))
-        text.append(what, style="dim" if dim else "")
+        at = f"{minutes:02.0f}:{seconds:04.1f}"
+        text = Text(what, style="dim" if dim else "")
         if note:
             text.append(f"  ({note})", style="dim")
-        self._console.print(text, soft_wrap=not self._console.is_terminal)
+        if not self._console.is_terminal:
+            self._console.print(f"{at}  {who:<9}  {text.plain}", soft_wrap=True, markup=False)
+            return
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(style=_STYLES.get(who, ""), width=_WHO_WIDTH, no_wrap=True)
+        grid.add_column()
+        grid.add_row(at, who, text)
+        self._console.print(grid)
 
     def entry(self, _facts: CallFacts, entry: entries.Entry) -> None:
         """A listener of the journal: shows what goes on the record."""
@@ -52,7 +60,7 @@ class Screen:
             case entries.ToolAsked():
                 self.line("tool", f"{entry.name}({' '.join(entry.arguments.split())})")
             case entries.ToolAnswered():
-                self.line("", f"{_shortened(entry.output)}  ({entry.duration_ms} ms)", dim=True)
+                self.line("", f"{_told(entry.output)}  ({entry.duration_ms} ms)", dim=True)
             case entries.DigitReceived():
                 self.line("caller", f"pressed {entry.digit}")
             case entries.FaultSeen():
@@ -88,8 +96,21 @@ def show_record(console: Console, row: Mapping[str, Any], events: Sequence[Mappi
         )
         line.append(f"{event['event_type']:<20}  ", style="bold")
         line.append(orjson.dumps(masked).decode())
-        console.print(line)
+        if console.is_terminal:
+            console.print(line, no_wrap=True, overflow="ellipsis")
+        else:
+            console.print(line, soft_wrap=True)
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST_PAYLOAD else f"{text[: _LONGEST_PAYLOAD - 1]}…"
+def _told(output: str) -> str:
+    """A tool's answer in a few words: how many rows and the first of them, else the beginning of its JSON."""
+    try:
+        answer = orjson.loads(output)
+    except ValueError:
+        answer = None
+    if isinstance(answer, dict):
+        for name, rows in answer.items():
+            if isinstance(rows, list) and rows and isinstance(rows[0], dict) and "name" in rows[0]:
+                first = ", ".join(str(row.get("name")) for row in rows[:4])
+                return f"{len(rows)} {name}: {first}{', ...' if len(rows) > 4 else ''}"
+    return output if len(output) <= _LONGEST_ANSWER else f"{output[: _LONGEST_ANSWER - 1]}…"

@@ -41,7 +41,7 @@ _LIBRARIES: Final = {
     "httpx": logging.WARNING,
     "openai": logging.INFO,
     "twilio": logging.WARNING,
-    "uvicorn": logging.INFO,
+    "uvicorn": logging.WARNING,
     "uvicorn.access": logging.WARNING,
     "websockets": logging.WARNING,
 }
