@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,23 +20,32 @@ AUTH_TOKEN = "b" * 32
 
 @dataclass(frozen=True)
 class Contender:
-    """name: for tables. command: after the interpreter. settings: further environment variables."""
+    """name: for tables. command: after the interpreter. settings: further environment variables.
+
+    under: a program that runs the interpreter, with its options.
+    """
 
     name: str
     command: tuple[str, ...]
     settings: tuple[tuple[str, str], ...] = ()
+    under: tuple[str, ...] = ()
 
 
 CONTENDERS = {
-    "gateway": Contender("gateway", ("-m", "voice_gateway", "serve", "--env-file", "/nonexistent")),
+    "gateway": Contender("gateway", ("-m", "voice_gateway", "serve", "--env-file", os.devnull)),
     "gateway-pcmu": Contender(
         "gateway-pcmu",
-        ("-m", "voice_gateway", "serve", "--env-file", "/nonexistent"),
+        ("-m", "voice_gateway", "serve", "--env-file", os.devnull),
         (("OPENAI_AUDIO_FORMAT", "pcmu"),),
     ),
     "passthrough": Contender("passthrough", (str(ROOT / "bench" / "passthrough.py"), "plain")),
     "passthrough-lean": Contender("passthrough-lean", (str(ROOT / "bench" / "passthrough.py"), "lean")),
 }
+
+
+def watched(contender: Contender, under: tuple[str, ...], settings: tuple[tuple[str, str], ...]) -> Contender:
+    """The same under another program's eyes, such as valgrind's."""
+    return replace(contender, under=under, settings=(*contender.settings, *settings))
 
 
 @dataclass(frozen=True)
@@ -53,14 +62,14 @@ def cores() -> tuple[int, int]:
 
 
 @asynccontextmanager
-async def running(contender: Contender, model_port: int, core: int) -> AsyncIterator[Running]:
+async def running(contender: Contender, model_port: int, core: int, patience_s: float = 30.0) -> AsyncIterator[Running]:
     """Start it, wait until it listens, and stop it at the end."""
     port = _free_port()
     with tempfile.TemporaryDirectory(prefix="voice-gateway-bench-") as folder:
         log = Path(folder) / "log"
         with log.open("wb") as out:
             process = subprocess.Popen(  # noqa: ASYNC220 - nothing is measured yet
-                [sys.executable, *contender.command],
+                [*contender.under, sys.executable, *contender.command],
                 cwd=ROOT,
                 env=_environment(contender, port, model_port, folder),
                 stdout=out,
@@ -68,7 +77,7 @@ async def running(contender: Contender, model_port: int, core: int) -> AsyncIter
             )
         os.sched_setaffinity(process.pid, {core})
         try:
-            await _listens(process, port, log)
+            await _listens(process, port, log, patience_s)
             yield Running(contender, port, process.pid)
             if process.poll() is not None:
                 raise RuntimeError(f"{contender.name} ended by itself:\n{_tail(log)}")
@@ -99,8 +108,8 @@ def _environment(contender: Contender, port: int, model_port: int, folder: str) 
     }
 
 
-async def _listens(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    until = time.monotonic() + 30
+async def _listens(process: subprocess.Popen[bytes], port: int, log: Path, patience_s: float) -> None:
+    until = time.monotonic() + patience_s
     while time.monotonic() < until and process.poll() is None:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)

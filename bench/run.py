@@ -1,7 +1,7 @@
 """What a call costs: processor time, added delay, barge-in and memory, next to a G.711 pass-through in the same run.
 
 The gateway runs as the product starts it, alone on one core; both far sides are in this process, on another core.
-Contenders take turns, so that a busy hour of the machine falls on all alike; every figure is the median of the rounds.
+Contenders take turns, so that a busy hour of the machine falls on all alike; a figure is the median of the rounds.
 Read the ratios: they travel between machines, milliseconds do not.
 
 cost     milliseconds of the gateway's processor time (and million instructions, where the machine counts them) for
@@ -142,8 +142,10 @@ def _log(result: Result, others: Sequence[tuple[str, float]], waited: float) -> 
 
 
 def medians(results: Sequence[Result], name: str, calls: int, figure: Figure) -> float:
-    """The median over all trials of a contender with so many calls."""
-    return statistics.median([figure(r) for r in results if (r.contender, r.calls) == (name, calls)])
+    """The median over the trials of a contender with so many calls; of the undisturbed ones, if there are any."""
+    trials = [r for r in results if (r.contender, r.calls) == (name, calls)]
+    quiet = [r for r in trials if r.others_share <= DISTURBED_SHARE]
+    return statistics.median([figure(r) for r in quiet or trials])
 
 
 def _tell(results: Sequence[Result], names: Sequence[str], columns: Sequence[tuple[str, str, Figure]]) -> None:
@@ -166,7 +168,8 @@ def _tell(results: Sequence[Result], names: Sequence[str], columns: Sequence[tup
     if disturbed:
         print(
             f"\nIn {disturbed} of {len(results)} trials others took more than {DISTURBED_SHARE:.0%} of the gateway's "
-            "core: their delays hold the waiting for it. `--rounds 3` on a quieter machine tells more."
+            "core. They are left out where there was a quiet one beside them; else their delays hold the waiting for "
+            "it: `--rounds 3` on a quieter machine tells more."
         )
 
 

@@ -8,6 +8,7 @@ sound when they hear it: a step to a constant that nothing else in the call is a
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -102,6 +103,10 @@ class Phone(Peer):
     def hang_up(self) -> None:
         self._send("stop", {"accountSid": "AC" + "0" * 32, "callSid": self.call_sid})
 
+    def mark_never(self) -> None:
+        """From now on only the faint noise."""
+        self._next_mark = sys.maxsize
+
     def beat(self) -> None:
         """Say the next 20 ms."""
         if self.gone:
@@ -182,6 +187,7 @@ class Model(Peer):
         self.client = False
         self.call: Call | None = None
         self.appends = 0
+        self.deltas = 0
         self._configured = configured
         self._format = "audio/pcm"
         self._answers = 0
@@ -261,6 +267,7 @@ class Model(Peer):
         delta = self._deltas[index == 0]
         event_id = b'","event_id":"event_%d_%d",' % (answer, index)
         message = frame(b'{"type":"response.output_audio.delta' + event_id + names + b',"delta":"' + delta + b'"}')
+        self.deltas += 1
         if index == 0:
             self.call.delta_at = time.monotonic()
         self.transport.write(message)

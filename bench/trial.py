@@ -144,7 +144,7 @@ class FarSides:
 
 
 async def run(contender: Contender, calls: int, seconds: float, core: int, *, counts: bool) -> Result:
-    """A whole trial. seconds: for each of listening and talking; half of it for interruptions."""
+    """A whole trial. seconds: for listening, as much for talking, and for being interrupted."""
     far = FarSides()
     result = Result(contender.name, calls)
     async with far.listening(), running(contender, far.model_port, core) as gateway:
@@ -157,7 +157,7 @@ async def run(contender: Contender, calls: int, seconds: float, core: int, *, co
         result.mb_per_call = (rss_mb(gateway.pid) - before_mb) / calls
         far.forget()
         far.be_interrupted()
-        await asyncio.sleep(max(seconds / 2, 2 * INTERRUPTED_EVERY_S))
+        await asyncio.sleep(max(seconds, 2 * INTERRUPTED_EVERY_S))
         far.hush()
         result.clear_ms = far.clear_ms
         if far.lost:
