@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 import typer
 from openai import AsyncOpenAI
+from twilio.rest import Client
 from typer.testing import CliRunner
 
 from voice_gateway.cli.emulate import read_faults
 from voice_gateway.cli.verbs import app
 from voice_gateway.emulator.faults import Faults
 
-BARE = {"PATH": os.environ["PATH"], "COLUMNS": "100"}
+BARE = {
+    **({"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}),
+    "PATH": os.environ["PATH"],
+    "COLUMNS": "100",
+}
 
 
 async def run(*arguments: str, cwd: Path, **environment: str) -> tuple[int, str, str]:
@@ -69,7 +76,7 @@ async def test_an_unknown_persona_is_an_error_in_a_sentence(tmp_path: Path) -> N
 async def test_a_port_that_is_taken_is_an_error_in_a_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        for verb in (["serve"], ["emulate", "model", "--say", "Hello."], ["emulate", "carrier"]):
+        for verb in (["serve"], ["emulate", "model", "--tones"], ["emulate", "carrier"]):
             code, _, err = await run(*verb, "--port", port, cwd=tmp_path)
             assert code == 2
             assert "Traceback" not in err
@@ -84,34 +91,47 @@ async def test_a_record_that_cannot_be_kept_is_an_error_in_a_sentence(tmp_path: 
     assert "Traceback" not in err
 
 
-async def test_only_one_kind_of_caller_can_be_asked_for(tmp_path: Path) -> None:
-    code, _, err = await run("call", "http://127.0.0.1:1/x", "--say", "a", "--scenario", "menu", cwd=tmp_path)
-    assert (code, "one of --say" in err) == (2, True)
-
-
 async def test_a_call_to_nowhere_says_where_it_ended(tmp_path: Path) -> None:
-    code, _, err = await run("call", "http://127.0.0.1:1/twilio/answer", cwd=tmp_path)
+    code, _, err = await run("call", "http://127.0.0.1:1", cwd=tmp_path)
+    assert code == 1
+    assert "No conversation came about: no connection" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["call", "127.0.0.1:8787"], "is no address to call"),
+        (["call", "http://127.0.0.1:1", "--wav-in", "absent.wav"], "absent.wav cannot be opened"),
+        (["call", "http://127.0.0.1:1", "--scenario", "opera"], "there is no scenario 'opera'; there are: menu"),
+        (["call", "http://127.0.0.1:1", "--scenario", "menu", "--say", "x"], "give one of --scenario, --say"),
+        (["demo", "--scenario", "opera"], "there is no scenario 'opera'; there are: menu"),
+    ],
+)
+async def test_what_cannot_be_done_is_told_in_a_sentence(options: list[str], told: str, tmp_path: Path) -> None:
+    code, _, err = await run(*options, cwd=tmp_path)
     assert code == 2
-    assert "before a media stream" in err
+    assert told in err
     assert "Traceback" not in err
 
 
 @asynccontextmanager
-async def emulated_model(tmp_path: Path, *options: str) -> AsyncIterator[str]:
-    """`voice-gateway emulate model` as a process; gives the base URL for the official client."""
+async def emulate(far_side: str, tmp_path: Path, *options: str, until: str) -> AsyncIterator[list[str]]:
+    """`voice-gateway emulate ...` as a process; gives the lines it prints, once one holds `until`."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-u", "-m", "voice_gateway", "emulate", "model", "--port", "0", *options,
+        sys.executable, "-u", "-m", "voice_gateway", "emulate", far_side, "--port", "0", *options,
         cwd=tmp_path, env=BARE, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None
+    lines: list[str] = []
     try:
-        async with asyncio.timeout(20):
-            async for line in process.stdout:
-                if b"base_url=" in line:
-                    yield line.decode().split('base_url="')[1].split('"')[0]
-                    break
-        process.send_signal(signal.SIGINT)
-        await asyncio.wait_for(process.wait(), 10)
+        async with asyncio.timeout(30):
+            while not (lines and until in lines[-1]):
+                lines.append((await process.stdout.readline()).decode())
+            yield lines
+            process.send_signal(signal.SIGINT)
+            lines += (await process.stdout.read()).decode().splitlines()
+            await process.wait()
         assert process.returncode == 0
     finally:
         if process.returncode is None:
@@ -120,16 +140,38 @@ async def emulated_model(tmp_path: Path, *options: str) -> AsyncIterator[str]:
 
 
 async def test_the_official_client_talks_to_the_emulated_model(tmp_path: Path) -> None:
-    async with emulated_model(tmp_path, "--say", "Good evening.") as base_url:
+    async with emulate("model", tmp_path, "--tones", "--say", "Good evening.", until="Ctrl-C") as lines:
+        base_url = re.findall(r'base_url="([^"]+)"', "".join(lines))[0]
         client = AsyncOpenAI(base_url=base_url, api_key="any")
         async with client.realtime.connect(model="gpt-realtime-2.1") as connection:
-            await connection.response.create()
+            text = {"type": "input_text", "text": "Hello?"}
+            await connection.conversation.item.create(item={"type": "message", "role": "user", "content": [text]})
+            await connection.response.create(response={"output_modalities": ["text"]})
             async for event in connection:
                 if event.type == "response.done":
                     break
-        assert event.type == "response.done"
         assert event.response.status == "completed"
+        assert event.response.output[0].content[0].text == "Good evening."
         await client.close()
+        await asyncio.sleep(0.3)  # so that the process has told of it
+    told = [line.split(maxsplit=3)[3] for line in lines if " session 1 " in line]
+    assert told[0].endswith("begins")
+    assert told[1:] == ["was typed to: Hello?", "writes: Good evening.", "is over"]
+
+
+async def test_twilios_client_rings_a_telephone_at_the_emulated_carrier(tmp_path: Path) -> None:
+    token = "0123456789abcdef0123456789abcdef"
+    async with emulate("carrier", tmp_path, "--auth-token", token, until="Ctrl-C") as lines:
+        client = Client("AC" + "0" * 32, token)
+        client.api.base_url = re.findall(r"http://[\d.:]+", lines[1])[0]
+        twiml = "<Response><Pause length='0'/><Hangup/></Response>"
+        create = partial(client.calls.create, to="+15550100003", from_="+15550100002", twiml=twiml)
+        placed = await asyncio.to_thread(create)
+        await asyncio.sleep(0.3)
+    told = [line for line in lines if f"call {placed.sid[-4:]}" in line]
+    assert f"{placed.sid} rings at +1555***0003" in told[0]
+    assert "over: completed" in told[1]
+    assert token not in "".join(lines), "only a token that was made up here is shown"
 
 
 def test_faults_are_read_by_name() -> None:
@@ -138,7 +180,9 @@ def test_faults_are_read_by_name() -> None:
     )
 
 
-@pytest.mark.parametrize("word", ["nonsense", "close_code=soon", "fail_response", "close_after_s=abc", "handshake_status=hello"])
+@pytest.mark.parametrize(
+    "word", ["nonsense", "close_code=soon", "fail_response", "close_after_s=abc", "handshake_status=hello"]
+)
 def test_a_fault_that_cannot_be_had_is_told(word: str) -> None:
     with pytest.raises(typer.BadParameter):
         read_faults([word])

@@ -3,140 +3,134 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 import typer
-from rich.console import Console
+from numpy.typing import NDArray
 
 from voice_gateway import app
 from voice_gateway.audio import wav
 from voice_gateway.call import entries
-from voice_gateway.cli.show import Screen, show_record
+from voice_gateway.cli.cast import Cast, cast, scenario_list, scenario_named, why_no_voice
+from voice_gateway.cli.record import Narrator, show_record
+from voice_gateway.cli.show import Teller, latencies, weather_told
 from voice_gateway.cli.stage import Stage, stage
-from voice_gateway.config import Settings
-from voice_gateway.emulator import speech
-from voice_gateway.emulator.faculties import Voice
-from voice_gateway.emulator.performance import Performance
+from voice_gateway.cli.timeline import RATE_HZ, Timeline, measure
+from voice_gateway.emulator.performance import learn, perform
+from voice_gateway.emulator.phone_call import PhoneCall
 from voice_gateway.emulator.realtime import RealtimeServer
-from voice_gateway.emulator.scenarios import (
-    HangUp,
-    InterruptAfter,
-    SayText,
-    Scenario,
-    ToneVoice,
-    WaitForAnswer,
-    scenario_named,
-)
+from voice_gateway.emulator.scenarios import InterruptAfter, SayText, Scenario
+from voice_gateway.emulator.speech import NanoVoice
+from voice_gateway.emulator.weather import Weather
+from voice_gateway.errors import GatewayError
 from voice_gateway.ops import logs
+from voice_gateway.ops.privacy import mask_number
 
-PHONE_RATE_HZ = 8000
+WEATHER = Weather()
+CALLER, CALLED = "+15550100001", "+15550100002"
 
-DINNER = Scenario(
-    "dinner",
-    "asks what coffee there is, cuts the answer short with another question, and says goodbye",
-    (
-        WaitForAnswer(),
-        SayText("Good evening. What coffee do you have?"),
-        InterruptAfter(2.5, "Sorry, do you have grilled tilapia?"),
-        WaitForAnswer(),
-        SayText("And what does a cappuccino cost?"),
-        WaitForAnswer(),
-        SayText("Thank you very much, goodbye."),
-        WaitForAnswer(),
-        HangUp(),
-    ),
-)
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All there is to know about the call afterwards. sound: left the caller, right what he heard, 8 kHz."""
+
+    call: PhoneCall
+    entries: Sequence[entries.Entry]
+    row: Mapping[str, Any] | None
+    events: Sequence[Mapping[str, Any]]
+    sound: NDArray[np.int16]
+    timeline: Timeline
 
 
 def demo(
+    scenario: Annotated[str, typer.Option(help=f"Who calls. {scenario_list()}.")] = "dinner",
     wav_out: Annotated[
         Path, typer.Option("--wav", help="Where the call goes as a stereo WAV: left the caller, right what he heard.")
     ] = Path("var/demo/call.wav"),
-    database: Annotated[
-        Path | None, typer.Option(help="The SQLite file for the record; a temporary one when not given.")
-    ] = None,
+    database: Annotated[Path, typer.Option(help="The SQLite file that the call is written to.")] = Path(
+        "var/demo/calls.sqlite3"
+    ),
     tones: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option("--tones", help="Hum instead of speaking, as without the extra `local`.")
     ] = False,
 ) -> None:
     """Put a spoken call through the gateway, on this machine: no key, no network.
 
-    A caller is greeted, asks, interrupts, is understood and answered, and hangs up.
-    Everything but the two far sides is the real thing: webhook, media stream, transcoding, barge-in, tools, database.
-
-    Times are those at which a thing is known: an assistant's turn when its last word was heard.
+    A caller is greeted, asks, interrupts, is understood and answered, and hangs up. Webhook, media stream, transcoding,
+    barge-in, tools and database are the real thing; only the two far sides are emulated.
 
     Example: voice-gateway demo --wav my-call.wav
     """
-    console = Console(highlight=False)
-    missing = [] if tones else speech.missing()
-    if missing:
-        console.print(f"The offline voice is not installed ({', '.join(missing)}): you will hear tones, not words.")
-        console.print("To be understood and answered in speech: make demo (or pip install -r requirements/local.txt)\n")
     logs.configure("warning")
-    with tempfile.TemporaryDirectory() as folder:
-        ok = asyncio.run(
-            _run(console, database or Path(folder) / "demo.sqlite3", wav_out, spoken=not (missing or tones))
-        )
-    if not ok:
-        raise typer.Exit(1)
+    teller = Teller()
+    played = scenario_named(scenario)
+    if reason := "" if tones else why_no_voice():
+        teller.out(f"{reason}\nUntil then the call is hummed, and its answers are written beforehand.", "yellow")
+        teller.blank()
+    outcome = asyncio.run(_run(teller, played, _prepare(database), spoken=not (tones or reason)))
+    wav_out.parent.mkdir(parents=True, exist_ok=True)
+    wav.write(wav_out, outcome.sound, RATE_HZ)
+    _tell_figures(teller, outcome, wav_out)
+    if outcome.row is not None:
+        show_record(teller, outcome.row, outcome.events)
+        teller.blank()
+        teller.out(f"  The database, with full numbers: {database}", "dim")
+    failings = list(_failings(outcome, played))
+    for failing in failings:
+        teller.failure(f"The conversation did not come out: {failing}.")
+    raise typer.Exit(1 if failings else 0)
 
 
-async def _run(console: Console, database: Path, wav_out: Path, *, spoken: bool) -> bool:
-    console.print("Starting the gateway between an emulated carrier and an emulated model ...", style="dim")
-    scenario, model, voice = _cast(spoken=spoken)
+def _prepare(database: Path) -> Path:
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        with sqlite3.connect(database) as file:
+            file.execute("pragma schema_version")
+    except (OSError, sqlite3.DatabaseError) as error:
+        raise GatewayError(f"--database {database} cannot be used: {error}") from error
+    return database
+
+
+async def _run(teller: Teller, scenario: Scenario, database: Path, *, spoken: bool) -> Outcome:
+    played = await asyncio.to_thread(cast, None if spoken else scenario, hum=not spoken)
+    part = await asyncio.to_thread(learn, scenario, NanoVoice() if spoken else played.voice)
+    model = RealtimeServer(mind=played.mind, voice=played.voice, ear=played.ear)
     loop = asyncio.get_running_loop()
     dialled_at = loop.time()
-    screen = Screen(console, lambda: loop.time() - dialled_at)
-    heard: list[entries.Entry] = []
-
-    def make(settings: Settings) -> app.Gateway:
-        return app.build(settings, listeners=[screen.entry, lambda _facts, entry: heard.append(entry)])
-
-    async with stage(model, database, make=make) as running:
-        console.print(f"Dialling. The caller {scenario.about}.\n", style="dim")
+    narrator = Narrator(teller, lambda: loop.time() - dialled_at)
+    async with stage(model, database, weather=WEATHER, make=partial(app.build, listeners=[narrator.entry])) as running:
+        _introduce(teller, running, played, scenario)
         dialled_at = loop.time()
-        call = await running.carrier.dial(running.webhook_url)
-        await call.answered()
-        await Performance(call, voice, lambda what, text: _tell(screen, what, text)).play(scenario)
-        recording = call.recording()
-        await _written(running, call.call_sid)
-        row = await running.gateway.store.read_call(call.call_sid)
-        events = await running.gateway.store.read_events(call.call_sid)
-    wav_out.parent.mkdir(parents=True, exist_ok=True)
-    wav.write(wav_out, recording, PHONE_RATE_HZ)
-    length = f"{len(recording) / PHONE_RATE_HZ:.1f} s"
-    console.print(
-        f"\nThe call as it was: {wav_out}\n({length}; left the caller, right what the caller heard)", soft_wrap=True
+        teller.line(0.0, "call", f"{mask_number(CALLER)} dials {mask_number(CALLED)}")
+        call = await running.carrier.dial(running.webhook_url, from_number=CALLER, to_number=CALLED)
+        async with teller.meters(call):
+            await perform(call, part, tell=narrator.cue)
+            await _on_record(running, call.call_sid)
+        store = running.gateway.store
+        row, events = await store.read_call(call.call_sid), await store.read_events(call.call_sid)
+        return Outcome(call, narrator.entries, row, events, call.recording(), measure(call))
+
+
+def _introduce(teller: Teller, running: Stage, played: Cast, scenario: Scenario) -> None:
+    teller.heading("One phone call, and all it passes through, on this machine")
+    teller.facts(
+        [
+            ("caller", f"{scenario.about} (scenario {scenario.name})"),
+            ("carrier", f"emulated Twilio: signed webhook, media stream, {weather_told(WEATHER)}"),
+            ("gateway", f"the product, at {running.base_url}"),
+            ("model", f"emulated Realtime API: {played.about}"),
+        ]
     )
-    console.print("\nRead back from the database:\n")
-    if row is not None:
-        show_record(console, row, events)
-    return _came_out(console, heard)
+    teller.blank()
 
 
-def _cast(*, spoken: bool) -> tuple[Scenario, RealtimeServer, Voice]:
-    """The scenario, the emulated model and the caller's voice."""
-    if not spoken:
-        scenario = scenario_named("menu")
-        return scenario, RealtimeServer(mind=scenario.mind(), voice=ToneVoice(), ear=scenario.ear()), ToneVoice()
-    ear, voice = speech.WhisperEar(), speech.HibariVoice()
-    ear.load()
-    voice.load()
-    return DINNER, RealtimeServer(mind=speech.RuleMind(), voice=voice, ear=ear), speech.NanoVoice()
-
-
-def _tell(screen: Screen, what: str, text: str) -> None:
-    """What the caller does, as it begins."""
-    if what == "interrupts":
-        screen.line("caller", text, note="speaks into the answer")
-    else:
-        screen.line("caller", text or what, note="" if text == "" or what == "says" else what)
-
-
-async def _written(running: Stage, call_sid: str) -> None:
+async def _on_record(running: Stage, call_sid: str) -> None:
     """Wait until the call is closed and on disk."""
     async with asyncio.timeout(10):
         while running.gateway.switchboard.find(call_sid) is not None:  # noqa: ASYNC110 - a gauge, not an event
@@ -144,17 +138,30 @@ async def _written(running: Stage, call_sid: str) -> None:
     await running.gateway.store.flush()
 
 
-def _came_out(console: Console, heard: list[entries.Entry]) -> bool:
-    """Did the conversation happen as it should? Says what did not."""
-    wanted = {
-        "the caller was greeted": any(isinstance(e, entries.AssistantSpoke) and not e.interrupted for e in heard),
-        "the caller was understood": any(isinstance(e, entries.UserSpoke) for e in heard),
-        "the caller interrupted and was noticed": any(isinstance(e, entries.BargedIn) for e in heard),
-        "the call was closed by its hang-up": any(
-            isinstance(e, entries.CallEnded) and e.reason == "hangup" for e in heard
-        ),
-    }
-    for sentence, happened in wanted.items():
-        if not happened:
-            console.print(f"This did not happen: {sentence}.", style="bold red")
-    return all(wanted.values())
+def _tell_figures(teller: Teller, outcome: Outcome, wav_out: Path) -> None:
+    teller.heading("In the caller's ear, measured by the carrier")
+    teller.facts(latencies(outcome.timeline))
+    teller.out("  A wait includes the silence that tells the model a turn is over.", "dim")
+    teller.blank()
+    length_s = len(outcome.sound) / RATE_HZ
+    teller.out(f"  To listen to: {wav_out} ({length_s:.0f} s; left the caller, right what the caller heard)", "bold")
+
+
+def _failings(outcome: Outcome, scenario: Scenario) -> Iterator[str]:
+    """What a good call would have and this one lacks."""
+    told = outcome.entries
+    wanted = sum(isinstance(step, InterruptAfter) for step in scenario.steps)
+    if outcome.call.outcome != "caller-hung-up":
+        yield f"the call ended by {outcome.call.outcome or 'itself'}, not by the caller's hanging up"
+    if outcome.timeline.first_heard_s is None:
+        yield "the caller heard nothing"
+    if any(isinstance(step, SayText) for step in scenario.steps) and not _count(told, entries.UserSpoke):
+        yield "not a word of the caller was understood"
+    if _count(told, entries.BargedIn) < wanted:
+        yield f"the caller cut in {wanted} times and was noticed {_count(told, entries.BargedIn)} times"
+    if outcome.row is None or outcome.row["status"] != "completed":
+        yield "the call does not stand in the database as completed"
+
+
+def _count(told: Sequence[entries.Entry], kind: type[entries.Entry]) -> int:
+    return sum(isinstance(entry, kind) for entry in told)

@@ -5,146 +5,181 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import secrets
 import signal
 from collections.abc import Coroutine, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pydantic import TypeAdapter, ValidationError
-from rich.console import Console
 
-from voice_gateway.emulator import speech
+from voice_gateway.cli.cast import Cast, caller_part, cast, scenario_list, scenario_named, why_no_voice
+from voice_gateway.cli.show import Teller, weather_told
+from voice_gateway.cli.watch import watch
 from voice_gateway.emulator.carrier import Carrier, Manners, PhoneCall, Weather
-from voice_gateway.emulator.faculties import Ear, Mind, Voice
 from voice_gateway.emulator.faults import Faults
+from voice_gateway.emulator.performance import Cue, Part, perform
 from voice_gateway.emulator.realtime import RealtimeServer
-from voice_gateway.emulator.scenarios import ScriptedMind, ToneVoice, TypedEar
 from voice_gateway.errors import GatewayError
 from voice_gateway.ops import logs
 from voice_gateway.ops.privacy import mask_number
+
+FAULTS = ", ".join(each.name for each in fields(Faults))
+A_MINUTE_S = 60.0
 
 app = typer.Typer(no_args_is_help=True, help="Run one far side alone: the model, or the carrier.")
 
 
 @app.command("model")
-def model(
+def model(  # noqa: PLR0913, PLR0917 - the options of a command
     port: Annotated[int, typer.Option(help="Where to listen; 0 takes a free port.", min=0, max=65535)] = 8790,
-    api_key: Annotated[str, typer.Option(help="The only bearer to let in; any when not given.")] = "",
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    api_key: Annotated[str, typer.Option(help="The only key to let in; any when not given.")] = "",
+    say: Annotated[list[str] | None, typer.Option(help="Answer with this text; may be repeated, in order.")] = None,
+    scenario: Annotated[str, typer.Option(help=f"Answer as a scenario has it. {scenario_list()}.")] = "",
+    tones: Annotated[bool, typer.Option("--tones", help="Hum instead of speaking, hear no words.")] = False,  # noqa: FBT002 - a flag
     speed: Annotated[float, typer.Option(help="Its voice comes this many times faster than it plays.", min=0.1)] = 5.0,
-    say: Annotated[
-        list[str] | None, typer.Option(help="Answer with these texts, in order, in tones; may be repeated.")
-    ] = None,
     fault: Annotated[
-        list[str] | None,
-        typer.Option(help="Misbehave: NAME or NAME=VALUE, such as wrong_format or close_after_s=5; may be repeated."),
+        list[str] | None, typer.Option(help=f"Misbehave: NAME, or NAME=VALUE; may be repeated. {FAULTS}.")
     ] = None,
+    events: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--events", help="Show every event by its type, not only what was said.")
+    ] = False,
 ) -> None:
     """Be an OpenAI Realtime server (GA): any client that speaks the protocol may connect.
 
-    It hears, understands, calls tools and speaks with the offline voice; without the extra `local` it hums and says so.
+    It hears, thinks by rules over the tools it is given, and speaks. Without the extra `local` it hums what is written
+    beforehand, and says what to install.
 
     Example: voice-gateway emulate model --port 8790 --fault slow_first_audio_s=2
     """
-    console = Console(highlight=False)
+    logs.configure("warning")
+    teller = Teller()
     faults = read_faults(fault or [])
-    mind, voice, ear = _faculties(console, say)
+    hum = tones
+    if reason := "" if tones else why_no_voice():
+        teller.out(f"{reason}\nUntil then the model hums and hears no words.", "yellow")
+        hum = True
+    script = scenario_named(scenario) if scenario else say
+    if hum and script is None:
+        script = ["Hello. I can only hum.", "Type to me, or give me lines with --say."]
+    played = cast(script, hum=hum)
     server = RealtimeServer(
-        mind=mind,
-        voice=voice,
-        ear=ear,
-        port=port,
-        api_key=api_key or None,
-        speed=speed,
-        faults=faults,
-    )
-    _run(_serve_model(console, server))
+        mind=played.mind, voice=played.voice, ear=played.ear,
+        host=host, port=port, api_key=api_key or None, speed=speed, faults=faults,
+    )  # fmt: skip
+    _serve(_serve_model(teller, server, played, key=api_key or "any", events=events))
 
 
-async def _serve_model(console: Console, server: RealtimeServer) -> None:
+async def _serve_model(teller: Teller, server: RealtimeServer, played: Cast, *, key: str, events: bool) -> None:
     async with server:
-        console.print(f"An emulated Realtime model listens at {server.url}?model=gpt-realtime-2.1")
-        console.print("  the gateway:        OPENAI_REALTIME_ENDPOINT=" + server.url, soft_wrap=True)
-        console.print(f'  the openai package: AsyncOpenAI(base_url="{server.http_url}", api_key="any")', soft_wrap=True)
-        console.print("Ctrl-C ends it.\n")
-        seen = 0
-        async with _until_interrupted() as over:
-            while not over.is_set():
-                while seen < len(server.sessions):
-                    seen += 1
-                    console.print(f"session {seen}: {server.sessions[seen - 1].id}")
-                await _pause(over)
+        teller.heading(f"An emulated Realtime model at {server.url}?model=gpt-realtime-2.1")
+        teller.facts(
+            [
+                ("it", played.about),
+                ("key", "any" if key == "any" else "the one you gave, as a bearer"),
+                ("openai package", f'AsyncOpenAI(base_url="{server.http_url}", api_key="{_shown(key)}")'),
+                ("the gateway", f"OPENAI_REALTIME_ENDPOINT={server.url}"),
+                ("to end it", "Ctrl-C"),
+            ]
+        )
+        teller.blank()
+        await watch(teller, server, every_event=events)
 
 
-def _faculties(console: Console, say: Sequence[str] | None) -> tuple[Mind, Voice, Ear]:
-    missing = speech.missing()
-    if say or missing:
-        if missing and not say:
-            console.print(
-                f"The offline voice is not installed ({', '.join(missing)}): it hums and understands nothing."
-            )
-            console.print("To be understood and answered in speech: pip install -r requirements/local.txt\n")
-        return ScriptedMind(list(say or ["Hello. I can only hum."]), otherwise="Hm."), ToneVoice(), TypedEar()
-    ear, voice = speech.WhisperEar(), speech.HibariVoice()
-    ear.load()
-    voice.load()
-    return speech.RuleMind(), voice, ear
+def _shown(key: str) -> str:
+    return key if key == "any" else "..."
 
 
 @app.command("carrier")
-def carrier(
+def carrier(  # noqa: PLR0913, PLR0917 - the options of a command
     port: Annotated[
         int, typer.Option(help="Where its REST API listens; 0 takes a free port.", min=0, max=65535)
     ] = 8791,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
     account_sid: Annotated[str, typer.Option(help="The account.")] = "AC" + "0" * 32,
     auth_token: Annotated[
-        str, typer.Option(envvar="TWILIO_AUTH_TOKEN", help="Signs webhooks and opens the REST API.")
-    ] = "0123456789abcdef0123456789abcdef",  # noqa: S107 - an emulated account's, told in --help
-    public_url: Annotated[
-        str, typer.Option(help="The PUBLIC_BASE_URL of the server that is called, when calls name another address.")
+        str,
+        typer.Option(
+            envvar="TWILIO_AUTH_TOKEN",
+            help="Signs webhooks and opens the REST API; made up when not given.",
+            show_default=False,
+        ),
     ] = "",
-    delay_ms: Annotated[int, typer.Option(help="Network delay, one way.", min=0)] = 50,
+    public_url: Annotated[
+        str, typer.Option(help="Your server's public address: it is signed for, a local one is dialled.")
+    ] = "",
+    say: Annotated[list[str] | None, typer.Option(help="Who is called says this; may be repeated.")] = None,
+    wav_in: Annotated[list[Path] | None, typer.Option(help="Or plays this WAV file; may be repeated.")] = None,
+    scenario: Annotated[str, typer.Option(help=f"Or does as a scenario has it. {scenario_list()}.")] = "",
+    delay_ms: Annotated[int, typer.Option(help="Network delay, each way.", min=0)] = 50,
+    jitter_ms: Annotated[int, typer.Option(help="A packet takes up to so much longer.", min=0)] = 0,
+    jitter_buffer_ms: Annotated[int, typer.Option(help="It collects so long before it plays.", min=0)] = 60,
 ) -> None:
-    """Be a Twilio: its REST resource for calls, webhooks, TwiML, media streams.
+    """Be a Twilio: REST for calls, signed webhooks, TwiML, media streams.
 
-    A call created over REST dials the webhook that it names; the callee says nothing and hangs up after a minute.
+    Create a call over REST, with the Url or Twiml of your server: a telephone rings, is picked up, and your server is
+    asked how to go on. Who picks up listens for a minute, or plays what is given here. `voice-gateway call` is the way
+    to call in.
 
-    Example: voice-gateway emulate carrier --port 8791, then with Twilio's package: client.api.base_url = "http://127.0.0.1:8791"
+    Example: voice-gateway emulate carrier --port 8791 --say "Hello, who is there?"
     """
-    manners = Manners(rest_port=port, plain_ws=True)
-    weather = Weather(one_way_s=delay_ms / 1000)
-    carrier = Carrier(account_sid, auth_token, weather=weather, manners=manners, public_base_url=public_url or None)
-    _run(_serve_carrier(Console(highlight=False), carrier))
+    logs.configure("warning")
+    teller = Teller()
+    token = auth_token or secrets.token_hex(16)
+    weather = Weather(delay_ms / 1000, jitter_ms / 1000, jitter_buffer_ms / 1000)
+    given = bool(say or wav_in or scenario)
+    part = caller_part(teller, scenario, say or [], wav_in or []) if given else None
+    exchange = Carrier(
+        account_sid, token, weather=weather, public_base_url=public_url or None,
+        manners=Manners(plain_ws=True, rest_host=host, rest_port=port),
+    )  # fmt: skip
+    _serve(_serve_carrier(teller, exchange, weather, part, token="" if auth_token else token))
 
 
-async def _serve_carrier(console: Console, carrier: Carrier) -> None:
-    async with carrier:
-        console.print(f"An emulated carrier's REST API listens at {carrier.rest_url}")
-        console.print(f"  account {carrier.account_sid}, token of {len(carrier.auth_token)} characters")
-        console.print(f'  Twilio\'s package: client.api.base_url = "{carrier.rest_url}"')
-        console.print("Ctrl-C ends it.\n")
-        callees: set[asyncio.Task[None]] = set()
-        async with _until_interrupted() as over:
-            while not over.is_set():
-                with contextlib.suppress(TimeoutError):
-                    call = await carrier.next_outbound(timeout_s=0.2)
-                    callees.add(asyncio.ensure_future(_answer(console, call)))
-        for callee in callees:
-            callee.cancel()
-        await asyncio.gather(*callees, return_exceptions=True)
+async def _serve_carrier(teller: Teller, exchange: Carrier, weather: Weather, part: Part | None, *, token: str) -> None:
+    async with exchange, asyncio.TaskGroup() as telephones:
+        teller.heading(f"An emulated carrier, its REST API at {exchange.rest_url}")
+        calls_url = f"{exchange.rest_url}/2010-04-01/Accounts/{exchange.account_sid}/Calls.json"
+        teller.facts(
+            [
+                ("account", exchange.account_sid),
+                ("auth token", f"{token}  (made up; --auth-token gives another)" if token else "the one you gave"),
+                ("weather", weather_told(weather)),
+                ("twilio package", f'client = Client(account, token); client.api.base_url = "{exchange.rest_url}"'),
+                ("curl", f"curl -u ACCOUNT:TOKEN {calls_url} -d To=+15550100003 -d From=+15550100002 -d Url=..."),
+                ("to end it", "Ctrl-C"),
+            ]
+        )
+        teller.blank()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                call = await exchange.next_outbound()
+                telephones.create_task(_answer(teller, call, part))
 
 
-async def _answer(console: Console, call: PhoneCall) -> None:
-    """Be the callee: listen for a minute at most."""
-    console.print(f"{call.call_sid}: rings at {mask_number(call.parties.to_number)}")
-    try:
-        outcome = await call.ended(60)
-    except TimeoutError:
-        await call.hang_up()
-        outcome = call.outcome
+async def _answer(teller: Teller, call: PhoneCall, part: Part | None) -> None:
+    """Be who is called."""
+    name = call.call_sid[-4:]
+
+    def cue(cue: Cue) -> None:
+        teller.line(cue.at_s, f"call {name}", f"{cue.act} {cue.text}".rstrip())
+
+    teller.line(call.now_s, f"call {name}", f"{call.call_sid} rings at {mask_number(call.parties.to_number)}")
+    if part is not None:
+        await perform(call, part, tell=cue)
+    else:
+        with contextlib.suppress(TimeoutError):
+            await call.ended(A_MINUTE_S)
+        if not call.outcome:
+            await call.hang_up()
     heard_s = sum(segment.length for segment in call.played if segment.audible) / 8000
-    why = f"; {call.error.reason} ({call.error.code})" if call.error else ""
-    console.print(f"{call.call_sid}: {outcome}; {heard_s:.1f} s were heard{why}", soft_wrap=True)
+    reason = f": {call.error.code} {call.error.reason}" if call.error else ""
+    teller.line(call.now_s, f"call {name}", f"over: {call.outcome}{reason}; {heard_s:.1f} s were heard")
+    for warning in call.warnings:
+        teller.line(None, "", f"Twilio would warn: {warning.code} {warning.reason}")
 
 
 # --- both -------------------------------------------------------------------------------------------------------
@@ -157,7 +192,7 @@ def read_faults(words: Sequence[str]) -> Faults:
     for word in words:
         name, equals, value = word.partition("=")
         if name not in known:
-            raise typer.BadParameter(f"there is no fault {name!r}; there are: {', '.join(known)}")
+            raise typer.BadParameter(f"there is no fault {name!r}; there are: {FAULTS}")
         chosen[name] = value if equals else "true"
     try:
         return TypeAdapter(Faults).validate_python(chosen)
@@ -166,31 +201,20 @@ def read_faults(words: Sequence[str]) -> Faults:
         raise typer.BadParameter("; ".join(problems)) from None
 
 
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    logs.configure("warning")
+def _serve(work: Coroutine[Any, Any, None]) -> None:
+    """Run until Ctrl-C or SIGTERM. A port that is taken is told in a sentence."""
     try:
-        asyncio.run(work)
-    except OSError as fault:
-        if fault.errno != errno.EADDRINUSE:
+        asyncio.run(_until_told(work))
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
             raise
         raise GatewayError("this port is taken by another program; choose one with --port, or 0 for any") from None
 
 
-@contextlib.asynccontextmanager
-async def _until_interrupted() -> Any:
-    """An event that Ctrl-C and SIGTERM set."""
-    over = asyncio.Event()
+async def _until_told(work: Coroutine[Any, Any, None]) -> None:
     loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work)
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, over.set)
-    try:
-        yield over
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-
-
-async def _pause(over: asyncio.Event) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(0.2):
-            await over.wait()
+        loop.add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,11 +1,23 @@
-"""Plays a caller: a scenario's steps, done on a phone call as a person would do them."""
+"""The one at the telephone: plays a scenario on a call, in real time, from its first step to the hand-set's going down.
+
+    part = learn(scenario_named("waiter"), NanoVoice())     # slow: makes the sound of every line; use a thread
+    call = await carrier.dial("http://127.0.0.1:8787/twilio/answer")
+    await perform(call, part, tell=print)
+
+He is patient, but not for ever: where no answer comes he says his next line all the same. When the other side ends the
+call he says no more.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
+from voice_gateway.audio import resample
 from voice_gateway.emulator.faculties import Samples, Voice
 from voice_gateway.emulator.phone_call import CallOverError, PhoneCall
 from voice_gateway.emulator.scenarios import (
@@ -19,51 +31,137 @@ from voice_gateway.emulator.scenarios import (
     WaitForAnswer,
 )
 
-BEGINNING_S = 0.2
-"""So much sound is an answer's beginning."""
-PAUSE_S = 0.9
-"""After so much silence it is the caller's turn; between two sentences there is less."""
+LINE_RATE_HZ: Final = 8000
+PAUSE_S: Final = 0.9
+"""Silence after which an answer is taken to be over: longer than a breath between two sentences."""
+
+Act: TypeAlias = Literal["speaks", "cuts in", "presses", "hears nothing", "hangs up"]
 
 
-class Performance:
-    def __init__(
-        self, call: PhoneCall, voice: Voice, tell: Callable[[str, str], None] = lambda _what, _text: None
-    ) -> None:
-        """voice: the caller's. tell: hears of each step as it begins: `says`, `interrupts`, `presses`, `hangs up`."""
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """Something the caller does. at_s: on the call's clock. text: what he says or presses."""
+
+    at_s: float
+    act: Act
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A scenario learned by heart. sounds: its lines at 8 kHz, made before the call, so that none comes late."""
+
+    scenario: Scenario
+    sounds: Mapping[str, Samples]
+
+
+def learn(scenario: Scenario, voice: Voice) -> Part:
+    """Make the sound of every line. May compute for long: call it in a thread."""
+    return Part(scenario, {text: _sound(voice, text) for text in scenario.lines})
+
+
+async def perform(
+    call: PhoneCall, part: Part, *, tell: Callable[[Cue], None] | None = None, pause_s: float = PAUSE_S
+) -> None:
+    """Play a part on a call that was dialled. tell: hears of everything the caller does, the moment he does it.
+
+    Returns when the call is over, whoever ended it; `call.outcome` says how.
+    """
+    player = _Player(call, part, tell or _nobody, pause_s)
+    try:
+        await call.answered()
+        for step in part.scenario.steps:
+            await player.do(step)
+    except CallOverError:
+        await call.ended()  # the other side was first
+    except TimeoutError:
+        await player.hang_up()  # neither a media stream nor an end: the caller gives up
+    else:
+        if not call.outcome:
+            await player.hang_up()
+
+
+class _Player:
+    def __init__(self, call: PhoneCall, part: Part, tell: Callable[[Cue], None], pause_s: float) -> None:
         self._call = call
-        self._voice = voice
+        self._part = part
         self._tell = tell
+        self._pause_s = pause_s
 
-    async def play(self, scenario: Scenario) -> None:
-        """Do every step. Ends early, without an error, when the other side ends the call. TimeoutError: it hangs."""
-        sounds = {text: self._sound(text) for text in scenario.lines}
-        try:
-            for step in scenario.steps:
-                await self._do(step, sounds)
-        except CallOverError:
-            return
-
-    def _sound(self, text: str) -> Samples:
-        return np.concatenate([np.zeros(0, np.int16), *self._voice.speak(text)])
-
-    async def _do(self, step: Step, sounds: dict[str, Samples]) -> None:
-        call = self._call
+    async def do(self, step: Step) -> None:
         match step:
-            case WaitForAnswer():
-                await call.until_heard(BEGINNING_S, step.timeout_s)
-                await call.until_quiet(PAUSE_S)
             case SayText():
-                self._tell("says", step.text)
-                await call.say(sounds[step.text], self._voice.rate_hz)
+                await self._say("speaks", step.text)
+            case WaitForAnswer():
+                await self._listen(step.timeout_s)
             case InterruptAfter():
-                await call.until_heard(step.seconds, step.timeout_s)
-                self._tell("interrupts", step.text)
-                await call.say(sounds[step.text], self._voice.rate_hz)
+                cut_in = await self._heard_into(step)
+                await self._say("cuts in" if cut_in else "speaks", step.text)
             case Press():
-                self._tell("presses", step.digits)
-                call.press(step.digits)
+                self._cue("presses", step.digits)
+                self._call.press(step.digits)
             case StaySilent():
-                await call.until_quiet(step.seconds)
+                await self._stay_silent(step.seconds)
             case HangUp():
-                self._tell("hangs up", "")
-                await call.hang_up()
+                await self.hang_up()
+
+    async def hang_up(self) -> None:
+        self._cue("hangs up")
+        await self._call.hang_up()
+
+    def _cue(self, act: Act, text: str = "") -> None:
+        self._tell(Cue(self._call.now_s, act, text))
+
+    async def _say(self, act: Act, text: str) -> None:
+        self._cue(act, text)
+        await self._call.say(self._part.sounds[text], LINE_RATE_HZ)
+
+    async def _listen(self, timeout_s: float) -> bool:
+        """Hear an answer to its end. False when none began in time."""
+        try:
+            await self._call.until_heard(0.1, timeout_s)
+        except TimeoutError:
+            self._cue("hears nothing")
+            return False
+        await self._call.until_quiet(self._pause_s)
+        return True
+
+    async def _heard_into(self, step: InterruptAfter) -> bool:
+        """Wait for the moment to cut in. False when the answer was over before, or never came."""
+        try:
+            await self._call.until_heard(0.1, step.timeout_s)
+        except TimeoutError:
+            self._cue("hears nothing")
+            return False
+        return await _first(self._call.until_heard(max(0.0, step.seconds - 0.1)), self._call.until_quiet(self._pause_s))
+
+    async def _stay_silent(self, seconds: float) -> None:
+        try:
+            await self._call.ended(seconds)
+        except TimeoutError:
+            return
+        raise CallOverError(f"the call ended while the caller was silent: {self._call.outcome}")
+
+
+async def _first(wanted: Coroutine[Any, Any, None], other: Coroutine[Any, Any, None]) -> bool:
+    """Whether the first of two waits is over before the second. What the first raises is raised."""
+    tasks = [asyncio.create_task(wanted), asyncio.create_task(other)]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not tasks[0].done():
+            return False
+        tasks[0].result()
+        return True
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+def _sound(voice: Voice, text: str) -> Samples:
+    pieces = list(voice.speak(text))
+    whole = np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
+    return whole if voice.rate_hz == LINE_RATE_HZ else resample.convert(whole, voice.rate_hz, LINE_RATE_HZ)
+
+
+def _nobody(_cue: Cue) -> None: ...

@@ -131,6 +131,10 @@ class RealtimeServer:
         """How many sessions have their socket still."""
         return len(self._links)
 
+    def is_connected(self, session: RealtimeSession) -> bool:
+        """Whether a session has its socket still."""
+        return session.id in self._links
+
     async def joined(self, count: int = 1) -> RealtimeSession:
         """Wait until this many sessions have begun in all; returns the last of these."""
         async with self._news:

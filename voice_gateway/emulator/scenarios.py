@@ -241,6 +241,35 @@ _MENU = Scenario(
         When(r"thank", (Say("You are welcome. Goodbye!"),)),
     ),
 )
+_DINNER = Scenario(
+    "dinner",
+    "asks what coffee there is, cuts the answer short, asks for dishes of the menu, says goodbye",
+    (
+        WaitForAnswer(),
+        SayText("Good evening, what coffee do you have?"),
+        InterruptAfter(2.3, "Sorry, do you have grilled tilapia?"),
+        WaitForAnswer(),
+        SayText("And what does a cappuccino cost?"),
+        WaitForAnswer(),
+        SayText("Thank you very much, goodbye."),
+        WaitForAnswer(),
+        HangUp(),
+    ),
+    (
+        "Hello, and welcome! What can I get you today?",
+        When(r"what coffee", (UseTool("lookup_menu", {"query": "coffee"}),)),
+        When(r"tilapia", (UseTool("lookup_menu", {"query": "grilled tilapia"}),)),
+        When(r"cappuccino", (UseTool("lookup_menu", {"query": "cappuccino"}),)),
+        When(
+            r"espresso.*mocha",
+            (Say("We have cappuccino, African coffee, espresso, caffe latte, mocha and iced coffee."),),
+            tool="lookup_menu",
+        ),
+        When(r"tilapia", (Say("Yes, grilled tilapia, for twelve thousand francs."),), tool="lookup_menu"),
+        When(r"cappuccino", (Say("A cappuccino is three thousand francs."),), tool="lookup_menu"),
+        When(r"thank", (Say("You are welcome. Goodbye!"),)),
+    ),
+)
 _SILENT = Scenario(
     "silent",
     "calls, says nothing, and hangs up",
@@ -272,7 +301,7 @@ _KEYPAD = Scenario(
     ("For orders press one.", "Please type your order number and finish with the hash key.", "Thank you, it is ready."),
 )
 SCENARIOS: Final[Mapping[str, Scenario]] = {
-    scenario.name: scenario for scenario in (_MENU, _SILENT, _IMPATIENT, _KEYPAD)
+    scenario.name: scenario for scenario in (_MENU, _SILENT, _IMPATIENT, _KEYPAD, _DINNER)
 }
 
 

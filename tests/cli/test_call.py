@@ -1,0 +1,152 @@
+"""Callers: the verb `call`, and whoever plays a scenario on a telephone, against a real gateway in the same process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from voice_gateway.audio import wav
+from voice_gateway.cli.stage import PUBLIC_HOST, Stage, stage
+from voice_gateway.cli.timeline import measure
+from voice_gateway.cli.verbs import app
+from voice_gateway.emulator.performance import Cue, learn, perform
+from voice_gateway.emulator.realtime import INSTANT, RealtimeServer
+from voice_gateway.emulator.scenarios import (
+    HangUp,
+    InterruptAfter,
+    Press,
+    SayText,
+    Scenario,
+    ScriptedMind,
+    Step,
+    ToneVoice,
+    TypedEar,
+    WaitForAnswer,
+)
+
+LONG = "We have cappuccino, african coffee, passion fruit juice, grilled tilapia and more."
+
+Gateway = Callable[..., AbstractAsyncContextManager[Stage]]
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Gateway:
+    @asynccontextmanager
+    async def running(replies: list[Any], typed: list[str] | None = None) -> AsyncIterator[Stage]:
+        model = RealtimeServer(
+            mind=ScriptedMind(replies), voice=ToneVoice(), ear=TypedEar(typed or []), latency=INSTANT
+        )
+        async with stage(model, tmp_path / "calls.sqlite3") as world:
+            yield world
+
+    return running
+
+
+async def call(*options: str) -> Result:
+    """The verb, in a thread of its own."""
+    invoke = partial(CliRunner().invoke, app, ["call", *options], catch_exceptions=False)
+    return await asyncio.to_thread(invoke)
+
+
+def hum(path: Path, seconds: float) -> Path:
+    at = np.arange(int(16000 * seconds)) / 16000
+    wav.write(path, (9000 * np.sin(2 * np.pi * 220 * at)).astype(np.int16), 16000)
+    return path
+
+
+async def test_a_wav_file_is_played_answered_and_measured(gateway: Gateway, tmp_path: Path) -> None:
+    question, out = hum(tmp_path / "question.wav", 0.8), tmp_path / "call.wav"
+    async with gateway(["Welcome!", "One coffee."], ["A coffee, please."]) as world:
+        result = await call(
+            world.base_url, "--auth-token", world.carrier.auth_token, "--public-url", f"https://{PUBLIC_HOST}",
+            "--wav-in", str(question), "--wav-out", str(out),
+        )  # fmt: skip
+        (row,) = await world.gateway.store.recent_calls()
+    assert result.exit_code == 0, result.output
+    assert row["transcript"].splitlines() == [
+        "Assistant: Welcome!",
+        "Caller: A coffee, please.",
+        "Assistant: One coffee.",
+    ]
+    assert f"caller     {question}" in result.output
+    assert result.output.count("  heard  ") == 2
+    assert "turn 1: his last sound to the answer" in result.output
+    assert "+15550100001" not in result.output
+    samples, rate_hz = wav.read(out)
+    assert rate_hz == 8000
+    assert abs(np.count_nonzero(np.abs(samples[:, 0].astype(int)) > 100) / 8000 - 0.8) < 0.05
+    heard_s = np.count_nonzero(np.abs(samples[:, 1].astype(int)) > 100) / 8000
+    assert abs(heard_s - 0.06 * len("Welcome!One coffee.")) < 0.15
+
+
+async def test_a_gateway_that_refuses_the_signature_is_no_conversation(gateway: Gateway, tmp_path: Path) -> None:
+    async with gateway(["Welcome!"]) as world:
+        result = await call(
+            world.base_url, "--auth-token", "wrong", "--public-url", f"https://{PUBLIC_HOST}",
+            "--wav-out", str(tmp_path / "call.wav"),
+        )  # fmt: skip
+    assert result.exit_code == 1
+    assert "No conversation came about: HTTP 403" in result.output
+    assert not (tmp_path / "call.wav").exists()
+
+
+async def play(world: Stage, *steps: Step) -> tuple[Any, list[Cue]]:
+    scenario = Scenario("test", "for a test", steps)
+    cues: list[Cue] = []
+    phone_call = await world.carrier.dial(world.webhook_url)
+    await perform(phone_call, learn(scenario, ToneVoice()), tell=cues.append, pause_s=0.4)
+    return phone_call, cues
+
+
+async def test_a_caller_cuts_in_and_the_ledger_tells_how_soon_it_was_silent(gateway: Gateway) -> None:
+    async with gateway(["Welcome!", LONG, "Yes?"], ["Coffee?", "Stop."]) as world:
+        steps = (
+            WaitForAnswer(),
+            SayText("What is there?"),
+            InterruptAfter(1.0, "Stop, please!"),
+            WaitForAnswer(),
+            HangUp(),
+        )
+        phone_call, cues = await play(world, *steps)
+        ((_, heard_ms),) = world.model.sessions[0].truncations
+    assert [cue.act for cue in cues] == ["speaks", "cuts in", "hangs up"]
+    assert phone_call.outcome == "caller-hung-up"
+    timeline = measure(phone_call)
+    first, second = timeline.turns
+    assert first.quiet_s is None
+    assert second.from_s == pytest.approx(cues[1].at_s - phone_call.stream_at_s, abs=0.1)
+    assert first.answer_s is not None
+    assert second.quiet_s is not None
+    assert second.quiet_s - first.answer_s == pytest.approx(heard_ms / 1000, abs=0.1)
+    assert 0.05 < (second.stopped_after_s or 0.0) < 0.5
+    assert (second.answered_after_s or 0.0) > 0.5, "the silence of the turn's end is part of it"
+    assert timeline.first_heard_s is not None
+    assert 0 < (timeline.twiml_s or 0.0) < (timeline.stream_s or 0.0) < timeline.first_heard_s
+
+
+async def test_an_answer_too_short_to_cut_in_is_answered_as_any_other(gateway: Gateway) -> None:
+    async with gateway(["Hi."], ["x"]) as world:
+        _, cues = await play(world, InterruptAfter(3.0, "Now me."), HangUp())
+    assert [cue.act for cue in cues] == ["speaks", "hangs up"]
+
+
+async def test_a_caller_who_hears_nothing_goes_on_with_his_part(gateway: Gateway) -> None:
+    async with gateway(["Hello."]) as world:
+        _, cues = await play(world, WaitForAnswer(), WaitForAnswer(0.2), Press("1#"), HangUp())
+    assert [(cue.act, cue.text) for cue in cues] == [("hears nothing", ""), ("presses", "1#"), ("hangs up", "")]
+
+
+async def test_a_caller_says_no_more_when_the_other_side_has_hung_up(gateway: Gateway) -> None:
+    async with gateway(["Welcome!", "Goodbye."]) as world:
+        asyncio.get_running_loop().call_later(0.5, lambda: world.carrier.end(next(iter(world.carrier.calls))))
+        phone_call, cues = await play(world, WaitForAnswer(), SayText("A very long story indeed."), HangUp())
+    assert phone_call.outcome == "completed"
+    assert "hangs up" not in [cue.act for cue in cues]
