@@ -99,10 +99,14 @@ def test_stretches_of_sound_hold_together_over_a_breath_and_leave_clicks_out() -
 
 
 def test_events_of_the_model_are_told_by_what_they_mean() -> None:
-    deltas = [{"type": "response.output_audio.delta"}] * 3
-    assert list(_types("<- ", [{"type": "session.created"}, *deltas, {"type": "response.done"}])) == [
-        "<- session.created", "<- response.output_audio.delta (3 in a row)", "<- response.done",
-    ]  # fmt: skip
+    kinds = ["session.created", *["response.output_audio.delta"] * 3, "response.done"]
+    exchanged = [("->", {"type": "session.update"}), *(("<-", {"type": kind}) for kind in kinds)]
+    assert list(_types(exchanged)) == [
+        "-> session.update",
+        "<- session.created",
+        "<- response.output_audio.delta (3 in a row)",
+        "<- response.done",
+    ]
     heard = {"type": "conversation.item.input_audio_transcription.completed", "transcript": "Hello"}
     assert _told(heard) == "heard: Hello"
     assert _told({"type": "response.created"}) == ""

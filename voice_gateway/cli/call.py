@@ -67,8 +67,9 @@ def call(  # noqa: PLR0913, PLR0917 - the options of a command
 ) -> None:
     """Call a running gateway as Twilio would, listen, and say how it went.
 
-    Shows what was said and what was heard (as text where the offline voice is installed), then a timeline with
-    latencies; writes the call as a stereo WAV. Exit code 1 when no conversation came about.
+    Shows what was said and what was heard, as text where the offline voice is installed, and a timeline with latencies.
+
+    Writes the call as a stereo WAV. The exit code is 1 when no conversation came about.
 
     Example: voice-gateway call http://127.0.0.1:8787 --say "What coffee do you have?" --say "Thank you, goodbye."
     """

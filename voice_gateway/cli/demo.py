@@ -62,8 +62,9 @@ def demo(
 ) -> None:
     """Put a spoken call through the gateway, on this machine: no key, no network.
 
-    A caller is greeted, asks, interrupts, is understood and answered, and hangs up. Webhook, media stream, transcoding,
-    barge-in, tools and database are the real thing; only the two far sides are emulated.
+    A caller is greeted, asks, interrupts, is understood and answered, and hangs up.
+
+    Everything but the two far sides is the real thing: webhook, media stream, transcoding, barge-in, tools, database.
 
     Example: voice-gateway demo --wav my-call.wav
     """

@@ -50,8 +50,9 @@ def model(  # noqa: PLR0913, PLR0917 - the options of a command
 ) -> None:
     """Be an OpenAI Realtime server (GA): any client that speaks the protocol may connect.
 
-    It hears, thinks by rules over the tools it is given, and speaks. Without the extra `local` it hums what is written
-    beforehand, and says what to install.
+    It hears, thinks by rules over the tools it is given, and speaks.
+
+    Without the extra `local` it hums what is written beforehand, and says what to install.
 
     Example: voice-gateway emulate model --port 8790 --fault slow_first_audio_s=2
     """
@@ -120,9 +121,9 @@ def carrier(  # noqa: PLR0913, PLR0917 - the options of a command
 ) -> None:
     """Be a Twilio: REST for calls, signed webhooks, TwiML, media streams.
 
-    Create a call over REST, with the Url or Twiml of your server: a telephone rings, is picked up, and your server is
-    asked how to go on. Who picks up listens for a minute, or plays what is given here. `voice-gateway call` is the way
-    to call in.
+    Create a call over REST, with Url or Twiml: a telephone rings, is picked up, and your server is asked how to go on.
+
+    Who picks up listens for a minute, or does what is given here. To call in, use voice-gateway call.
 
     Example: voice-gateway emulate carrier --port 8791 --say "Hello, who is there?"
     """

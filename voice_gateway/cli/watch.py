@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import groupby
+from typing import Any, Final, TypeAlias
 
 from voice_gateway.cli.show import Teller
 from voice_gateway.emulator.realtime import RealtimeServer, RealtimeSession
 
 _EVERY_S: Final = 0.1
-_FOLDED: Final = (".delta", "input_audio_buffer.append")
 
-Event = Mapping[str, Any]
+Event: TypeAlias = Mapping[str, Any]
+Exchanged: TypeAlias = tuple[str, Event]
 
 
 async def watch(teller: Teller, server: RealtimeServer, *, every_event: bool = False) -> None:
@@ -42,41 +43,33 @@ async def watch(teller: Teller, server: RealtimeServer, *, every_event: bool = F
 
 @dataclass(slots=True)
 class _Watched:
-    """A session, and the last events of it that were told."""
+    """A session, and the last event of it that was told."""
 
     number: int
     session: RealtimeSession
-    last_received: Event | None = None
-    last_sent: Event | None = None
+    last: Exchanged | None = None
 
     def news(self, *, every_event: bool) -> list[str]:
-        received, sent = self.session.received, self.session.sent
-        new_received, new_sent = _after(received, self.last_received), _after(sent, self.last_sent)
-        self.last_received = received[-1] if received else None
-        self.last_sent = sent[-1] if sent else None
-        if every_event:
-            return [*_types("-> ", new_received), *_types("<- ", new_sent)]
-        return [text for event in [*new_received, *new_sent] if (text := _told(event))]
+        exchanged = self.session.exchanged
+        new = _after(exchanged, self.last)
+        self.last = exchanged[-1] if exchanged else None
+        return list(_types(new)) if every_event else [text for _, event in new if (text := _told(event))]
 
 
-def _after(events: Sequence[Event], last: Event | None) -> Sequence[Event]:
+def _after(exchanged: Sequence[Exchanged], last: Exchanged | None) -> Sequence[Exchanged]:
     """The events behind one that was seen. Only the latest are kept, so the search begins at the end."""
-    for at in range(len(events) - 1, -1, -1):
-        if events[at] is last:
-            return events[at + 1 :]
-    return events
+    for at in range(len(exchanged) - 1, -1, -1):
+        if exchanged[at] is last:
+            return exchanged[at + 1 :]
+    return exchanged
 
 
-def _types(arrow: str, events: Sequence[Event]) -> Iterator[str]:
+def _types(exchanged: Sequence[Exchanged]) -> Iterator[str]:
     """A line for each event; deltas in a row are one."""
-    count = 0
-    for at, event in enumerate(events):
-        kind, count = event["type"], count + 1
-        following = events[at + 1]["type"] if at + 1 < len(events) else ""
-        if kind == following and kind.endswith(_FOLDED):
-            continue
-        yield f"{arrow}{kind}" + (f" ({count} in a row)" if count > 1 else "")
-        count = 0
+    kinds = [f"{arrow} {event['type']}" for arrow, event in exchanged]
+    for kind, run in groupby(kinds):
+        count = len(list(run))
+        yield from [f"{kind} ({count} in a row)"] if count > 1 and kind.endswith(".delta") else [kind] * count
 
 
 def _told(event: Event) -> str:  # noqa: PLR0911 - a line for each kind

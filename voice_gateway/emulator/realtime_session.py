@@ -96,6 +96,11 @@ class RealtimeSession:
         return list(self._stage.received)
 
     @property
+    def exchanged(self) -> list[tuple[str, Wire]]:
+        """The last events of both sides in their order, `->` received and `<-` sent, without appends."""
+        return list(self._stage.exchanged)
+
+    @property
     def closing(self) -> Close | None:
         """Set when the server is to close the socket, after what was returned with it."""
         return self._stage.closing

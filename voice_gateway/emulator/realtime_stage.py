@@ -92,6 +92,7 @@ class Stage:
         self.closing: Close | None = None
         self.sent: deque[Wire] = deque(maxlen=KEPT_EVENTS)
         self.received: deque[Wire] = deque(maxlen=KEPT_EVENTS)
+        self.exchanged: deque[tuple[str, Wire]] = deque(maxlen=KEPT_EVENTS)
         self._out: list[Wire] = []
         self._emitted = 0
 
@@ -153,7 +154,9 @@ class Stage:
 
     def note(self, event: Mapping[str, Any]) -> None:
         """Keep a received event, without the sound in it."""
-        self.received.append(_light(event))
+        light = _light(event)
+        self.received.append(light)
+        self.exchanged.append(("->", light))
 
     def note_sound(self, total_ms: int) -> None:
         """Appends in a row are one entry: how many they were and how much had been written after the last."""
@@ -169,6 +172,7 @@ class Stage:
         if event["type"] == "response.output_audio.delta":
             event = {**event, "delta": f"<{len(event['delta'])} letters>"}
         self.sent.append(event)
+        self.exchanged.append(("<-", event))
 
 
 def _light(event: Mapping[str, Any]) -> Wire:
