@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twilio.request_validator import RequestValidator
 
-from bench import figures, instructions, picture, run, sides, trial, wire
+from bench import figures, instructions, picture, ramp, run, sides, trial, wire
 
 # --- wire -------------------------------------------------------------------------------------------------------
 
@@ -115,6 +115,12 @@ def test_disturbed_trials_are_left_out_where_there_is_a_quiet_one() -> None:
     ]
     assert run.medians(results, "gateway", 25, lambda r: r.talking_ms) == 3.0
     assert run.medians(results, "gateway", 50, lambda r: r.talking_ms) == 7.0
+
+
+@pytest.mark.parametrize(("p99_ms", "lost", "holds"), [(23.0, 0, True), (23.1, 0, False), (1.0, 1, False)])
+def test_a_step_of_the_ramp_holds_within_20_ms_and_without_a_loss(p99_ms, lost, holds) -> None:
+    assert ramp.Step(p99_ms, lost, 0.0).holds(base_ms=3.0) is holds
+    assert not ramp.Step(math.nan, 0, 0.0).holds(base_ms=3.0)
 
 
 # --- the picture ------------------------------------------------------------------------------------------------

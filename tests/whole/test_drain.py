@@ -57,7 +57,7 @@ async def house(tmp_path: Path, drain_seconds: int) -> AsyncIterator[House]:
             "PORT": "0",
         }
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "voice_gateway", "serve", "--env-file", str(tmp_path / "none"),
+            sys.executable, "-m", "voice_gateway", "serve", "--env-file", os.devnull,
             env=os.environ | settings, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
