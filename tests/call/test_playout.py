@@ -13,7 +13,7 @@ def spoken(commands: list[object]) -> int:
 
 def test_sound_goes_out_at_most_a_lead_ahead_of_the_ear() -> None:
     playout = Playout(lead_s=0.4, chunk_s=0.2)
-    segment = playout.open_segment("resp", "item", 0, 10.0)
+    segment = playout.open_segment("resp", "item", 0)
     playout.queue(segment, b"\x10" * 80_000, 10_000.0)
     assert spoken(playout.pump(10.0)) == 160 + 1600, "one frame for an early mark, then whole messages only"
     assert playout.deadline() == 10.0 + (160 + 2 * 1600 - 3200) / 8000
@@ -22,7 +22,7 @@ def test_sound_goes_out_at_most_a_lead_ahead_of_the_ear() -> None:
 
 def test_a_message_longer_than_the_lead_is_cut_to_fit_into_it() -> None:
     playout = Playout(lead_s=0.4, chunk_s=5.0)
-    segment = playout.open_segment("resp", "item", 0, 0.0)
+    segment = playout.open_segment("resp", "item", 0)
     playout.queue(segment, b"\x10" * 24_000, 3000.0)
     commands, now = playout.pump(0.0), 0.0
     while (deadline := playout.deadline()) is not None:
@@ -34,7 +34,7 @@ def test_a_message_longer_than_the_lead_is_cut_to_fit_into_it() -> None:
 
 def test_a_late_wake_up_is_caught_up_and_not_added() -> None:
     playout = Playout(lead_s=0.4, chunk_s=0.2)
-    segment = playout.open_segment("resp", "item", 0, 0.0)
+    segment = playout.open_segment("resp", "item", 0)
     playout.queue(segment, b"\x10" * 80_000, 10_000.0)
     sent = spoken(playout.pump(0.0)) + spoken(playout.pump(0.3)) + spoken(playout.pump(0.4))
     assert sent == 160 + 3 * 1600
@@ -44,7 +44,7 @@ def test_a_late_wake_up_is_caught_up_and_not_added() -> None:
 def test_every_item_ends_with_a_mark_of_its_own() -> None:
     playout = Playout(lead_s=5.0, chunk_s=0.2)
     for item in ("item_1", "item_2"):
-        segment = playout.open_segment("resp", item, 0, 0.0)
+        segment = playout.open_segment("resp", item, 0)
         playout.queue(segment, b"\x10" * 1000, 125.0)
         playout.finish(segment)
     shapes = [len(c.ulaw) if isinstance(c, PlayAudio) else "mark" for c in playout.pump(0.0)]
@@ -53,7 +53,7 @@ def test_every_item_ends_with_a_mark_of_its_own() -> None:
 
 def test_a_mark_of_an_older_generation_is_ignored() -> None:
     playout = Playout()
-    segment = playout.open_segment("resp", "item", 0, 0.0)
+    segment = playout.open_segment("resp", "item", 0)
     playout.queue(segment, b"\x10" * 8000, 1000.0)
     old = [command for command in playout.pump(0.0) if isinstance(command, SendMark)]
     playout.cut(0.1)
@@ -64,7 +64,7 @@ def test_a_mark_of_an_older_generation_is_ignored() -> None:
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=30), st.data())
 def test_every_byte_goes_out_once_and_in_order(sizes: list[int], data: st.DataObject) -> None:
     playout = Playout(lead_s=0.3, chunk_s=0.2)
-    segment = playout.open_segment("resp", "item", 0, 0.0)
+    segment = playout.open_segment("resp", "item", 0)
     now, queued, out = 0.0, b"", b""
     for number, size in enumerate(sizes):
         piece = bytes([number % 256]) * size
@@ -81,7 +81,7 @@ def test_every_byte_goes_out_once_and_in_order(sizes: list[int], data: st.DataOb
 @given(st.floats(0, 20), st.integers(0, 40_000))
 def test_heard_is_never_more_than_sent_and_never_less_than_nothing(at: float, size: int) -> None:
     playout = Playout()
-    segment = playout.open_segment("resp", "item", 0, 0.0)
+    segment = playout.open_segment("resp", "item", 0)
     playout.queue(segment, b"\x10" * size, size / 8)
     sent = spoken(playout.pump(0.0))
     assert 0 <= playout.heard(at) <= sent

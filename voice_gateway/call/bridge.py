@@ -308,7 +308,7 @@ class Bridge:
         if segment is not None and (segment.item_id, segment.content_index) == (event.item_id, event.content_index):
             return segment, []
         self._close_segment()
-        segment = self._playout.open_segment(event.response_id, event.item_id, event.content_index, now)
+        segment = self._playout.open_segment(event.response_id, event.item_id, event.content_index)
         self._segment = segment
         turn = self._transcript.turn("assistant", event.item_id)
         if turn.start_ms is None and self._joined_at is not None:
@@ -341,7 +341,7 @@ class Bridge:
     def _on_text_finished(self, event: ev.TextFinished, now: float) -> list[do.Command]:  # noqa: ARG002 - as above
         if not self._turns.is_cut(event.response_id):
             turn = self._transcript.turn("assistant", event.item_id)
-            turn.generated, turn.text_finished = event.text, True
+            turn.generated = event.text
         return []
 
     def _on_response_finished(self, event: ev.ResponseFinished, now: float) -> list[do.Command]:

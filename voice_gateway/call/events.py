@@ -7,8 +7,8 @@ Audio is raw bytes and its format is named in the field: `ulaw` is G.711 µ-law 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 # --- the caller leg ---------------------------------------------------------------------------------------------
 
@@ -266,7 +266,6 @@ class CallFacts:
     direction: str = "inbound"
     correlation_id: str = ""
     persona: str = ""
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 CallerEvent: TypeAlias = CallerJoined | CallerAudio | DigitPressed | MarkReached | CallerLeft

@@ -46,7 +46,6 @@ class Segment:
     item_id: str
     content_index: int
     start: int
-    queued_at: float
     length: int = 0
     received_ms: float = 0.0
     finished: bool = False
@@ -145,9 +144,9 @@ class Playout:
 
     # --- sound in -----------------------------------------------------------------------------------------------
 
-    def open_segment(self, response_id: str, item_id: str, content_index: int, now: float) -> Segment:
+    def open_segment(self, response_id: str, item_id: str, content_index: int) -> Segment:
         """Begin the sound of a content part behind everything queued."""
-        segment = Segment(response_id, item_id, content_index, start=self.queued, queued_at=now)
+        segment = Segment(response_id, item_id, content_index, start=self.queued)
         self._segments.append(segment)
         return segment
 

@@ -20,7 +20,6 @@ class Turn:
     item_id: str
     text: str | None = None
     generated: str = ""
-    text_finished: bool = False
     start_ms: int | None = None
     end_ms: int | None = None
     latency_ms: int | None = None
