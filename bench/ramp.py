@@ -9,7 +9,7 @@ from bench.contenders import Contender, Running, running
 from bench.figures import Span, percentile
 from bench.trial import ANSWER_EVERY_S, SETTLE_S, FarSides, cost
 
-FIRST, STEP = 10, 50
+FIRST = 10
 BROKEN_MS = 20.0
 DISTURBED_SHARE, TRIES = 0.1, 4
 
@@ -27,7 +27,7 @@ class Step:
         return not self.lost and self.p99_ms <= base_ms + BROKEN_MS
 
 
-async def climb(contender: Contender, core: int, seconds: float, most: int) -> int:
+async def climb(contender: Contender, core: int, seconds: float, most: int, step_calls: int) -> int:
     """Print a line for each number of calls. Returns the last one whose "in" p99 was within 20 ms of the first's.
 
     A step that fails while others use the gateway's core is tried again: it tells nothing about the gateway.
@@ -36,7 +36,7 @@ async def climb(contender: Contender, core: int, seconds: float, most: int) -> i
     base_ms, passed = None, 0
     print(f"{contender.name}: every bot talking, until in p99 is {BROKEN_MS:.0f} ms over that of {FIRST} calls")
     async with far.listening(), running(contender, far.model_port, core) as gateway:
-        for calls in [FIRST, *range(STEP, most + 1, STEP)]:
+        for calls in [FIRST, *(calls for calls in range(step_calls, most + 1, step_calls) if calls > FIRST)]:
             while len(far.calls) < calls:
                 await far.open(gateway.port)
             for _ in range(TRIES):

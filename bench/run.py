@@ -60,8 +60,7 @@ def main() -> int:
     _introduce(far_core, gateway_core, counts=counts)
     chosen = [contenders.CONTENDERS[name] for name in options.contenders.split(",")]
     if options.ramp:
-        for contender in chosen:
-            uvloop.run(ramp.climb(contender, gateway_core, options.seconds, options.ramp_to))
+        _ramp(options, chosen, gateway_core)
         return 0
     results = _measure(options, chosen, gateway_core, counts=counts)
     columns = (*INSTRUCTIONS, *COLUMNS) if counts else COLUMNS
@@ -83,6 +82,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--patience", type=float, default=30.0, help="seconds to wait for a quiet machine, each time")
     parser.add_argument("--ramp", action="store_true", help="more and more calls instead, until the delay breaks")
     parser.add_argument("--ramp-to", type=int, default=300, help="the most calls of the ramp")
+    parser.add_argument("--ramp-step", type=int, default=25, help="calls that each step of the ramp adds")
     options = parser.parse_args()
     unknown = set(options.contenders.split(",")) - set(contenders.CONTENDERS)
     if unknown:
@@ -98,6 +98,18 @@ def _introduce(far_core: int, gateway_core: int, *, counts: bool) -> None:
     if not counts:
         print("This machine counts no instructions for us (perf stat: not supported): cost is processor time.")
     print()
+
+
+def _ramp(options: argparse.Namespace, chosen: Sequence[contenders.Contender], core: int) -> None:
+    """Each contender's ramp, and how many calls it carries for each one that the last of them carries."""
+    passed = {
+        each.name: uvloop.run(ramp.climb(each, core, options.seconds, options.ramp_to, options.ramp_step))
+        for each in chosen
+    }
+    yardstick = chosen[-1].name
+    for name, calls in passed.items():
+        ratio = f"{calls / passed[yardstick]:.2f} of {yardstick}" if passed[yardstick] else "no yardstick"
+        print(f"{name:18}{calls:5} talking calls on one core   {ratio}")
 
 
 def _measure(
