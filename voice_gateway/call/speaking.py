@@ -1,0 +1,138 @@
+"""Speaking: the model's voice on its way to the caller, and the record of what was heard of it.
+
+One segment for each content part of an item; the playout knows how much of each reached the ear.
+"""
+
+from __future__ import annotations
+
+from voice_gateway.audio.transcode import Straight, ToCaller, TowardsCaller
+from voice_gateway.call import commands as do
+from voice_gateway.call import entries
+from voice_gateway.call import events as ev
+from voice_gateway.call.playout import Heard, Playout, Segment
+from voice_gateway.call.policy import Policy
+from voice_gateway.call.transcript import Transcript
+
+
+class Speaking:
+    """Our voice. joined_at: when the caller's media stream began.
+
+    caller_stopped_at: when the caller made his last sound, until we answer it.
+    """
+
+    def __init__(self, policy: Policy, transcript: Transcript) -> None:
+        self._to_caller: TowardsCaller = Straight() if policy.audio_format == "pcmu" else ToCaller()
+        self._transcript = transcript
+        self._segment: Segment | None = None
+        self.playout = Playout(
+            lead_s=policy.lead_s, chunk_s=policy.mark_every_s, filter_delay_ms=self._to_caller.delay_ms
+        )
+        self.joined_at: float | None = None
+        self.caller_stopped_at: float | None = None
+
+    # --- sound ------------------------------------------------------------------------------------------------------
+
+    def say(self, event: ev.AudioReceived, now: float) -> list[do.Command]:
+        """A delta of the model's voice: queue it, and send what is due."""
+        noted: list[do.Command] = []
+        segment = self._segment
+        if segment is None or segment.item_id != event.item_id or segment.content_index != event.content_index:
+            segment, noted = self._begin_segment(event, now)
+        ulaw = self._to_caller.process(event.audio)
+        self.playout.queue(segment, ulaw, len(event.audio) / self._to_caller.model_bytes_per_ms)
+        return [*noted, *self.playout.pump(now)]
+
+    def _begin_segment(self, event: ev.AudioReceived, now: float) -> tuple[Segment, list[do.Command]]:
+        self._close_segment()
+        segment = self.playout.open_segment(event.response_id, event.item_id, event.content_index)
+        self._segment = segment
+        turn = self._transcript.turn("assistant", event.item_id)
+        if turn.start_ms is None and self.joined_at is not None:
+            turn.start_ms = round((now - self.joined_at) * 1000)
+        if self.caller_stopped_at is None:
+            return segment, []
+        latency, self.caller_stopped_at = now - self.caller_stopped_at, None
+        turn.latency_ms = round(latency * 1000)
+        return segment, [do.Observe("response_latency", latency)]
+
+    def finish_part(self, event: ev.AudioFinished, now: float) -> list[do.Command]:
+        segment = self._segment
+        if segment is None or (segment.item_id, segment.content_index) != (event.item_id, event.content_index):
+            return []
+        self._close_segment()
+        return [*self.playout.pump(now), *self.settle(now)]
+
+    def finish_response(self, response_id: str) -> None:
+        """No more will come of it, whether or not the end of its sound was told."""
+        if self._segment is not None and self._segment.response_id == response_id:
+            self._close_segment()
+
+    def _close_segment(self) -> None:
+        """The answer's end: the filter's tail comes out, so that the last sound is not lost."""
+        if self._segment is not None:
+            self.playout.queue(self._segment, self._to_caller.flush(), 0.0)
+            self.playout.finish(self._segment)
+            self._segment = None
+
+    # --- what was heard ---------------------------------------------------------------------------------------------
+
+    def reach_mark(self, event: ev.MarkReached, now: float) -> list[do.Command]:
+        error = self.playout.reach_mark(event.name, now)
+        noted: list[do.Command] = [] if error is None else [do.Observe("heard_error", error)]
+        return [*noted, *self.settle(now)]
+
+    def settle(self, now: float) -> list[do.Command]:
+        """Put on the record what was heard to its end."""
+        return [self._tell(heard) for heard in self.playout.pop_heard(now)]
+
+    def interrupt(self, now: float, response_id: str | None) -> list[do.Command]:
+        """Fall silent at once. response_id: the response that was still being made, if any."""
+        whole, unheard = self._cut(now)
+        if not unheard:
+            return whole
+        first = unheard[0]
+        unheard_ms = sum(heard.total_ms - heard.heard_ms for heard in unheard)
+        barged_in = entries.BargedIn(
+            first.segment.item_id, first.heard_ms, unheard_ms, response_id or first.segment.response_id
+        )
+        return [
+            *whole,
+            do.ClearPlayout(),
+            *(do.TruncateItem(h.segment.item_id, h.segment.content_index, h.heard_ms) for h in unheard),
+            do.WriteEntry(barged_in),
+            *(self._tell(heard) for heard in unheard),
+        ]
+
+    def break_off(self, now: float) -> list[do.Command]:
+        """The call is over: put on the record what was heard of all that is still on its way."""
+        whole, unheard = self._cut(now)
+        return [*whole, *(self._tell(heard) for heard in unheard)]
+
+    def _cut(self, now: float) -> tuple[list[do.Command], list[Heard]]:
+        """End the playout's generation: the record of what was heard whole, and what was not."""
+        whole: list[do.Command] = []
+        unheard: list[Heard] = []
+        for heard in self.playout.cut(now):
+            if heard.segment.finished and heard.heard_ms >= heard.total_ms:
+                whole.append(self._tell(heard))
+            else:
+                unheard.append(heard)
+        self._to_caller.reset()
+        self._segment = None
+        return whole, unheard
+
+    def _tell(self, heard: Heard) -> do.Command:
+        segment = heard.segment
+        turn = self._transcript.hear_assistant(segment.item_id, heard.heard_ms, heard.total_ms, whole=segment.finished)
+        return do.WriteEntry(
+            entries.AssistantSpoke(
+                segment.item_id,
+                turn.text or "",
+                turn.generated,
+                heard.heard_ms,
+                heard.total_ms,
+                turn.interrupted,
+                turn.start_ms,
+                turn.latency_ms,
+            )
+        )
