@@ -113,6 +113,7 @@ class Session:
             do.DeleteItem: self._tell_model,
             do.SendToolOutput: self._tell_model,
             do.AddNote: self._tell_model,
+            do.AddFirstWords: self._tell_model,
             do.RunTool: self._run_tool,
             do.WriteEntry: self._write_entry,
             do.Observe: self._note_figure,

@@ -51,6 +51,7 @@ COMMANDS = [
     do.DeleteItem("item_1"),
     do.SendToolOutput("call_1", '{"ok": true}'),
     do.AddNote("The caller pressed 5."),
+    do.AddFirstWords("greeting", "Hello, and"),
 ]
 
 
@@ -138,6 +139,17 @@ def test_a_language_goes_where_the_transcriber_wants_it() -> None:
 def test_any_text_of_a_tool_can_be_sent(text: str) -> None:
     sent = json.loads(Dialect(ModelSettings()).write(do.SendToolOutput("call_1", text)))["item"]["output"]
     assert sent == text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def test_words_that_the_model_did_not_speak_are_its_own_words_before_all_others() -> None:
+    sent = check(Dialect(ModelSettings()).write(do.AddFirstWords("greeting", "Hello, and")))
+    assert sent["previous_item_id"] == "root"
+    assert sent["item"] == {
+        "id": "greeting",
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "output_text", "text": "Hello, and"}],
+    }
 
 
 def test_a_lone_surrogate_becomes_the_replacement_character() -> None:

@@ -87,7 +87,26 @@ class AddNote:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class AddFirstWords:
+    """Put words at the beginning of the conversation that the caller heard from us and the model did not speak itself.
+
+    item_id: of the item that they become; our own choice, so that they can be taken out again.
+    """
+
+    item_id: str
+    text: str
+
+
 # --- inside the house -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class KeepGreeting:
+    """Keep the model's spoken greeting for later calls. ulaw: all of it, without the silence around it."""
+
+    ulaw: bytes
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +143,6 @@ class EndCall:
 
 CallerCommand: TypeAlias = PlayAudio | SendMark | ClearPlayout
 ModelCommand: TypeAlias = (
-    AppendAudio | CreateResponse | CancelResponse | TruncateItem | DeleteItem | SendToolOutput | AddNote
+    AppendAudio | CreateResponse | CancelResponse | TruncateItem | DeleteItem | SendToolOutput | AddNote | AddFirstWords
 )
-Command: TypeAlias = CallerCommand | ModelCommand | RunTool | WriteEntry | Observe | EndCall
+Command: TypeAlias = CallerCommand | ModelCommand | KeepGreeting | RunTool | WriteEntry | Observe | EndCall

@@ -80,6 +80,12 @@ def _add_note(command: do.AddNote) -> dict[str, Any]:
     return {"type": "conversation.item.create", "item": {"type": "message", "role": "system", "content": content}}
 
 
+def _add_first_words(command: do.AddFirstWords) -> dict[str, Any]:
+    content = [{"type": "output_text", "text": command.text}]
+    item = {"id": command.item_id, "type": "message", "role": "assistant", "content": content}
+    return {"type": "conversation.item.create", "previous_item_id": "root", "item": item}
+
+
 _WRITERS: Final[Mapping[type, Callable[[Any], dict[str, Any]]]] = {
     do.CreateResponse: _create_response,
     do.CancelResponse: _cancel_response,
@@ -87,4 +93,5 @@ _WRITERS: Final[Mapping[type, Callable[[Any], dict[str, Any]]]] = {
     do.DeleteItem: _delete_item,
     do.SendToolOutput: _send_tool_output,
     do.AddNote: _add_note,
+    do.AddFirstWords: _add_first_words,
 }
