@@ -17,6 +17,7 @@ from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Bridge
+from voice_gateway.call.greeting import Clip
 from voice_gateway.caller.media_stream import MediaStreamDialect, StreamRefused, StreamStarted
 from voice_gateway.caller.socket import CallerSocket
 from voice_gateway.journal import CallRecord
@@ -34,6 +35,10 @@ class Tools(Protocol):
         """The output for the model (JSON text) and whether the tool worked. Never raises for a tool's own fault."""
 
 
+def _keep_none(_call: ev.CallFacts, _clip: Clip) -> None:
+    """Where no greetings are kept."""
+
+
 class Over(Exception):  # noqa: N818 - no error: the way out of a task group
     """The call has ended; leaves the task group and takes the other tasks along."""
 
@@ -42,12 +47,14 @@ class Over(Exception):  # noqa: N818 - no error: the way out of a task group
 class Service:
     """What every call of a process shares.
 
-    observe: takes figures by name, in seconds. clock: monotonic seconds.
+    observe: takes figures by name, in seconds. clock: monotonic seconds. keep_greeting: takes a greeting that may be
+    played to later callers; must not wait.
     """
 
     tools: Tools
     observe: Callable[[str, float], None]
     clock: Callable[[], float]
+    keep_greeting: Callable[[ev.CallFacts, Clip], None] = _keep_none
 
 
 class Outlet:
@@ -94,6 +101,7 @@ class Session:
         self._tools = service.tools
         self._observe = service.observe
         self._clock = service.clock
+        self._keep = service.keep_greeting
         self._to_caller = Outlet(caller.send)
         self._running: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.Future[None] | None = None
@@ -114,6 +122,7 @@ class Session:
             do.SendToolOutput: self._tell_model,
             do.AddNote: self._tell_model,
             do.AddFirstWords: self._tell_model,
+            do.KeepGreeting: self._keep_greeting,
             do.RunTool: self._run_tool,
             do.WriteEntry: self._write_entry,
             do.Observe: self._note_figure,
@@ -285,6 +294,9 @@ class Session:
     def _tell_model(self, command: do.ModelCommand) -> None:
         if self._model is not None:
             self._model.send(self._model.dialect.write(command))
+
+    def _keep_greeting(self, command: do.KeepGreeting) -> None:
+        self._keep(self._record.facts, Clip(command.ulaw, command.text))
 
     def _write_entry(self, command: do.WriteEntry) -> None:
         self._record.write(command.entry)

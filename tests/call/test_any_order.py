@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,6 +11,7 @@ from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Bridge, Policy
+from voice_gateway.call.greeting import Clip
 
 RESPONSES = st.sampled_from(["resp_1", "resp_2"])
 ITEMS = st.sampled_from(["item_1", "item_2", "item_3"])
@@ -43,6 +46,8 @@ EVENTS = st.one_of(
 POLICIES = st.builds(
     Policy,
     greeting=st.sampled_from(["", "Say hello."]),
+    clip=st.sampled_from([None, Clip(b"\x10" * 4000, "Hello there, caller.")]),
+    greeting_to_keep=st.sampled_from(["", "Hello."]),
     barge_in=st.booleans(),
     duplex=st.booleans(),
     audio_format=st.sampled_from(["pcm16", "pcmu"]),
@@ -67,10 +72,17 @@ def test_no_order_of_events_breaks_the_bridge_or_keeps_it_awake(
     closed = [c for c in said if isinstance(c, do.WriteEntry) and isinstance(c.entry, entries.CallEnded)]
     assert len(closed) == 1
     assert all(command.audio_end_ms >= 0 for command in said if isinstance(command, do.TruncateItem))
+    assert _greetings_in_history(said) <= {0, 1}
     for spoke in (
         c.entry for c in said if isinstance(c, do.WriteEntry) and isinstance(c.entry, entries.AssistantSpoke)
     ):
         assert 0 <= spoke.heard_ms <= spoke.total_ms
+
+
+def _greetings_in_history(said: list[do.Command]) -> set[int]:
+    """How many greetings of ours the model's conversation has held, at one time or another."""
+    changes = {do.AddFirstWords: 1, do.DeleteItem: -1}
+    return {0, *accumulate(changes[type(command)] for command in said if type(command) in changes)}
 
 
 def _woken_until_it_waits(bridge: Bridge, now: float) -> list[do.Command]:

@@ -23,7 +23,7 @@ def take(*, items: tuple[tuple[str, str], ...] = (("item_1", "message"),), sound
 
 
 def test_a_greeting_that_came_whole_is_a_clip_without_the_silence_around_it() -> None:
-    clip = take(sound=b"\xff" * 1600 + VOICE + b"\xff" * 4000).finish("resp_1", "completed", GREETING)
+    clip = take(sound=b"\xff" * 1600 + VOICE + b"\xff" * 4000).finish("completed", GREETING)
     assert clip is not None
     assert VOICE in clip.ulaw
     assert len(clip.ulaw) == len(VOICE) + 6 * 160
@@ -33,13 +33,7 @@ def test_a_greeting_that_came_whole_is_a_clip_without_the_silence_around_it() ->
 
 @pytest.mark.parametrize("status", ["cancelled", "failed", "incomplete"])
 def test_a_cut_or_failed_response_is_no_clip(status: str) -> None:
-    assert take().finish("resp_1", status, GREETING) is None
-
-
-def test_a_greeting_into_which_somebody_spoke_is_no_clip() -> None:
-    taken = take()
-    taken.spoil()
-    assert taken.finish("resp_1", "completed", GREETING) is None
+    assert take().finish(status, GREETING) is None
 
 
 @pytest.mark.parametrize(
@@ -51,12 +45,12 @@ def test_a_greeting_into_which_somebody_spoke_is_no_clip() -> None:
     ],
 )
 def test_only_a_response_of_one_message_and_no_tool_call_is_a_clip(items: tuple[tuple[str, str], ...]) -> None:
-    assert take(items=items).finish("resp_1", "completed", GREETING) is None
+    assert take(items=items).finish("completed", GREETING) is None
 
 
 def test_what_the_model_thought_before_it_spoke_does_no_harm() -> None:
     taken = take(items=(("item_0", "reasoning"), ("item_1", "message")))
-    assert taken.finish("resp_1", "completed", GREETING) is not None
+    assert taken.finish("completed", GREETING) is not None
 
 
 def test_the_first_response_is_the_one() -> None:
@@ -65,13 +59,13 @@ def test_the_first_response_is_the_one() -> None:
     taken.open_item("resp_2", "item_2", "message")
     taken.add("item_2", VOICE)
     assert taken.item_id == "item_1"
-    assert taken.finish("resp_2", "completed", GREETING) is None
-    assert taken.finish("resp_1", "completed", GREETING) == Clip(VOICE, GREETING)
+    assert taken.response_id == "resp_1"
+    assert taken.finish("completed", GREETING) == Clip(VOICE, GREETING)
 
 
 @pytest.mark.parametrize("sound", [b"", b"\xff" * 16_000, VOICE[:2000], VOICE * (LONGEST_CLIP_MS // 1000 + 1)])
 def test_silence_a_click_and_a_speech_are_no_clips(sound: bytes) -> None:
-    assert take(sound=sound).finish("resp_1", "completed", GREETING) is None
+    assert take(sound=sound).finish("completed", GREETING) is None
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,12 @@ Rules
 -----
 1. The caller's sound goes to the model at once; until the model is ready it is kept (the newest 10 seconds).
    test_while_the_model_is_missing_only_the_newest_ten_seconds_are_kept
-2. The greeting begins when both legs are there.
+2. The greeting begins when both legs are there. One that is kept as a clip begins with the caller's stream, and the
+   model is told what was heard of it before it can answer (`greeting`).
    test_the_greeting_waits_for_the_caller
    test_the_greeting_waits_for_the_model_and_the_caller_is_not_lost_meanwhile
+   test_a_clip_begins_with_the_stream_before_the_model_is_there
+   test_a_clip_that_is_cut_enters_the_models_history_as_far_as_it_was_heard
 3. Barge-in: the caller speaks while our voice is audible or still being made. In one answer the playout is cleared,
    every item that was not heard to its end is truncated at what was heard, and the fact is written down.
    test_barge_in_truncates_at_what_was_heard
@@ -41,6 +44,7 @@ from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.errands import Errands
+from voice_gateway.call.greeting import Take
 from voice_gateway.call.hearing import Hearing
 from voice_gateway.call.keypad import Keypad
 from voice_gateway.call.policy import Policy
@@ -91,6 +95,7 @@ class Bridge:
             ev.UserTranscribed: self._on_user_text,
             ev.UserTranscriptionFailed: self._on_user_text_failed,
             ev.ResponseStarted: self._on_response_started,
+            ev.ItemStarted: self._on_item_started,
             ev.AudioFinished: self._speaking.finish_part,
             ev.TextFinished: self._on_text_finished,
             ev.ToolCalled: self._errands.start,
@@ -110,6 +115,8 @@ class Bridge:
         commands = handler(event, now) if handler is not None else []
         if type(event) not in _SOUND:
             self._next_limit = self._find_next_limit()
+            if self._speaking.first_words is not None:
+                return [*self._tell_first_words(event, commands), *commands]
         return commands
 
     def deadline(self) -> float | None:
@@ -145,11 +152,10 @@ class Bridge:
 
     def _on_joined(self, event: ev.CallerJoined, now: float) -> list[do.Command]:
         self._speaking.joined_at = now
-        return [
-            do.WriteEntry(entries.MediaStarted(event.stream_sid)),
-            *self._speaking.playout.probe(now),
-            *self._greet(now),
-        ]
+        started = do.WriteEntry(entries.MediaStarted(event.stream_sid))
+        if self._policy.clip is not None:
+            return [started, *self._speaking.play(self._policy.clip, now)]
+        return [started, *self._speaking.playout.probe(now), *self._greet(now)]
 
     def _on_digit(self, event: ev.DigitPressed, now: float) -> list[do.Command]:
         self._keypad.press(event.digit, now)
@@ -180,10 +186,28 @@ class Bridge:
         ]
 
     def _greet(self, now: float) -> list[do.Command]:
-        if not self._ready or self._speaking.joined_at is None or not self._policy.greeting:
+        policy = self._policy
+        if not self._ready or self._speaking.joined_at is None or not policy.greeting or policy.clip is not None:
             return []
+        if policy.greeting_to_keep:
+            self._speaking.take = Take(policy.greeting_to_keep)
         self._turns.wish(do.CreateResponse(self._policy.greeting), now)
         return self._ask(now)
+
+    def _tell_first_words(self, event: ev.Event, commands: list[do.Command]) -> list[do.Command]:
+        """What the model is told of a clip, ahead of everything that this event leads to."""
+        first_words = self._speaking.first_words
+        if first_words is None or not self._ready or self._ended:
+            return []
+        # It answers when it is asked, and by itself when the caller has spoken: now, or while it was not there yet.
+        hears = isinstance(event, ev.SpeechStarted) or (
+            isinstance(event, ev.ModelReady) and any(isinstance(command, do.AppendAudio) for command in commands)
+        )
+        asked = any(isinstance(command, do.CreateResponse) for command in commands)
+        told = first_words.tell(may_answer=hears or asked)
+        if first_words.settled:
+            self._speaking.first_words = None
+        return [*told]
 
     def _on_model_gone(self, event: ev.ModelUnavailable | ev.ModelLost, now: float) -> list[do.Command]:
         reason = "model_lost" if isinstance(event, ev.ModelLost) else "model_unavailable"
@@ -199,6 +223,7 @@ class Bridge:
 
     def _on_speech_started(self, event: ev.SpeechStarted, now: float) -> list[do.Command]:
         self._turns.start_speech()
+        self._speaking.take = None
         self._transcript.turn("caller", event.item_id).start_ms = event.audio_start_ms
         return self._barge_in(now) if self._policy.barge_in else []
 
@@ -228,9 +253,16 @@ class Bridge:
     # --- the model leg: our turn ------------------------------------------------------------------------------------
 
     def _on_response_started(self, event: ev.ResponseStarted, now: float) -> list[do.Command]:
+        if self._speaking.take is not None:
+            self._speaking.take.start(event.response_id)
         if self._turns.start_response(event.response_id, now):
             return []
         return [do.CancelResponse(event.response_id)]
+
+    def _on_item_started(self, event: ev.ItemStarted, now: float) -> list[do.Command]:  # noqa: ARG002 - as above
+        if self._speaking.take is not None:
+            self._speaking.take.open_item(event.response_id, event.item_id, event.kind)
+        return []
 
     def _on_audio(self, event: ev.AudioReceived, now: float) -> list[do.Command]:
         if self._turns.is_cut(event.response_id):
@@ -254,11 +286,20 @@ class Bridge:
         metered = entries.ResponseMetered(event.response_id, event.status, event.reason, event.usage)
         return [
             do.WriteEntry(metered),
+            *self._keep_greeting(event),
             *self._speaking.playout.pump(now),
             *self._after_failure(event, now),
             *self._speaking.settle(now),
             *self._ask(now),
         ]
+
+    def _keep_greeting(self, event: ev.ResponseFinished) -> list[do.Command]:
+        take = self._speaking.take
+        if take is None or take.response_id != event.response_id:
+            return []
+        self._speaking.take = None
+        clip = take.finish(event.status, self._transcript.turn("assistant", take.item_id).generated)
+        return [] if clip is None else [do.KeepGreeting(clip.ulaw, clip.text)]
 
     def _after_failure(self, event: ev.ResponseFinished, now: float) -> list[do.Command]:
         """A response that failed by the model's fault is asked for once more; after a second failure the call ends."""

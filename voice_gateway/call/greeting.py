@@ -37,50 +37,43 @@ class Clip:
 class Take:
     """The first response of a call on its way to become a clip. One that is not perfect is dropped: more calls come.
 
+    response_id, item_id: of the response and the message that are taken, once they have begun.
+
     Perfect is a response that completed, with one message in it and no function call, whose text is the greeting that
-    was asked for, and into which nobody spoke before all of it was received.
+    was asked for. (One that somebody spoke into before it was done is not even brought to an end here.)
     """
 
     def __init__(self, greeting: str) -> None:
         """greeting: the words that were asked for."""
         self._greeting = greeting
-        self._response_id: str | None = None
-        self._item_id = ""
         self._sound = bytearray()
         self._spoilt = False
-
-    @property
-    def item_id(self) -> str:
-        """The message that is taken; empty before it began."""
-        return self._item_id
+        self.response_id: str | None = None
+        self.item_id = ""
 
     def start(self, response_id: str) -> None:
         """A response began; the first one is taken."""
-        if self._response_id is None:
-            self._response_id = response_id
+        if self.response_id is None:
+            self.response_id = response_id
 
     def open_item(self, response_id: str, item_id: str, kind: str) -> None:
         """A response opened an item. kind: as in `events.ItemStarted`."""
-        if response_id != self._response_id:
+        if response_id != self.response_id:
             return
-        if kind == "function_call" or (kind == "message" and self._item_id):
+        if kind == "function_call" or (kind == "message" and self.item_id):
             self._spoilt = True
         elif kind == "message":
-            self._item_id = item_id
+            self.item_id = item_id
 
     def add(self, item_id: str, ulaw: bytes) -> None:
         """Sound of an item, as it goes to the caller."""
-        if item_id == self._item_id and not self._spoilt:
+        if item_id == self.item_id and not self._spoilt:
             self._sound += ulaw
             self._spoilt = len(self._sound) > LONGEST_CLIP_MS * ULAW_BYTES_PER_MS
 
-    def spoil(self) -> None:
-        """Somebody spoke, or the response was cut."""
-        self._spoilt = True
-
-    def finish(self, response_id: str, status: str, text: str) -> Clip | None:
-        """A response is done. text: all that this message says. Returns the clip when it is the one, and perfect."""
-        if self._spoilt or response_id != self._response_id or status != "completed":
+    def finish(self, status: str, text: str) -> Clip | None:
+        """The response is done. text: all that its message says. Returns the clip if it is perfect."""
+        if self._spoilt or status != "completed":
             return None
         ulaw = trim(bytes(self._sound))
         if len(ulaw) < SHORTEST_CLIP_MS * ULAW_BYTES_PER_MS or not is_close(text, self._greeting):

@@ -9,6 +9,7 @@ from voice_gateway.audio.transcode import Straight, ToCaller, TowardsCaller
 from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
+from voice_gateway.call.greeting import ITEM, Clip, FirstWords, Take
 from voice_gateway.call.playout import Heard, Playout, Segment
 from voice_gateway.call.policy import Policy
 from voice_gateway.call.transcript import Transcript
@@ -17,7 +18,8 @@ from voice_gateway.call.transcript import Transcript
 class Speaking:
     """Our voice. joined_at: when the caller's media stream began.
 
-    caller_stopped_at: when the caller made his last sound, until we answer it.
+    caller_stopped_at: when the caller made his last sound, until we answer it. take: the greeting while it is taken for
+    a clip. first_words: a clip that was begun, until the model was told of it.
     """
 
     def __init__(self, policy: Policy, transcript: Transcript) -> None:
@@ -29,8 +31,21 @@ class Speaking:
         )
         self.joined_at: float | None = None
         self.caller_stopped_at: float | None = None
+        self.take: Take | None = None
+        self.first_words: FirstWords | None = None
 
     # --- sound ------------------------------------------------------------------------------------------------------
+
+    def play(self, clip: Clip, now: float) -> list[do.Command]:
+        """Say a greeting that is kept; the model need not be there."""
+        segment = self.playout.open_segment("", ITEM, 0)
+        turn = self._transcript.turn("assistant", ITEM)
+        turn.generated, turn.start_ms = clip.text, 0
+        self.first_words = FirstWords(clip)
+        # It has been through the filter: its last sound comes as late as any other's.
+        self.playout.queue(segment, clip.ulaw, max(0.0, clip.duration_ms - self._to_caller.delay_ms))
+        self.playout.finish(segment)
+        return [*self.playout.pump(now)]
 
     def say(self, event: ev.AudioReceived, now: float) -> list[do.Command]:
         """A delta of the model's voice: queue it, and send what is due."""
@@ -39,6 +54,8 @@ class Speaking:
         if segment is None or segment.item_id != event.item_id or segment.content_index != event.content_index:
             segment, noted = self._begin_segment(event, now)
         ulaw = self._to_caller.process(event.audio)
+        if self.take is not None:
+            self.take.add(event.item_id, ulaw)
         self.playout.queue(segment, ulaw, len(event.audio) / self._to_caller.model_bytes_per_ms)
         return [*noted, *self.playout.pump(now)]
 
@@ -70,7 +87,10 @@ class Speaking:
     def _close_segment(self) -> None:
         """The answer's end: the filter's tail comes out, so that the last sound is not lost."""
         if self._segment is not None:
-            self.playout.queue(self._segment, self._to_caller.flush(), 0.0)
+            tail = self._to_caller.flush()
+            if self.take is not None:
+                self.take.add(self._segment.item_id, tail)
+            self.playout.queue(self._segment, tail, 0.0)
             self.playout.finish(self._segment)
             self._segment = None
 
@@ -98,7 +118,11 @@ class Speaking:
         return [
             *whole,
             do.ClearPlayout(),
-            *(do.TruncateItem(h.segment.item_id, h.segment.content_index, h.heard_ms) for h in unheard),
+            *(
+                do.TruncateItem(h.segment.item_id, h.segment.content_index, h.heard_ms)
+                for h in unheard
+                if h.segment.item_id != ITEM  # a clip is no item of the model's
+            ),
             do.WriteEntry(barged_in),
             *(self._tell(heard) for heard in unheard),
         ]
@@ -124,6 +148,8 @@ class Speaking:
     def _tell(self, heard: Heard) -> do.Command:
         segment = heard.segment
         turn = self._transcript.hear_assistant(segment.item_id, heard.heard_ms, heard.total_ms, whole=segment.finished)
+        if self.first_words is not None and segment.item_id == ITEM:
+            self.first_words.hear(turn.text or "")
         return do.WriteEntry(
             entries.AssistantSpoke(
                 segment.item_id,
