@@ -1,22 +1,18 @@
 """Playout: the model's voice on its way to the caller's ear, and how much of it was heard.
 
-Positions are bytes of µ-law at 8 kHz (8 a millisecond) since the generation began; a generation ends with a clear.
+Positions are bytes of µ-law at 8 kHz (8 a millisecond) since the last cut. What the ear has reached is told by the
+clock in `heard.py`; what it has not is kept on the tape in `tape.py`.
 
 Rules
 -----
 1. Sound goes out in order, at most `lead_s` ahead of the ear, in messages of `chunk_s`, each followed by a mark.
    Deadlines are absolute, so a late wake-up is caught up and never added.
-2. A mark that comes back at t for position p says: the carrier had played p when it sent the receipt. From then on the
-   *marked position* grows with the clock: M(now) = p + (now - t), and it never passes a mark that is still out, unless
-   that one is overdue by `LOST_AFTER_S`: then its receipt was lost, and the clock alone must do.
-3. Before a run's first mark the marked position is reckoned from the send: one round trip and the carrier's start
-   delay (its jitter buffer, learnt from the marks of earlier runs) later. A run's first message is one frame long, so
-   that the first mark comes early.
-4. When a clear sent now takes effect, the ear will have heard what would be marked one round trip from now:
-   heard = M(now + round trip). The round trip is measured with a mark sent into an empty playout.
-5. Sound that arrives after the carrier has run dry starts a new run; the pause is no heard time. A mark of the run
-   before may still be on its way then: it is a receipt like any other, and says nothing about the new run's clock.
-6. Marks of an older generation come back when a clear empties the carrier's buffer. They say nothing and are ignored.
+2. Sound that arrives after the carrier has run dry starts a new run; the pause is no heard time. A run's first message
+   is one frame long, so that its first mark comes early.
+3. A cut ends our voice: what was not heard is gone, and positions start anew.
+4. A hold stops it where the ear will be when the clear takes effect, and may change its mind: nothing is sent until
+   `resume`, which goes on from that very sample. All else goes on meanwhile: sound may be queued, and a cut tells what
+   was heard as of the hold. Positions run on across a hold; marks begin a new generation at each clear.
 """
 
 from __future__ import annotations
@@ -24,19 +20,18 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from voice_gateway.audio.fade import fade_in
 from voice_gateway.call.commands import CallerCommand, PlayAudio, SendMark
+from voice_gateway.call.heard import BYTES_PER_SECOND, LOST_AFTER_S, HeardClock
+from voice_gateway.call.tape import Tape
 
-BYTES_PER_SECOND = 8000
-FIRST_GUESS_ROUND_TRIP = 0.1
-FIRST_GUESS_START_DELAY = 0.06
-LOST_AFTER_S = 3
 SHORTEST_MESSAGE = 160
 """One frame: the carrier is never bothered with less, except at the end of an item."""
 
 
 @dataclass(slots=True)
 class Segment:
-    """The sound of one content part of one item, from its first byte in this generation.
+    """The sound of one content part of one item, from its first byte since the last cut.
 
     start: position of its first byte. length: bytes queued so far. received_ms: model audio received, before the
     filter. finished: no more will come.
@@ -67,13 +62,6 @@ class Heard:
         return int(self.segment.received_ms)
 
 
-@dataclass(slots=True)
-class _Mark:
-    name: str
-    position: int
-    probe_sent_at: float | None = None
-
-
 class Playout:
     """See the rules above. Every method is told `now`; none waits."""
 
@@ -85,35 +73,31 @@ class Playout:
         self._lead = max(SHORTEST_MESSAGE, int(lead_s * BYTES_PER_SECOND))
         self._chunk = min(self._lead, max(SHORTEST_MESSAGE, int(chunk_s * BYTES_PER_SECOND)))
         self._filter_delay_ms = filter_delay_ms
-        self._generation = 0
-        self._mark_count = 0
-        self._round_trips: deque[float] = deque(maxlen=5)
-        self._start_delay = FIRST_GUESS_START_DELAY
+        self._clock = HeardClock()
         self._segments: deque[Segment] = deque()
-        self._waiting: deque[bytes] = deque()
-        self._waiting_bytes = 0
+        self._tape = Tape()
         self._sent = 0
-        self._marks: deque[_Mark] = deque()
-        self._receipted = 0
-        # The run: sound the carrier plays without a pause. Its clock starts with a send and is corrected by marks.
+        self._held = False
+        self._fading = False
         self._run_base = 0
-        self._run_began = 0.0
-        self._anchor: tuple[int, float] | None = None
-        self._learnt_in_run = False
-        self._send_base = 0
-        self._send_began: float | None = None
+        self._run_began: float | None = None
 
     # --- what is known ------------------------------------------------------------------------------------------
 
     @property
     def round_trip(self) -> float:
-        """Seconds for a message to the carrier and its answer back, the best of the last measurements."""
-        return min(self._round_trips, default=FIRST_GUESS_ROUND_TRIP)
+        """Seconds for a message to the carrier and its answer back."""
+        return self._clock.round_trip
 
     @property
     def queued(self) -> int:
         """Position after the last byte handed to the playout."""
-        return self._sent + self._waiting_bytes
+        return self._tape.end
+
+    @property
+    def held(self) -> bool:
+        """True between a hold and its `resume` or `cut`."""
+        return self._held
 
     @property
     def unfinished(self) -> bool:
@@ -124,23 +108,9 @@ class Playout:
         """True while the ear has not heard all that was queued."""
         return self.queued > 0 and self.heard(now) < self.queued
 
-    def marked(self, now: float, ahead: float = 0.0) -> float:
-        """The position whose mark comes back `ahead` seconds from now, going by what is known now (rules 2 and 3)."""
-        at = now + ahead
-        if self._anchor is not None:
-            position, anchored_at = self._anchor
-            reckoned = position + (at - anchored_at) * BYTES_PER_SECOND
-        else:
-            played = at - self._run_began - self.round_trip - self._start_delay
-            reckoned = self._run_base + max(0.0, played) * BYTES_PER_SECOND
-        lost = reckoned - LOST_AFTER_S * BYTES_PER_SECOND
-        out = (mark.position for mark in self._marks if mark.probe_sent_at is None and mark.position > lost)
-        outstanding = next(out, self._sent)
-        return min(reckoned, outstanding + ahead * BYTES_PER_SECOND, self._sent)
-
     def heard(self, now: float) -> int:
-        """The position that the ear will have reached when a clear sent now takes effect (rule 4)."""
-        return int(self.marked(now, ahead=self.round_trip))
+        """The position that the ear will have reached when a clear sent now takes effect."""
+        return self._clock.heard(now)
 
     # --- sound in -----------------------------------------------------------------------------------------------
 
@@ -154,9 +124,7 @@ class Playout:
         """Add sound to the segment opened last. received_ms: length of the model audio it was made from."""
         segment.length += len(ulaw)
         segment.received_ms += received_ms
-        if ulaw:
-            self._waiting.append(ulaw)
-            self._waiting_bytes += len(ulaw)
+        self._tape.add(ulaw)
 
     def finish(self, segment: Segment) -> None:
         segment.finished = True
@@ -165,50 +133,35 @@ class Playout:
 
     def probe(self, now: float) -> list[CallerCommand]:
         """Measure the round trip: with nothing to play, the carrier returns a mark at once."""
-        return [self._new_mark(probe_sent_at=now)] if self._is_dry(now) else []
+        return [SendMark(self._clock.probe(now))] if self._is_dry(now) else []
 
     def pump(self, now: float) -> list[CallerCommand]:
-        """Hand over what is due (rule 1)."""
+        """Hand over what is due (rule 1). Nothing while held."""
         commands: list[CallerCommand] = []
-        while self._waiting_bytes:
-            if self._send_began is None or self._is_dry(now):
+        while self._waiting and not self._held:
+            if self._run_began is None or self._is_dry(now):
                 commands += self._begin_run(now)
             room = self._room(now)
-            if room < min(self._chunk, self._waiting_bytes):
+            if room < min(self._chunk, self._waiting):
                 break
-            size = self._next_size(room)
-            commands.append(PlayAudio(self._take(size)))
-            self._sent += size
-            commands.append(self._new_mark())
+            commands.append(PlayAudio(self._take(self._next_size(room))))
+            commands.append(SendMark(self._clock.mark(self._sent)))
         return commands
 
     def deadline(self) -> float | None:
-        """When `pump` has something to send again; None when nothing waits."""
-        if not self._waiting_bytes or self._send_began is None:
+        """When `pump` has something to send again; None when nothing waits, or all of it is held."""
+        if self._held or not self._waiting or self._run_began is None:
             return None
-        needed = self._sent + min(self._chunk, self._waiting_bytes) - self._lead - self._send_base
-        return self._send_began + needed / BYTES_PER_SECOND
+        needed = self._sent + min(self._chunk, self._waiting) - self._lead - self._run_base
+        return self._run_began + needed / BYTES_PER_SECOND
 
     # --- receipts -----------------------------------------------------------------------------------------------
 
     def reach_mark(self, name: str, now: float) -> float | None:
         """Take a receipt. Returns how far off our reckoning was, in seconds, or None when the mark said nothing new."""
-        if not any(mark.name == name for mark in self._marks):
-            return None
-        reckoned = self.marked(now)
-        while True:
-            mark = self._marks.popleft()
-            if mark.name == name:
-                break
-        if mark.probe_sent_at is not None:
-            self._round_trips.append(now - mark.probe_sent_at)
-            return None
-        self._receipted = mark.position
-        if mark.position <= self._run_base:
-            return None
-        self._learn_start_delay(mark.position, now)
-        self._anchor = (mark.position, now)
-        return (reckoned - mark.position) / BYTES_PER_SECOND
+        error = self._clock.reach(name, now)
+        self._tape.forget(self._clock.receipted)
+        return error
 
     def pop_heard(self, now: float) -> list[Heard]:
         """Segments of which every byte was heard, oldest first; each is told once."""
@@ -217,25 +170,52 @@ class Playout:
             segment = self._segments.popleft()
             done.append(Heard(segment, int(segment.received_ms)))
         if not self._segments and self._is_dry(now):
-            self._send_began = None
+            self._run_began = None
         return done
 
-    def cut(self, now: float) -> list[Heard]:
-        """End this generation; nothing of it is sent any more.
+    # --- the caller speaks --------------------------------------------------------------------------------------
 
-        Returns every segment not yet told as heard, with what the ear has heard when a clear sent now takes effect.
+    def hold(self, now: float) -> bool:
+        """Stop where the ear will be when a clear sent now takes effect, so that `resume` can go on from there.
+
+        Returns whether that clear must be sent: False when nothing was audible, or our voice is held already.
+        """
+        if self._held or not self.is_audible(now):
+            return False
+        position = max(self.heard(now), self._tape.start)
+        self._clock.clear(position)
+        self._sent = position
+        self._run_began = None
+        self._held = self._fading = True
+        return True
+
+    def resume(self, now: float) -> list[CallerCommand]:
+        """Go on from the very sample where `hold` stopped; its first 5 ms rise softly. Nothing if not held."""
+        self._held = False
+        return self.pump(now)
+
+    def cut(self, now: float) -> list[Heard]:
+        """End our voice; nothing of it is sent any more.
+
+        Returns every segment not yet told as heard, with what the ear has heard when a clear sent now takes effect, or
+        took effect at the hold.
         """
         position = self.heard(now)
         cut = [Heard(segment, self._heard_ms(segment, position)) for segment in self._segments]
-        self._generation += 1
+        self._clock.clear(0)
         self._segments.clear()
-        self._waiting.clear()
-        self._waiting_bytes = self._sent = self._receipted = self._run_base = self._send_base = 0
-        self._marks.clear()
-        self._anchor = self._send_began = None
+        self._tape = Tape()
+        self._sent = 0
+        self._run_began = None
+        self._held = self._fading = False
         return cut
 
     # --- inside -------------------------------------------------------------------------------------------------
+
+    @property
+    def _waiting(self) -> int:
+        """Bytes queued and not sent, or not sent again."""
+        return self._tape.end - self._sent
 
     def _heard_ms(self, segment: Segment, position: int) -> int:
         played = min(max(0, position - segment.start), segment.length)
@@ -243,11 +223,7 @@ class Playout:
         return int(min(max(0.0, heard_ms), segment.received_ms))
 
     def _was_heard(self, segment: Segment) -> bool:
-        return segment.length == 0 or self._is_marked(segment.end)
-
-    def _is_marked(self, position: int) -> bool:
-        """True when a receipt at or after this position has come back."""
-        return self._receipted >= position
+        return segment.length == 0 or self._clock.receipted >= segment.end
 
     def _is_dry(self, now: float) -> bool:
         """Will the carrier have nothing left to play when a message sent now arrives?"""
@@ -255,52 +231,33 @@ class Playout:
 
     def _begin_run(self, now: float) -> list[CallerCommand]:
         """Start the clocks anew. The probe goes ahead of the sound, while the carrier is surely idle."""
-        probe = self.probe(now) if self._is_marked(self._sent) or not self._sent else []
-        self._run_base = self._send_base = self._sent
-        self._run_began = self._send_began = now
-        self._anchor = None
-        self._learnt_in_run = False
+        probe = self.probe(now) if self._clock.receipted >= self._sent else []
+        self._clock.begin_run(now)
+        self._run_base = self._sent
+        self._run_began = now
         return probe
 
     def _room(self, now: float) -> int:
         """Bytes that may be sent now without running further ahead than the lead."""
-        began = self._send_began if self._send_began is not None else now
-        allowed = self._send_base + (now - began) * BYTES_PER_SECOND + self._lead
+        began = self._run_began if self._run_began is not None else now
+        allowed = self._run_base + (now - began) * BYTES_PER_SECOND + self._lead
         return round(allowed) - self._sent
 
     def _next_size(self, room: int) -> int:
         """Never across a segment's end: each item gets a mark of its own. One frame at the beginning of a run."""
         longest = SHORTEST_MESSAGE if self._sent == self._run_base else self._chunk
-        size = min(room, longest, self._waiting_bytes)
+        size = min(room, longest, self._waiting)
         for segment in self._segments:
             if segment.start <= self._sent < segment.end:
                 return min(size, segment.end - self._sent)
         return size
 
     def _take(self, size: int) -> bytes:
-        parts: list[bytes] = []
-        missing = size
-        while missing:
-            part = self._waiting.popleft()
-            if len(part) > missing:
-                self._waiting.appendleft(part[missing:])
-                part = part[:missing]
-            parts.append(part)
-            missing -= len(part)
-        self._waiting_bytes -= size
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def _new_mark(self, *, probe_sent_at: float | None = None) -> SendMark:
-        self._mark_count += 1
-        kind = "m" if probe_sent_at is None else "p"
-        mark = _Mark(f"g{self._generation}:{kind}{self._mark_count}", self._sent, probe_sent_at)
-        self._marks.append(mark)
-        return SendMark(mark.name)
-
-    def _learn_start_delay(self, position: int, now: float) -> None:
-        """The first mark of a run tells how long the carrier waited before it played (rule 3)."""
-        if self._learnt_in_run or self._anchor is not None:
-            return
-        self._learnt_in_run = True
-        ideal = self._run_began + (position - self._run_base) / BYTES_PER_SECOND + self.round_trip
-        self._start_delay = min(max(0.0, now - ideal), 1.0)
+        """The next bytes to send. They stay on the tape until their receipt, or until that is given up for lost."""
+        ulaw = self._tape.read(self._sent, size)
+        self._sent += size
+        self._tape.forget(self._sent - self._lead - (LOST_AFTER_S + 1) * BYTES_PER_SECOND)
+        if self._fading:
+            self._fading = False
+            return fade_in(ulaw)
+        return ulaw
