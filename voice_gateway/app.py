@@ -39,12 +39,14 @@ from voice_gateway.model.settings import ModelSettings, Transcription
 from voice_gateway.model.socket import ModelRefused, ModelSocket
 from voice_gateway.ops import logs
 from voice_gateway.ops.metrics import LoopLag, Metrics
-from voice_gateway.session import Service
+from voice_gateway.session import Core, Service
 from voice_gateway.store.database import StoreError, open_sound_database
 from voice_gateway.store.records import new_id
 from voice_gateway.store.sqlite import SqliteStore
 from voice_gateway.store.tables import Tables
 from voice_gateway.switchboard import Switchboard
+from voice_gateway.trace.folder import TraceFolder
+from voice_gateway.trace.notes import Heading
 from voice_gateway.web import health
 from voice_gateway.web.twilio import Doorbell, Sentences, TwilioDoors
 
@@ -87,6 +89,7 @@ class Gateway:
             instance_id=f"{socket.gethostname()}:{os.getpid()}",
             listeners=[self._meter, *listeners],
         )
+        self._traces = None if settings.trace_dir is None else self._trace_folder(settings.trace_dir)
         self.switchboard = Switchboard(
             journal=self.journal,
             prepare_model=self._prepare_model,
@@ -154,7 +157,17 @@ class Gateway:
         """A stable name for a caller that tells nobody his number (OpenAI asks for one to trace abuse)."""
         return hmac.new(self._secret, from_number.encode(), hashlib.sha256).hexdigest() if from_number else ""
 
-    def _new_bridge(self, _facts: CallFacts, began_at: float) -> Bridge:
+    def _trace_folder(self, folder: Path) -> TraceFolder:
+        return TraceFolder(
+            folder,
+            max_bytes=self._settings.trace_max_mb * 1_000_000,
+            secrets=self.secrets,
+            version=__version__,
+            wall_clock=lambda: datetime.now(UTC),
+            count=self.metrics.traced,
+        )
+
+    def _new_bridge(self, facts: CallFacts, began_at: float) -> Core:
         settings = self._settings
         policy = Policy(
             greeting=self._persona.greeting_instructions,
@@ -166,7 +179,8 @@ class Gateway:
             max_duration_s=settings.max_call_seconds,
             failed_sentence=settings.failed_sentence,
         )
-        return Bridge(policy, began_at)
+        bridge = Bridge(policy, began_at)
+        return bridge if self._traces is None else self._traces.follow(bridge, Heading(facts, policy, began_at))
 
     async def run(self, call: CallFacts, name: str, arguments: str) -> tuple[str, bool]:
         """Run a tool for a call: `session.Tools`."""
@@ -283,6 +297,8 @@ class Gateway:
         finally:
             await self.switchboard.drained(0.0)
             lag.cancel()
+            if self._traces is not None:
+                await asyncio.to_thread(self._traces.close)
             lost = await self.store.close()
             if lost:
                 self._log.error("store.records_lost", records=lost)

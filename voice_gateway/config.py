@@ -208,6 +208,8 @@ class Settings(BaseModel):
     log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)] = Field(
         "info", description="debug, info, warning, error or critical"
     )
+    trace_dir: Path | None = Field(None, description="the path of a folder, or nothing for no traces")
+    trace_max_mb: int = Field(100, ge=1, le=10_000, description="a whole number from 1 to 10000")
 
     @property
     def twilio_auth_tokens(self) -> tuple[str, ...]:
@@ -257,6 +259,8 @@ class Settings(BaseModel):
             found.append("MAX_CALL_SECONDS is above 3600, but the model ends its session after 60 minutes.")
         if self.supabase_url:
             found.append("SUPABASE_URL is set, but this version ships nothing there: the record stays in STORE_PATH.")
+        if self.trace_dir is not None:
+            found.append("TRACE_DIR is set: every call is written there, with what people say, until it is unset.")
         if self.mark_every_ms > self.playout_lead_ms:
             found.append(
                 "MARK_EVERY_MS is above PLAYOUT_LEAD_MS and is taken as that: no message is longer than the lead."
@@ -369,6 +373,8 @@ def _cut(text: str) -> str:
 
 
 def _shown(name: str, value: Any) -> str | int | float | bool:
+    if value is None:
+        return ""
     if isinstance(value, SecretStr):
         length = len(value.get_secret_value())
         return f"set, {length} characters" if length else "not set"

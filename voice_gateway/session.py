@@ -16,7 +16,6 @@ from typing import Any, Protocol
 from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
-from voice_gateway.call.bridge import Bridge
 from voice_gateway.call.greeting import Clip
 from voice_gateway.caller.media_stream import MediaStreamDialect, StreamRefused, StreamStarted
 from voice_gateway.caller.socket import CallerSocket
@@ -37,6 +36,14 @@ class Tools(Protocol):
 
 def _keep_none(_call: ev.CallFacts, _clip: Clip) -> None:
     """Where no greetings are kept."""
+
+
+class Core(Protocol):
+    """The bridge, or one whose call is traced."""
+
+    def handle(self, event: ev.Event, now: float) -> list[do.Command]: ...
+
+    def deadline(self) -> float | None: ...
 
 
 class Over(Exception):  # noqa: N818 - no error: the way out of a task group
@@ -84,7 +91,7 @@ class Session:
     def __init__(
         self,
         *,
-        bridge: Bridge,
+        bridge: Core,
         caller: CallerSocket,
         dialect: MediaStreamDialect,
         model: asyncio.Task[ModelSocket],

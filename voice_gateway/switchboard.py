@@ -21,14 +21,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from voice_gateway.call import entries
-from voice_gateway.call.bridge import Bridge
 from voice_gateway.call.events import CallFacts
 from voice_gateway.caller.media_stream import MediaStreamDialect
 from voice_gateway.caller.socket import CallerSocket
 from voice_gateway.journal import CallRecord, Journal
 from voice_gateway.model.socket import ModelSocket
 from voice_gateway.ops import logs
-from voice_gateway.session import Service, Session
+from voice_gateway.session import Core, Service, Session
 
 FAREWELLS_KEPT = 1000
 
@@ -61,7 +60,7 @@ class Switchboard:
         *,
         journal: Journal,
         prepare_model: Callable[[CallFacts], Awaitable[ModelSocket]],
-        new_bridge: Callable[[CallFacts, float], Bridge],
+        new_bridge: Callable[[CallFacts, float], Core],
         service: Service,
         max_calls: int,
         stream_patience_s: float = 30.0,

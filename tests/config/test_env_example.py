@@ -22,7 +22,7 @@ def test_the_example_shows_the_true_defaults():
     shown = dotenv_values(EXAMPLE)
     for name, field in Settings.model_fields.items():
         default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
-        text = str(default).lower() if isinstance(default, bool) else str(default)
+        text = "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
         assert shown[name.upper()] == text, name
 
 

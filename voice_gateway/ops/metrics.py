@@ -36,6 +36,7 @@ REFUSALS: Final = (
     "disabled", "bad_form", "gone", "no_call_sid", "too_large", "too_slow", "origin", "rate",
 )  # fmt: skip
 TOOL_OUTCOMES: Final = ("ok", "failed", "timeout", "unknown", "refused")
+TRACE_OUTCOMES: Final = ("kept", "cut", "failed")
 
 # Codes that ask for different things to be done: those of the Realtime API's `error` events and failed responses, those
 # of a connection that could not be had or kept, and the HTTP statuses and close codes among them that are met.
@@ -177,6 +178,10 @@ class Metrics:
         """A fault of ours ended a call."""
         self._house.faults.inc()
 
+    def traced(self, outcome: str) -> None:
+        """A call's trace was kept whole, was cut at its limit, or failed."""
+        self._house.traces(outcome).inc()
+
     def loop_lagged(self, lag_s: float) -> None:
         self._house.lag.observe(lag_s)
 
@@ -271,6 +276,8 @@ class _HouseSeries:
             "voice_event_loop_lag_seconds", "How late the event loop woke.", buckets=_LAGS, registry=registry
         )
         self.faults = Counter("voice_internal_faults", "Calls ended by a fault of the gateway.", registry=registry)
+        traces = Counter("voice_traces", "Calls traced, by what became of it.", ["outcome"], registry=registry)
+        self.traces = _Family(traces, TRACE_OUTCOMES)
         self.store_depth = Gauge("voice_store_queue_depth", "Records waiting to be written.", registry=registry)
         self.store_age = Gauge("voice_store_oldest_age_seconds", "Age of the oldest waiting record.", registry=registry)
         self.available = Gauge("voice_available", "1 while a new call would be taken.", registry=registry)
