@@ -11,12 +11,14 @@ limit ends with a line that says so (`stopped`), and one whose writer was killed
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 import orjson
@@ -30,6 +32,12 @@ from voice_gateway.trace.codec import TraceError, decode, encode
 
 FORMAT: Final = 1
 _SILENT_DBFS: Final = -96.0
+
+
+class Out(Protocol):
+    """What a trace is written to."""
+
+    def write(self, data: bytes, /) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +146,7 @@ def _line(data: Any) -> bytes:
         return json.dumps(data).encode() + b"\n"
 
 
-def write_trace(file: IO[bytes], trace: Trace) -> None:
+def write_trace(file: Out, trace: Trace) -> None:
     """Write a whole trace, as when it was changed."""
     file.write(heading_line(trace.heading))
     for note in trace.notes:
@@ -160,12 +168,13 @@ def read_command(noted: Any) -> do.Command | Appended:
 
 
 def read(path: Path) -> Trace:
-    """Read a trace. A last line that was cut off is left out. Raises TraceError with a sentence."""
+    """Read a trace, packed (`.gz`) or not. A last line that was cut off is left out. Raises TraceError."""
     try:
-        with path.open("rb") as file:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             lines = list(enumerate(file, 1))
-    except OSError as fault:
-        raise TraceError(f"{path} cannot be read: {fault.strerror}") from None
+    except (OSError, EOFError, zlib.error) as fault:
+        reason = getattr(fault, "strerror", None) or str(fault)
+        raise TraceError(f"{path} cannot be read: {reason}") from None
     if not lines:
         raise TraceError(f"{path} is empty: a trace begins with a heading")
     if not lines[-1][1].endswith(b"\n"):
