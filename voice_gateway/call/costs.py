@@ -1,0 +1,91 @@
+"""What a call costs: each response by its tokens, the telephone line by its minutes, added up as it goes.
+
+Cached tokens are a subset of the input tokens of their modality and are billed at a price of their own. For sound that
+price is a small fraction, so a sum that counts them as fresh is wrong by up to eighty times.
+
+All amounts are in US dollars. A price per million tokens is the same number as millionths of a dollar per token.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from voice_gateway.call.events import Usage
+
+SPOKEN_MS_PER_TOKEN = 50
+"""How long a token of the model's sound is (OpenAI's guide to Realtime costs); a caller's is twice as long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """Prices of one model, in US dollars per million tokens."""
+
+    text_in: float
+    text_cached: float
+    text_out: float
+    audio_in: float
+    audio_cached: float
+    audio_out: float
+
+    def cost(self, usage: Usage) -> float:
+        """Of one response. A cached count beyond its input count, which would be a mistake of theirs, is cut to it."""
+        cached_text = min(usage.cached_text, usage.input_text)
+        cached_audio = min(usage.cached_audio, usage.input_audio)
+        return (
+            (usage.input_text - cached_text) * self.text_in
+            + cached_text * self.text_cached
+            + usage.output_text * self.text_out
+            + (usage.input_audio - cached_audio) * self.audio_in
+            + cached_audio * self.audio_cached
+            + usage.output_audio * self.audio_out
+        ) / 1e6
+
+
+def estimated(received_ms: float) -> Usage:
+    """The least that a response used of which the model told nothing: the sound that was received of it."""
+    return Usage(output_audio=math.ceil(received_ms / SPOKEN_MS_PER_TOKEN))
+
+
+@dataclass(slots=True)
+class Meter:
+    """One call's running account.
+
+    tariff: None where no price is known; then the model's share stays 0 and `priced` says so. line_usd_per_minute: the
+    carrier's price, for every minute begun. transcription_usd_per_minute: of the caller's words, billed beside the
+    session. limit_usd: 0 for none.
+    """
+
+    began_at: float
+    tariff: Tariff | None = None
+    line_usd_per_minute: float = 0.0
+    transcription_usd_per_minute: float = 0.0
+    limit_usd: float = 0.0
+    model_usd: float = 0.0
+
+    @property
+    def priced(self) -> bool:
+        return self.tariff is not None
+
+    def add(self, usage: Usage | None, received_ms: float = 0.0) -> float | None:
+        """Book one response; returns its cost, None without a price. received_ms: its sound, where usage is None."""
+        if self.tariff is None:
+            return None
+        cost = self.tariff.cost(estimated(received_ms) if usage is None else usage)
+        self.model_usd += cost
+        return cost
+
+    def add_transcription(self, seconds: float) -> None:
+        """Book the writing down of so much of the caller's speech."""
+        self.model_usd += self.transcription_usd_per_minute * max(0.0, seconds) / 60
+
+    def line_usd(self, now: float) -> float:
+        """The telephone line so far. Carriers bill by whole minutes."""
+        return self.line_usd_per_minute * math.ceil(max(0.0, now - self.began_at) / 60)
+
+    def total_usd(self, now: float) -> float:
+        return self.model_usd + self.line_usd(now)
+
+    def is_over(self, now: float) -> bool:
+        """Has the call used what it may?"""
+        return bool(self.limit_usd) and self.total_usd(now) >= self.limit_usd
