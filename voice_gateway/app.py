@@ -14,7 +14,8 @@ import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from datetime import time as time_of_day
 from pathlib import Path
 from types import FrameType
 
@@ -26,6 +27,7 @@ from voice_gateway import __version__
 from voice_gateway.agent.personas import Persona, load_personas
 from voice_gateway.agent.toolbox import house_toolbox
 from voice_gateway.agent.tools import Toolbox, ToolContext
+from voice_gateway.budget import Budget, Limits
 from voice_gateway.call import entries
 from voice_gateway.call.bridge import Bridge, Policy
 from voice_gateway.call.events import CallFacts, Usage
@@ -35,6 +37,7 @@ from voice_gateway.caller.upgrade import WEBSOCKET_SETTINGS
 from voice_gateway.config import Settings
 from voice_gateway.errors import ConfigError
 from voice_gateway.journal import Journal, Listener
+from voice_gateway.model.prices import BUILT_IN, load_prices
 from voice_gateway.model.settings import ModelSettings, Transcription
 from voice_gateway.model.socket import ModelRefused, ModelSocket
 from voice_gateway.ops import logs
@@ -82,12 +85,13 @@ class Gateway:
         )
         self.store = SqliteStore(settings.store_path)
         self._tables = Tables(settings.store_path)
+        self.budget = Budget(Limits(settings.max_caller_usd_per_day, settings.max_usd_per_day), _today)
         self.journal = Journal(
             self.store,
             wall_clock=lambda: datetime.now(UTC),
             new_id=new_id,
             instance_id=f"{socket.gethostname()}:{os.getpid()}",
-            listeners=[self._meter, *listeners],
+            listeners=[self._meter, self._account, *listeners],
         )
         self._traces = None if settings.trace_dir is None else self._trace_folder(settings.trace_dir)
         self.switchboard = Switchboard(
@@ -96,8 +100,10 @@ class Gateway:
             new_bridge=self._new_bridge,
             service=Service(tools=self, observe=self._observe, clock=time.monotonic),
             max_calls=settings.max_calls,
+            exceeded=self.budget.exceeded,
             stream_patience_s=STREAM_PATIENCE_S + len(settings.answer_sentence) / SPOKEN_CHARACTERS_PER_S,
         )
+        self._prices = load_prices(Path(settings.prices_file) if settings.prices_file else BUILT_IN)
         self.metrics.watch_admission(self._is_available, lambda: self.switchboard.draining)
         self.metrics.watch_store(lambda: self.store.depth, lambda: self.store.oldest_age_s(time.monotonic()))
         self.asgi = Starlette(routes=self._routes(), lifespan=self._live)
@@ -168,7 +174,8 @@ class Gateway:
         )
 
     def _new_bridge(self, facts: CallFacts, began_at: float) -> Core:
-        settings = self._settings
+        settings, prices, today = self._settings, self._prices, _today()
+        outbound = _direction(facts) == "outbound"
         policy = Policy(
             greeting=self._persona.greeting_instructions,
             barge_in=settings.barge_in_enabled,
@@ -178,6 +185,12 @@ class Gateway:
             mark_every_s=settings.mark_every_ms / 1000,
             max_duration_s=settings.max_call_seconds,
             failed_sentence=settings.failed_sentence,
+            budget_sentence=settings.budget_sentence,
+            tariff=prices.tariff(settings.openai_realtime_model, today),
+            transcription_usd_per_minute=prices.transcription_usd_per_minute(settings.openai_transcription_model, today)
+            or 0.0,
+            line_usd_per_minute=prices.outbound_usd_per_minute if outbound else prices.inbound_usd_per_minute,
+            max_cost_usd=settings.max_call_usd,
         )
         bridge = Bridge(policy, began_at)
         return bridge if self._traces is None else self._traces.follow(bridge, Heading(facts, policy, began_at))
@@ -194,6 +207,16 @@ class Gateway:
         )
         outcome = await self._toolbox.run(name, arguments, context)
         return outcome.output, outcome.ok
+
+    def unpriced(self) -> tuple[str, ...]:
+        """A sentence for each model that is in use and has no price: its share of every cost is missing."""
+        settings, prices, today = self._settings, self._prices, _today()
+        session, transcription = settings.openai_realtime_model, settings.openai_transcription_model
+        nameless = [] if prices.tariff(session, today) else [session]
+        if transcription and prices.transcription_usd_per_minute(transcription, today) is None:
+            nameless.append(transcription)
+        advice = "The price list has no price for {}: costs and their limits leave it out. Put it in PRICES_FILE."
+        return tuple(advice.format(model) for model in nameless)
 
     def _is_available(self) -> bool:
         """Would a call that comes now be served, and its record be kept?"""
@@ -216,6 +239,15 @@ class Gateway:
                 self.metrics.leg_failed("model", "protocol", int(value))
             case "internal_fault":
                 self.metrics.faulted()
+
+    def _account(self, facts: CallFacts, entry: entries.Entry) -> None:
+        """Book what a call costs; when that reaches a limit of the day, this call is asked to end."""
+        spent_usd = self.budget.note(facts, entry)
+        if spent_usd:
+            self.metrics.cost_arisen(spent_usd)
+        limit = self.budget.exceeded(facts.from_number) if spent_usd else None
+        if limit is not None:
+            self.switchboard.end(facts.call_sid, limit)
 
     def _meter(self, facts: CallFacts, entry: entries.Entry) -> None:
         metrics = self.metrics
@@ -257,6 +289,7 @@ class Gateway:
                 answer=settings.answer_sentence,
                 disabled=settings.disabled_sentence,
                 busy=settings.busy_sentence,
+                budget=settings.budget_sentence,
                 failed=settings.failed_sentence,
             ),
             signatures=SignatureCheck(settings.twilio_auth_tokens, [shared_key] if shared_key else [])
@@ -287,6 +320,8 @@ class Gateway:
     @contextlib.asynccontextmanager
     async def _live(self, _app: Starlette) -> AsyncIterator[None]:
         await self.store.start()
+        midnight = datetime.combine(_today(), time_of_day.min).astimezone()
+        self.budget.restore(await self.store.spent_since(midnight))
         await asyncio.to_thread(self._tables.start)
         lag = asyncio.create_task(LoopLag(self.metrics.loop_lagged).run())
         # What was imported lives as long as the process: a full collection would stop every call to look at it again.
@@ -364,6 +399,8 @@ def run(settings: Settings) -> None:
         log.error("config.missing", detail=sentence)
     log.info("gateway.starting", version=__version__, host=settings.host, port=settings.port)
     gateway = build(settings)
+    for sentence in gateway.unpriced():
+        log.warning("config.warning", detail=sentence)
     _check_store(settings.store_path)
     try:
         listener = socket.create_server((settings.host, settings.port))
@@ -395,6 +432,11 @@ def server(gateway: Gateway, settings: Settings) -> Server:
         **WEBSOCKET_SETTINGS,
     )
     return Server(config, gateway, settings.drain_seconds)
+
+
+def _today() -> date:
+    """By this machine's local time, as the operator reads his day."""
+    return datetime.now().astimezone().date()
 
 
 def _direction(facts: CallFacts) -> str:

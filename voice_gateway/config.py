@@ -193,9 +193,14 @@ class Settings(BaseModel):
     answer_sentence: Sentence = "Connecting you to our AI assistant"
     disabled_sentence: Sentence = "We cannot take your call at the moment. Please try again later."
     busy_sentence: Sentence = "All our lines are busy. Please call again in a few minutes."
+    budget_sentence: Sentence = "We have to end this call here. Please call again tomorrow. Goodbye."
     failed_sentence: Sentence = "Sorry, something went wrong on our side. Please call again."
 
     max_calls: int = Field(100, ge=1, le=10_000, description="a whole number from 1 to 10000")
+    prices_file: str = Field("", description="the path of a price list, or nothing for the one that comes along")
+    max_call_usd: float = Field(0.0, ge=0, le=10_000, description="US dollars, 0 for no limit")
+    max_caller_usd_per_day: float = Field(0.0, ge=0, le=100_000, description="US dollars, 0 for no limit")
+    max_usd_per_day: float = Field(0.0, ge=0, le=1_000_000, description="US dollars, 0 for no limit")
     max_call_seconds: int = Field(3600, ge=10, le=14_400, description="a whole number from 10 to 14400")
     start_timeout_seconds: float = Field(3, gt=0, le=60, description="a number above 0, up to 60")
     drain_seconds: int = Field(120, ge=0, le=14_400, description="a whole number from 0 to 14400")

@@ -74,7 +74,7 @@ class Journal:
 
     def _fold(self, facts: CallFacts, seq: int, entry: entries.Entry, at: datetime) -> CallPatch | None:
         """What an entry changes in the call's own row."""
-        changes = _changes(facts, entry, at)
+        changes = {name: value for name, value in _changes(facts, entry, at).items() if value is not None}
         if not changes:
             return None
         return CallPatch(call_sid=facts.call_sid, last_seq=seq, instance_id=self._instance_id, **changes)
@@ -96,8 +96,11 @@ def _changes(facts: CallFacts, entry: entries.Entry, at: datetime) -> dict[str, 
             return {"stream_sid": entry.stream_sid, "answered_at": at}
         case entries.ModelJoined():
             return {"model": entry.model}
+        case entries.ResponseMetered():
+            return {"cost_usd": entry.total_usd or None}
         case entries.CallEnded():
             return {
+                "cost_usd": entry.cost_usd or None,
                 "status": entry.status,
                 "ended_at": at,
                 "end_reason": entry.reason,

@@ -39,6 +39,8 @@ class Refusal(Enum):
     DRAINING = "draining"
     ENDED = "replayed"
     UNKNOWN = "unknown_call"
+    CALLER_BUDGET = "caller_budget"
+    DAY_BUDGET = "day_budget"
     SECOND_STREAM = "second_stream"
 
 
@@ -64,10 +66,12 @@ class Switchboard:
         service: Service,
         max_calls: int,
         stream_patience_s: float = 30.0,
+        exceeded: Callable[[str], str | None] = lambda _number: None,
     ) -> None:
         """prepare_model: opens and configures a model session; may fail with `ModelRefused`.
 
         new_bridge: the core of a call, told when the webhook was answered. service: what all calls share.
+        exceeded: the limit that stands against a caller's number now, as a Refusal's value; None to let him in.
         """
         self._journal = journal
         self._prepare_model = prepare_model
@@ -76,6 +80,7 @@ class Switchboard:
         self._clock = service.clock
         self._max_calls = max_calls
         self._stream_patience = stream_patience_s
+        self._exceeded = exceeded
         self._calls: dict[str, LiveCall] = {}
         self._farewells: OrderedDict[str, str] = OrderedDict()
         self._all_released = asyncio.Event()
@@ -114,6 +119,9 @@ class Switchboard:
             return Refusal.DRAINING
         if self.is_full:
             return Refusal.FULL
+        limit = self._exceeded(facts.from_number)
+        if limit is not None:
+            return Refusal(limit)
         record = self._journal.open(facts)
         record.write(entries.CallStarted(facts.from_number, facts.to_number, facts.direction, facts.persona))
         model = asyncio.ensure_future(self._prepare(facts))

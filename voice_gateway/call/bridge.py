@@ -5,7 +5,7 @@ No await stands between a check and its act, so the list of (now, event) of a ca
 
 The rules stand here, each with the tests that hold it. Their parts have plain state and one owner, this bridge: the
 caller's sound (`hearing`), our voice (`speaking`, over `playout`), whose turn it is (`turns`), tools at work
-(`errands`), keys (`keypad`), who said what (`transcript`).
+(`errands`), keys (`keypad`), who said what (`transcript`), what it costs (`costs`).
 
 Rules
 -----
@@ -43,6 +43,7 @@ from typing import Any, get_args
 from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
+from voice_gateway.call.costs import Meter
 from voice_gateway.call.errands import Errands
 from voice_gateway.call.greeting import Take
 from voice_gateway.call.hearing import Hearing
@@ -56,6 +57,7 @@ __all__ = ["Bridge", "Policy"]
 
 RETRY_AFTER = 0.5
 MOST_UNANSWERED = 3
+BUDGETS = frozenset({"call_budget", "caller_budget", "day_budget"})
 
 _FROM_MODEL = frozenset(get_args(ev.ModelEvent))
 _SOUND = frozenset({ev.CallerAudio, ev.AudioReceived})
@@ -72,6 +74,13 @@ class Bridge:
         self._hearing = Hearing(policy.audio_format, muted=None if policy.duplex else self._speaking.playout.is_audible)
         self._errands = Errands()
         self._keypad = Keypad()
+        self._meter = Meter(
+            began_at,
+            policy.tariff,
+            policy.line_usd_per_minute,
+            policy.transcription_usd_per_minute,
+            policy.max_cost_usd,
+        )
         self._ready = False
         self._ended = False
         self._retry_due: float | None = None
@@ -243,6 +252,7 @@ class Bridge:
     def _on_user_text(self, event: ev.UserTranscribed, now: float) -> list[do.Command]:  # noqa: ARG002 - one shape for all handlers
         turn = self._transcript.turn("caller", event.item_id)
         turn.text = turn.generated = event.text
+        self._meter.add_transcription(event.billed_s)
         if not event.text.strip():
             return []
         return [do.WriteEntry(entries.UserSpoke(event.item_id, event.text.strip(), turn.start_ms, turn.end_ms))]
@@ -283,9 +293,8 @@ class Bridge:
     def _on_response_finished(self, event: ev.ResponseFinished, now: float) -> list[do.Command]:
         self._turns.finish_response(event.response_id)
         self._speaking.finish_response(event.response_id)
-        metered = entries.ResponseMetered(event.response_id, event.status, event.reason, event.usage)
         return [
-            do.WriteEntry(metered),
+            do.WriteEntry(self._metered(event, now)),
             *self._keep_greeting(event),
             *self._speaking.playout.pump(now),
             *self._after_failure(event, now),
@@ -300,6 +309,18 @@ class Bridge:
         self._speaking.take = None
         clip = take.finish(event.status, self._transcript.turn("assistant", take.item_id).generated)
         return [] if clip is None else [do.KeepGreeting(clip.ulaw, clip.text)]
+
+    def _metered(self, event: ev.ResponseFinished, now: float) -> entries.ResponseMetered:
+        """Book the response. A model that tells no usage, as may be for a cancelled one, is billed by its sound."""
+        cost = self._meter.add(event.usage, self._speaking.take_received_ms(event.response_id))
+        return entries.ResponseMetered(
+            event.response_id,
+            event.status,
+            event.reason,
+            event.usage,
+            None if cost is None else round(cost, 6),
+            round(self._meter.total_usd(now), 6),
+        )
 
     def _after_failure(self, event: ev.ResponseFinished, now: float) -> list[do.Command]:
         """A response that failed by the model's fault is asked for once more; after a second failure the call ends."""
@@ -352,6 +373,8 @@ class Bridge:
     def _on_hang_up_asked(self, event: ev.HangUpAsked, now: float) -> list[do.Command]:
         if event.failed:
             return self._end(event.reason, "failed", now, say=self._policy.failed_sentence)
+        if event.reason in BUDGETS:
+            return self._end(event.reason, "completed", now, say=self._policy.budget_sentence)
         if event.reason == "draining":  # cut off in the middle: he shall know that it was not his telephone
             return self._end(event.reason, "completed", now, say=self._policy.failed_sentence)
         return self._end(event.reason, "completed", now)
@@ -365,6 +388,7 @@ class Bridge:
             self._transcript.render(),
             self._hearing.level_dbfs,
             round(self._hearing.padded_ms),
+            round(self._meter.total_usd(now), 6),
         )
         self._ended = True
         return [*told, do.WriteEntry(ended), do.EndCall(reason, say)]

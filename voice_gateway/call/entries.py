@@ -114,13 +114,18 @@ class DigitReceived:
 
 @dataclass(frozen=True, slots=True)
 class ResponseMetered:
-    """A response is finished and this is what it used. usage is None where the model gave none."""
+    """A response is finished and this is what it used. usage is None where the model gave none.
+
+    cost_usd: of this response, None where no price is known. total_usd: of the call so far, model and line.
+    """
 
     event_type: ClassVar[str] = "RESPONSE_DONE"
     response_id: str
     status: str
     reason: str
     usage: Usage | None
+    cost_usd: float | None = None
+    total_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +144,7 @@ class CallEnded:
 
     status: completed, failed, no_answer or canceled. duration_ms: from the webhook to the end. transcript: the whole
     conversation as heard, a turn a line. level_dbfs: the caller's speech level. padded_ms: silence put into gaps.
+    cost_usd: model and line together, as far as their prices are known.
     """
 
     event_type: ClassVar[str] = "CALL_ENDED"
@@ -148,6 +154,7 @@ class CallEnded:
     transcript: str = ""
     level_dbfs: float | None = None
     padded_ms: int = 0
+    cost_usd: float = 0.0
 
 
 Entry: TypeAlias = (

@@ -125,10 +125,14 @@ class IdleTimedOut:
 
 @dataclass(frozen=True, slots=True)
 class UserTranscribed:
-    """What the caller said, as text. May arrive late, out of order, or never."""
+    """What the caller said, as text. May arrive late, out of order, or never.
+
+    billed_s: seconds of speech billed for it beside the session, 0 where the model does not say.
+    """
 
     item_id: str
     text: str
+    billed_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

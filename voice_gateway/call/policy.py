@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from voice_gateway.call.costs import Tariff
 from voice_gateway.call.greeting import Clip
 
 
@@ -16,6 +17,8 @@ class Policy:
     played instead of being asked for. greeting_to_keep: the words of a greeting that is to become a clip when the model
     has spoken it well; empty: none is. barge_in: False lets our voice finish. duplex: False gives the model silence
     while our voice plays. audio_format: of the model leg.
+    tariff, transcription_usd_per_minute, line_usd_per_minute: what the call is billed, see `costs`. max_cost_usd: 0 for
+    no limit.
     """
 
     greeting: str = ""
@@ -28,4 +31,9 @@ class Policy:
     mark_every_s: float = 0.2
     max_duration_s: float = 3600.0
     failed_sentence: str = "I am sorry, something went wrong. Please call again."
+    tariff: Tariff | None = None
+    transcription_usd_per_minute: float = 0.0
+    line_usd_per_minute: float = 0.0
+    max_cost_usd: float = 0.0
+    budget_sentence: str = "We have to end this call here. Please call again tomorrow. Goodbye."
     limit_sentence: str = "We have reached the longest time for a call. Goodbye."

@@ -26,6 +26,7 @@ class Speaking:
         self._to_caller: TowardsCaller = Straight() if policy.audio_format == "pcmu" else ToCaller()
         self._transcript = transcript
         self._segment: Segment | None = None
+        self._received_ms: dict[str, float] = {}
         self.playout = Playout(
             lead_s=policy.lead_s, chunk_s=policy.mark_every_s, filter_delay_ms=self._to_caller.delay_ms
         )
@@ -92,7 +93,18 @@ class Speaking:
                 self.take.add(self._segment.item_id, tail)
             self.playout.queue(self._segment, tail, 0.0)
             self.playout.finish(self._segment)
+            self._count_received(self._segment)
             self._segment = None
+
+    def _count_received(self, segment: Segment) -> None:
+        had = self._received_ms.get(segment.response_id, 0.0)
+        self._received_ms[segment.response_id] = had + segment.received_ms
+
+    def take_received_ms(self, response_id: str) -> float:
+        """How much sound of a response came, at its end. Told once; what came before that is then forgotten."""
+        received_ms = self._received_ms.pop(response_id, 0.0)
+        self._received_ms.clear()  # at most one response is active: what is left belongs to none that will end
+        return received_ms
 
     # --- what was heard ---------------------------------------------------------------------------------------------
 
@@ -142,6 +154,8 @@ class Speaking:
             else:
                 unheard.append(heard)
         self._to_caller.reset()
+        if self._segment is not None:
+            self._count_received(self._segment)
         self._segment = None
         return whole, unheard
 

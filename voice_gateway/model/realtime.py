@@ -238,7 +238,7 @@ class Dialect:
         item_id, text = _text(message, "item_id"), _text(message, "transcript")
         if item_id in self._idle_items and not text.strip():
             return _NONE
-        return (ev.UserTranscribed(item_id, text),)
+        return (ev.UserTranscribed(item_id, text, _billed_s(message.get("usage"))),)
 
     def _on_transcription_failed(self, message: Wire) -> Events:
         item_id, error = _text(message, "item_id"), message.get("error") or {}
@@ -334,6 +334,14 @@ def _usage(usage: Any) -> ev.Usage | None:
         output_text=_tokens(written, "text_tokens"),
         output_audio=_tokens(written, "audio_tokens"),
     )
+
+
+def _billed_s(usage: Any) -> float:
+    """Seconds of a transcription that is billed by time; one that is billed by tokens tells none."""
+    seconds = usage.get("seconds") if isinstance(usage, dict) and usage.get("type") == "duration" else None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return 0.0
+    return min(max(0.0, float(seconds)), 86_400.0)
 
 
 def _part_of(usage: Wire, key: str) -> Wire:

@@ -34,6 +34,7 @@ DOORS: Final = ("webhook", "stream", "browser", "api", "admission")
 REFUSALS: Final = (
     "signature", "token", "replayed", "expired", "unknown_call", "second_stream", "no_start", "full", "draining",
     "disabled", "bad_form", "gone", "no_call_sid", "too_large", "too_slow", "origin", "rate",
+    "caller_budget", "day_budget",
 )  # fmt: skip
 TOOL_OUTCOMES: Final = ("ok", "failed", "timeout", "unknown", "refused")
 TRACE_OUTCOMES: Final = ("kept", "cut", "failed")
@@ -172,6 +173,10 @@ class Metrics:
         if output:
             self._model.tokens(model, "output", modality, "false").inc(output)
 
+    def cost_arisen(self, usd: float) -> None:
+        """What calls cost, model and line together, as it arises."""
+        self._model.cost.inc(usd)
+
     # --- the house ---
 
     def faulted(self) -> None:
@@ -264,6 +269,7 @@ class _ModelSeries:
             registry=registry,
         )
         self.tool = _Family(tool, tools, TOOL_OUTCOMES)
+        self.cost = Counter("voice_cost_usd", "What calls cost, in US dollars.", registry=registry)
         tokens = Counter(
             "voice_tokens", "Tokens used.", ["model", "direction", "modality", "cached"], registry=registry
         )

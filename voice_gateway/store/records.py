@@ -128,6 +128,9 @@ class Store(Protocol):
     async def read_events(self, call_sid: str) -> list[Row]:
         """A call's rows of `call_events` in their order, `payload` as a dict."""
 
+    async def spent_since(self, at: datetime) -> list[tuple[str, float]]:
+        """What the calls that began since then have cost: (from_number, US dollars), once for each number."""
+
     async def recent_calls(self, limit: int = 20) -> list[Row]:
         """Rows of `calls`, newest first."""
 

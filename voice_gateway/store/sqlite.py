@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -33,7 +34,7 @@ from voice_gateway.store.database import (
     open_sound_database,
     set_aside,
 )
-from voice_gateway.store.records import CallPatch, EventRecord, Row, Store, call_row, event_row
+from voice_gateway.store.records import CallPatch, EventRecord, Row, Store, call_row, event_row, iso_utc
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 5.0
@@ -183,6 +184,11 @@ class SqliteStore(Store):
     async def read_events(self, call_sid: str) -> list[Row]:
         sql = "select * from call_events where call_sid = ? order by leg, seq, id"
         return [_unpacked(row, "payload") for row in await asyncio.to_thread(fetch, self.path, sql, [call_sid])]
+
+    async def spent_since(self, at: datetime) -> list[tuple[str, float]]:
+        sql = "select from_number, sum(cost_usd) as usd from calls where created_at >= ? group by 1"
+        rows = await asyncio.to_thread(fetch, self.path, sql, [iso_utc(at)])
+        return [(row["from_number"] or "", row["usd"]) for row in rows]
 
     async def recent_calls(self, limit: int = 20) -> list[Row]:
         sql = "select * from calls order by created_at desc, rowid desc limit ?"

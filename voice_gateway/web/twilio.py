@@ -48,6 +48,7 @@ class Sentences:
     answer: str
     disabled: str
     busy: str
+    budget: str
     failed: str
 
 
@@ -107,7 +108,7 @@ class TwilioDoors:
         if isinstance(call, Refusal):
             self._bell.count_refusal("admission", call.value)
             self._log.warning("twilio.answer.refused", reason=call.value, **_who(facts))
-            return _twiml(twiml.hang_up() if call is Refusal.ENDED else twiml.say_and_hang_up(sentences.busy))
+            return _twiml(_farewell(call, sentences))
         self._log.info("twilio.answer.connecting", **_who(call.facts))
         return _twiml(self._connect(call))
 
@@ -281,6 +282,14 @@ def _who(facts: CallFacts) -> dict[str, str]:
         "to_number": facts.to_number,
         "direction": facts.direction,
     }
+
+
+def _farewell(refusal: Refusal, sentences: Sentences) -> str:
+    """What a caller hears whom the switchboard did not take; a CallSid that is over already needs no words."""
+    if refusal is Refusal.ENDED:
+        return twiml.hang_up()
+    of_money = refusal in {Refusal.CALLER_BUDGET, Refusal.DAY_BUDGET}
+    return twiml.say_and_hang_up(sentences.budget if of_money else sentences.busy)
 
 
 def _twiml(document: str) -> Response:
