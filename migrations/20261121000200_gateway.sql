@@ -36,48 +36,6 @@ $$ begin new.updated_at := now(); return new; end $$;
 drop trigger if exists touch on calls;
 create trigger touch before update on calls for each row execute function touch_updated_at();
 
--- Takes a JSON array of events. The fast path is one statement; if any row is bad, they go in one by one, and the
--- answer names the ids that were refused, and why. An event that is known already is no error.
-create or replace function ingest_call_events(events jsonb) returns jsonb
-language plpgsql set search_path = public, pg_temp as $$
-declare
-  n_all integer := jsonb_array_length(events);
-  n_new integer := 0;
-  n_one integer;
-  one jsonb;
-  refused jsonb := '[]';
-begin
-  if n_all > 2000 then
-    raise exception 'at most 2000 events at a time, these are %', n_all using errcode = '54000';
-  end if;
-  begin
-    insert into call_events(id, call_sid, event_type, payload, created_at, occurred_at, leg, seq, instance_id, schema_version)
-    select id, call_sid, event_type, coalesce(payload, '{}'), coalesce(created_at, now()), occurred_at,
-        coalesce(leg, 1::smallint), seq, instance_id, coalesce(schema_version, 1::smallint)
-      from jsonb_to_recordset(events) as r(id uuid, call_sid text, event_type text, payload jsonb, created_at timestamptz,
-        occurred_at timestamptz, leg smallint, seq bigint, instance_id text, schema_version smallint)
-    on conflict (id) do nothing;
-    get diagnostics n_new = row_count;
-  exception when data_exception or integrity_constraint_violation then
-    for one in select value from jsonb_array_elements(events) loop
-      begin
-        insert into call_events(id, call_sid, event_type, payload, created_at, occurred_at, leg, seq, instance_id, schema_version)
-        select id, call_sid, event_type, coalesce(payload, '{}'), coalesce(created_at, now()), occurred_at,
-            coalesce(leg, 1::smallint), seq, instance_id, coalesce(schema_version, 1::smallint)
-          from jsonb_to_record(one) as r(id uuid, call_sid text, event_type text, payload jsonb, created_at timestamptz,
-            occurred_at timestamptz, leg smallint, seq bigint, instance_id text, schema_version smallint)
-        on conflict (id) do nothing;
-        get diagnostics n_one = row_count;
-        n_new := n_new + n_one;
-      exception when data_exception or integrity_constraint_violation then
-        refused := refused || jsonb_build_object('id', one->'id', 'code', sqlstate, 'message', sqlerrm);
-      end;
-    end loop;
-  end;
-  return jsonb_build_object('received', n_all, 'stored', n_new,
-    'known', n_all - n_new - jsonb_array_length(refused), 'refused', refused);
-end $$;
-
 -- Statuses that a call does not come back from.
 create or replace function is_final_status(status text) returns boolean
 language sql immutable set search_path = '' as
@@ -86,21 +44,22 @@ $$ select status in ('completed', 'failed', 'busy', 'no_answer', 'canceled', 'tr
 -- Folds a patch into a call's row. Patches may be repeated and may come late:
 --   the one with the higher last_seq wins, field by field; a late one only fills what is still empty;
 --   meta is merged key by key under the same rule;
---   who called whom, and when it was answered, is kept as first known;
+--   who called whom, and when it was answered, is kept as first known; so is the row's beginning, the earliest told;
 --   a final status is never replaced by one that is not final: an ended call stays ended.
 create or replace function upsert_call(patch jsonb) returns setof calls
 language plpgsql set search_path = public, pg_temp as $$
 begin
   return query
-  insert into calls as c (call_sid, from_number, to_number, direction, transcript, intent, meta, status, channel, persona,
+  insert into calls as c (created_at, call_sid, from_number, to_number, direction, transcript, intent, meta, status, channel, persona,
       language, model, correlation_id, stream_sid, parent_call_sid, instance_id, answered_at, ended_at, duration_ms,
       end_reason, summary, cost_usd, last_seq, purge_after)
-  select p.call_sid, p.from_number, p.to_number, p.direction, p.transcript, p.intent, coalesce(p.meta, '{}'),
+  select coalesce(p.created_at, now()), p.call_sid, p.from_number, p.to_number, p.direction, p.transcript, p.intent, coalesce(p.meta, '{}'),
       coalesce(p.status, 'in_progress'), coalesce(p.channel, 'twilio'), p.persona, p.language, p.model, p.correlation_id,
       p.stream_sid, p.parent_call_sid, p.instance_id, p.answered_at, p.ended_at, p.duration_ms, p.end_reason, p.summary,
       coalesce(p.cost_usd, 0), coalesce(p.last_seq, 0), p.purge_after
     from jsonb_populate_record(null::calls, patch) p
   on conflict (call_sid) do update set
+      created_at = least(c.created_at, excluded.created_at),
       from_number = coalesce(c.from_number, excluded.from_number),
       to_number = coalesce(c.to_number, excluded.to_number),
       direction = coalesce(c.direction, excluded.direction),
@@ -132,23 +91,6 @@ begin
   returning c.*;
 end $$;
 
--- Retention in small bites; returns how many calls were looked at, 0 when nothing is left to do.
-create or replace function purge_calls(before timestamptz, batch integer default 500) returns integer
-language plpgsql set search_path = public, pg_temp as $$
-declare sids text[];
-begin
-  select array_agg(call_sid) into sids from (
-    select call_sid from calls
-      where ended_at is not null and coalesce(purge_after, created_at) < before
-      order by created_at limit batch for update skip locked) due;
-  if sids is null then
-    return 0;
-  end if;
-  delete from call_events where call_sid = any(sids);
-  delete from calls where call_sid = any(sids);
-  return cardinality(sids);
-end $$;
-
 -- Nothing for anon; staff read, through a claim that only the server can set; the gateway itself is service_role.
 do $$
 declare t text;
@@ -163,6 +105,5 @@ begin
       using (coalesce((select auth.jwt())->'app_metadata'->>'role', '') in ('ops', 'admin'))$p$, t);
   end loop;
 end $$;
-revoke execute on function ingest_call_events(jsonb), upsert_call(jsonb), purge_calls(timestamptz, integer)
-  from public, anon, authenticated;
-grant execute on function ingest_call_events(jsonb), upsert_call(jsonb), purge_calls(timestamptz, integer) to service_role;
+revoke execute on function upsert_call(jsonb) from public, anon, authenticated;
+grant execute on function upsert_call(jsonb) to service_role;

@@ -8,18 +8,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import orjson
+import postgres_server
 import psycopg
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 
-from voice_gateway.store.database import UPSERT_CALL, open_database
-from voice_gateway.store.records import CallPatch, call_row, new_id
+from voice_gateway.store.database import open_database
 
 pytestmark = pytest.mark.postgres
 
-TABLES = ["calls", "call_events", "menu_items", "pairings"]
+TABLES = ["calls", "call_events", "call_turns", "call_usage", "menu_items", "pairings"]
 TYPES = {
     "uuid": "TEXT", "text": "TEXT", "jsonb": "TEXT", "timestamp with time zone": "TEXT", "numeric": "NUMERIC",
     "bigint": "INTEGER", "integer": "INTEGER", "smallint": "INTEGER", "boolean": "INTEGER",
@@ -38,13 +35,25 @@ def test_names_are_those_the_supabase_tool_accepts(migrations: list[Path]) -> No
         assert re.fullmatch(r"\d{14}_[a-z0-9_]+\.sql", path.name)
 
 
-def test_migrations_and_seed_run_over_themselves(database: psycopg.Connection[Any], migrations: list[Path]) -> None:
-    before = shape(database)
-    seed = migrations[0].parent / "seed.sql"
-    for path in [*migrations, seed, seed]:
-        database.execute(path.read_text())
-    assert shape(database) == before
-    assert database.execute("select count(*) from pairings").fetchone() == (5,)
+def test_migrations_and_seed_run_over_themselves(
+    postgres: postgres_server.Server, fresh: str, migrations: list[Path]
+) -> None:
+    seed = sorted((migrations[0].parent / "seed").glob("*.sql"))
+    assert [path.name for path in seed] == ["menu.sql", "tools.sql"]
+    with postgres.connect(fresh) as database:
+        before = shape(database)
+        for path in [*migrations, *seed, *migrations, *seed]:
+            database.execute(path.read_text())
+        assert shape(database) == before
+        rows = database.execute("select (select count(*) from pairings), (select count(*) from gl_lines)").fetchone()
+        assert rows == (5, 12)
+
+
+def test_a_postgres_without_supabase_takes_them_too(postgres: postgres_server.Server, migrations: list[Path]) -> None:
+    with postgres.database("plain") as name, postgres.connect(name) as database:
+        for path in migrations:
+            database.execute(path.read_text())
+        assert database.execute("select auth.jwt()").fetchone() == ({},)
 
 
 def shape(database: psycopg.Connection[Any]) -> list[Any]:
@@ -54,20 +63,17 @@ def shape(database: psycopg.Connection[Any]) -> list[Any]:
     ).fetchall()
 
 
-def test_tables_of_existing_users_keep_their_rows(database: psycopg.Connection[Any], migrations: list[Path]) -> None:
+def test_tables_of_existing_users_keep_their_rows(postgres: postgres_server.Server, migrations: list[Path]) -> None:
     """The two first tables as they were, with a row each, then everything on top."""
-    database.execute("create schema earlier; set search_path to earlier, extensions")
-    try:
-        database.execute(migrations[0].read_text())
+    with postgres.database("earlier") as name, postgres.connect(name) as database:
+        database.execute(migrations[1].read_text())
         database.execute("insert into calls (call_sid, from_number) values ('CAold', '+250788000001')")
         database.execute("insert into call_events (call_sid, event_type) values ('CAold', 'CALL_STARTED')")
-        gateway = migrations[1].read_text().split("create or replace function")[0]
-        database.execute(gateway)
+        for path in migrations:
+            database.execute(path.read_text())
         row = database.execute("select from_number, status, channel, last_seq from calls").fetchone()
         assert row == ("+250788000001", "in_progress", "twilio", 0)
         assert database.execute("select leg, seq, schema_version from call_events").fetchone() == (1, None, 1)
-    finally:
-        database.execute("drop schema earlier cascade; set search_path to default")
 
 
 # --- the embedded tables ----------------------------------------------------------------------------------------
@@ -160,134 +166,3 @@ def test_embedded_ids_by_default_are_uuids(database: psycopg.Connection[Any], em
         r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-4[0-9A-Fa-f]{3}-[89ABab][0-9A-Fa-f]{3}-[0-9A-Fa-f]{12}", made[0]
     )
     assert database.execute("select %s::uuid is not null", made).fetchone() == (True,)
-
-
-# --- folding ----------------------------------------------------------------------------------------------------
-
-TEXTS = st.none() | st.sampled_from(["a", "b", "c"])
-TIMES = st.none() | st.sampled_from(["2026-11-21T20:00:00.000Z", "2026-11-21T21:00:00.000Z"])
-PATCHES = st.builds(
-    CallPatch,
-    call_sid=st.just(""),
-    last_seq=st.integers(0, 4),
-    from_number=TEXTS, transcript=TEXTS, persona=TEXTS, end_reason=TEXTS,
-    status=st.none() | st.sampled_from(["ringing", "in_progress", "completed", "failed"]),
-    channel=st.none() | st.sampled_from(["browser", "sip"]),
-    answered_at=TIMES, ended_at=TIMES,
-    duration_ms=st.none() | st.integers(0, 3),
-    cost_usd=st.none() | st.sampled_from([0.0, 0.000123, 1.5]),
-    meta=st.dictionaries(
-        st.sampled_from("xyz"), st.none() | st.integers(0, 3) | st.dictionaries(st.just("k"), st.booleans())
-    ),
-)  # fmt: skip
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(PATCHES, min_size=1, max_size=6))
-@example(
-    [CallPatch("", 9, ended_at="2026-11-21T20:00:00.000Z", status="completed"), CallPatch("", 12, status="ringing")]
-)
-@example(
-    [CallPatch("", 10, summary="later"), CallPatch("", 9, status="completed", ended_at="2026-11-21T20:00:00.000Z")]
-)
-def test_patches_fold_alike_in_both_databases(
-    database: psycopg.Connection[Any], embedded: sqlite3.Connection, patches: list[CallPatch]
-) -> None:
-    sid = new_id()
-    for patch in patches:
-        row = call_row(patch) | {"call_sid": sid}
-        embedded.execute(UPSERT_CALL, row)
-        given_fields = {name: value for name, value in row.items() if value is not None}
-        given_fields["meta"] = orjson.loads(row["meta"])
-        database.execute("select upsert_call(%s::jsonb)", [orjson.dumps(given_fields).decode()])
-    assert folded_row(embedded, sid) == postgres_row(database, sid)
-
-
-def folded_row(db: sqlite3.Connection, sid: str) -> dict[str, Any]:
-    cursor = db.execute("select * from calls where call_sid = ?", [sid])
-    row = dict(zip([each[0] for each in cursor.description], cursor.fetchone(), strict=True))
-    return comparable(row | {"meta": orjson.loads(row["meta"])})
-
-
-def postgres_row(database: psycopg.Connection[Any], sid: str) -> dict[str, Any]:
-    found = database.execute("select to_jsonb(c) from calls c where call_sid = %s", [sid]).fetchone()
-    assert found is not None
-    row = found[0]
-    for name in ("answered_at", "ended_at"):
-        if row[name]:
-            row[name] = row[name].replace("+00:00", ".000Z")
-    return comparable(row)
-
-
-def comparable(row: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in row.items() if k not in ("id", "created_at", "updated_at")} | {
-        "cost_usd": float(row["cost_usd"])
-    }
-
-
-# --- what only Postgres has -------------------------------------------------------------------------------------
-
-
-def test_ingest_stores_once_and_names_the_refused(database: psycopg.Connection[Any]) -> None:
-    good, bad = new_id(), new_id()
-    events = [
-        {"id": good, "call_sid": "CAing", "event_type": "DTMF", "payload": {"digit": "1"}, "seq": 1},
-        {"id": bad, "call_sid": None, "event_type": "DTMF"},
-    ]
-    assert ingest(database, events) == (2, 1, 0, [bad])
-    assert ingest(database, events[:1]) == (1, 0, 1, [])
-
-
-def ingest(database: psycopg.Connection[Any], events: list[dict[str, Any]]) -> tuple[int, int, int, list[str]]:
-    row = database.execute("select ingest_call_events(%s::jsonb)", [orjson.dumps(events).decode()]).fetchone()
-    assert row is not None
-    answer = row[0]
-    return answer["received"], answer["stored"], answer["known"], [each["id"] for each in answer["refused"]]
-
-
-def test_purge_takes_old_ended_calls_with_their_events(database: psycopg.Connection[Any]) -> None:
-    database.execute("insert into calls (call_sid, created_at, ended_at) values ('CApast', '2020-01-01', '2020-01-01')")
-    database.execute("insert into calls (call_sid, created_at) values ('CAlive', '2020-01-01')")
-    database.execute("insert into call_events (call_sid, event_type) values ('CApast', 'CALL_ENDED')")
-    assert database.execute("select purge_calls('2020-06-01')").fetchone() == (1,)
-    assert database.execute("select purge_calls('2020-06-01')").fetchone() == (0,)
-    assert database.execute("select count(*) from call_events where call_sid = 'CApast'").fetchone() == (0,)
-    assert database.execute("select count(*) from calls where call_sid = 'CAlive'").fetchone() == (1,)
-
-
-@pytest.mark.parametrize("table", TABLES)
-def test_strangers_reach_nothing_and_the_gateway_everything(table: str, database: psycopg.Connection[Any]) -> None:
-    assert attempt(database, "service_role", f"table {table} limit 1")
-    assert attempt(database, "service_role", f"truncate {table} cascade")
-    assert not attempt(database, "anon", f"table {table} limit 1")
-    assert not attempt(database, "authenticated", f"truncate {table}")
-
-
-def attempt(database: psycopg.Connection[Any], role: str, sql: str) -> bool:
-    database.execute(f"set role {role}")
-    try:
-        database.execute(sql)
-    except psycopg.errors.InsufficientPrivilege:
-        return False
-    finally:
-        database.execute("reset role")
-    return True
-
-
-@pytest.mark.parametrize(("role", "seen"), [("ops", 1), ("customer", 0)])
-def test_staff_read_the_record_and_others_see_no_row(role: str, seen: int, database: psycopg.Connection[Any]) -> None:
-    database.execute("insert into calls (call_sid) values ('CAstaff') on conflict do nothing")
-    claims = orjson.dumps({"app_metadata": {"role": role}}).decode()
-    database.execute("select set_config('request.jwt.claims', %s, false)", [claims])
-    database.execute("set role authenticated")
-    try:
-        rows = database.execute("select 1 from calls where call_sid = 'CAstaff'").fetchall()
-    finally:
-        database.execute("reset role")
-    assert len(rows) == seen
-
-
-def test_strangers_may_not_call_the_functions(database: psycopg.Connection[Any]) -> None:
-    assert not attempt(database, "anon", "select purge_calls(now())")
-    assert not attempt(database, "authenticated", "select upsert_call('{}')")
-    assert attempt(database, "service_role", """select upsert_call('{"call_sid": "CAfn"}')""")

@@ -128,7 +128,7 @@ def test_tables_that_cannot_be_are_told(tmp_path: Path) -> None:
 
 def test_the_seed_is_the_one_of_the_migrations(tables: Tables) -> None:
     repository = Path(__file__).parents[2]
-    assert (repository / "migrations/seed.sql").read_text() == (repository / "voice_gateway/store/seed.sql").read_text()
+    assert (repository / "migrations/seed/menu.sql").samefile(repository / "voice_gateway/store/seed.sql")
     with closing(sqlite3.connect(tables._path)) as db:
         for (tags,) in db.execute("select tags from menu_items"):
             assert all(isinstance(tag, str) for tag in json.loads(tags))

@@ -16,7 +16,7 @@ import structlog
 from voice_gateway.errors import GatewayError
 from voice_gateway.store.records import Row, json_text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT_S = 0.25
 ALWAYS_CHECKED_BYTES = 64 << 20
 """Up to here a file is read through at every start (about 0.2 s); a larger one only after an unclean end."""

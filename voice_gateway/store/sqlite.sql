@@ -51,6 +51,57 @@ create table if not exists call_events (
 create index if not exists idx_call_events_call_sid on call_events(call_sid);
 create unique index if not exists uq_call_events_seq on call_events(call_sid, leg, seq) where seq is not null;
 
+create table if not exists call_turns (
+  id text primary key not null,
+  call_sid text not null,
+  leg integer not null default 1,
+  seq integer not null,
+  item_id text,
+  speaker text not null check (speaker in ('user', 'assistant')),
+  persona text,
+  text text not null default '',
+  generated text,
+  start_ms integer,
+  end_ms integer,
+  heard_ms integer,
+  total_ms integer,
+  interrupted integer not null default false,
+  latency_ms integer,
+  created_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+  unique (call_sid, leg, seq)
+);
+
+create table if not exists call_usage (
+  id text primary key not null,
+  call_sid text not null,
+  response_id text not null,
+  model text,
+  input_text_tokens integer not null default 0,
+  input_audio_tokens integer not null default 0,
+  cached_text_tokens integer not null default 0,
+  cached_audio_tokens integer not null default 0,
+  output_text_tokens integer not null default 0,
+  output_audio_tokens integer not null default 0,
+  cost_usd numeric not null default 0,
+  price_book text,
+  created_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+  unique (call_sid, response_id)
+);
+
+-- What is still to be told to Supabase, in the order it was written. An event is told from its own row; changes is JSON
+-- with what it changes (`call`, `turn`, `usage`), null where nothing. since: seconds since 1970. refused: why Supabase
+-- did not take it; such a row is set aside and holds up no other. Set it to null, and it is tried again.
+create table if not exists outbox (
+  n integer primary key,
+  event_id text not null,
+  call_sid text not null,
+  since real not null,
+  changes text,
+  refused text
+);
+create index if not exists idx_outbox_call on outbox(call_sid);
+create index if not exists idx_outbox_refused on outbox(n) where refused is not null;
+
 create table if not exists menu_items (
   id text primary key not null,
   market text not null default 'RW' check (market in ('RW', 'MT')),

@@ -1,1 +1,0 @@
-../voice_gateway/store/seed.sql
