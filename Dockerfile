@@ -14,6 +14,7 @@ RUN if [ "$LOCAL_VOICE" = true ]; then chosen=local; else chosen=base; fi \
     && pip install --require-hashes --requirement "requirements/$chosen.txt"
 COPY pyproject.toml README.md LICENSE ./
 COPY voice_gateway voice_gateway
+COPY migrations migrations
 RUN pip install --no-deps --no-build-isolation .
 
 FROM python:3.12-slim

@@ -61,6 +61,12 @@ def _long_enough(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _postgres(url: SecretStr) -> SecretStr:
+    if url and not url.get_secret_value().startswith(("postgresql://", "postgres://")):
+        raise ValueError
+    return url
+
+
 def _split(url: str, *schemes: str) -> SplitResult:
     """Parse a URL with a host and no query; the unencrypted scheme, the last one, is for nearby hosts alone."""
     parts = urlsplit(url)
@@ -181,6 +187,9 @@ class Settings(BaseModel):
     )
     supabase_secret_key: Secret = Field(SecretStr(""), description="a secret key of the project, sb_secret_...")
     supabase_service_role_key: Secret = Field(SecretStr(""), description="the project's service_role key")
+    database_url: Annotated[Secret, AfterValidator(_postgres)] = Field(
+        SecretStr(""), description="postgresql://user:password@host:5432/database"
+    )
     store_path: Path = Field(Path("var/voice_gateway.sqlite3"), description="the path of the local database file")
 
     voice_agent_enabled: Switch = True
