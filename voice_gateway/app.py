@@ -24,6 +24,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from voice_gateway import __version__
+from voice_gateway.agent.greetings import Greetings
 from voice_gateway.agent.personas import Persona, load_personas
 from voice_gateway.agent.toolbox import house_toolbox
 from voice_gateway.agent.tools import Toolbox, ToolContext
@@ -43,6 +44,7 @@ from voice_gateway.model.socket import ModelRefused, ModelSocket
 from voice_gateway.ops import logs
 from voice_gateway.ops.metrics import LoopLag, Metrics
 from voice_gateway.session import Core, Service
+from voice_gateway.store.clips import Clips
 from voice_gateway.store.database import StoreError, open_sound_database
 from voice_gateway.store.records import new_id
 from voice_gateway.store.sqlite import SqliteStore
@@ -86,6 +88,13 @@ class Gateway:
         self.store = SqliteStore(settings.store_path)
         self._tables = Tables(settings.store_path)
         self.budget = Budget(Limits(settings.max_caller_usd_per_day, settings.max_usd_per_day), _today)
+        self._greetings = Greetings(
+            Clips(settings.clips_folder) if settings.greeting_clips else None,
+            persona,
+            voice=self._voice,
+            model=settings.openai_realtime_model,
+            endpoint=settings.openai_realtime_endpoint,
+        )
         self.journal = Journal(
             self.store,
             wall_clock=lambda: datetime.now(UTC),
@@ -98,7 +107,7 @@ class Gateway:
             journal=self.journal,
             prepare_model=self._prepare_model,
             new_bridge=self._new_bridge,
-            service=Service(tools=self, observe=self._observe, clock=time.monotonic),
+            service=Service(self, self._observe, time.monotonic, keep_greeting=self._greetings.keep),
             max_calls=settings.max_calls,
             exceeded=self.budget.exceeded,
             stream_patience_s=STREAM_PATIENCE_S + len(settings.answer_sentence) / SPOKEN_CHARACTERS_PER_S,
@@ -112,6 +121,10 @@ class Gateway:
     def secrets(self) -> tuple[str, ...]:
         """What must never be seen anywhere: for the log's scrubber, and for the tests that look for it."""
         return self._settings.secrets()
+
+    @property
+    def _voice(self) -> str:
+        return self._persona.voice or self._settings.openai_realtime_voice
 
     # --- what a call is made of ---------------------------------------------------------------------------------
 
@@ -150,7 +163,7 @@ class Gateway:
         transcription = settings.openai_transcription_model
         return ModelSettings(
             model=settings.openai_realtime_model,
-            voice=persona.voice or settings.openai_realtime_voice,
+            voice=self._voice,
             instructions=persona.instructions,
             tools=tuple(self._toolbox.specs()),
             audio_format=settings.openai_audio_format,
@@ -178,6 +191,8 @@ class Gateway:
         outbound = _direction(facts) == "outbound"
         policy = Policy(
             greeting=self._persona.greeting_instructions,
+            clip=self._greetings.clip,
+            greeting_to_keep=self._greetings.to_keep,
             barge_in=settings.barge_in_enabled,
             duplex=settings.duplex_enabled,
             audio_format=settings.openai_audio_format,
@@ -323,6 +338,7 @@ class Gateway:
         midnight = datetime.combine(_today(), time_of_day.min).astimezone()
         self.budget.restore(await self.store.spent_since(midnight))
         await asyncio.to_thread(self._tables.start)
+        await self._greetings.start()
         lag = asyncio.create_task(LoopLag(self.metrics.loop_lagged).run())
         # What was imported lives as long as the process: a full collection would stop every call to look at it again.
         gc.collect()
@@ -334,6 +350,7 @@ class Gateway:
             lag.cancel()
             if self._traces is not None:
                 await asyncio.to_thread(self._traces.close)
+            await self._greetings.close()
             lost = await self.store.close()
             if lost:
                 self._log.error("store.records_lost", records=lost)

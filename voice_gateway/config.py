@@ -197,6 +197,7 @@ class Settings(BaseModel):
     barge_in_enabled: Switch = True
     duplex_enabled: Switch = True
     mcp_enabled: Switch = True
+    greeting_clips: Switch = True
     default_persona: Name = Field("waiter", description="the name of a persona, such as waiter")
 
     answer_sentence: Sentence = "Connecting you to our AI assistant"
@@ -229,6 +230,11 @@ class Settings(BaseModel):
     def twilio_auth_tokens(self) -> tuple[str, ...]:
         """The tokens a signature may be made with: more than one while they are rotated, or with subaccounts."""
         return tuple(token for token in self.twilio_auth_token.get_secret_value().split(",") if token)
+
+    @property
+    def clips_folder(self) -> Path:
+        """Where spoken greetings are kept: beside the record, which is on a disk that outlives the process."""
+        return self.store_path.parent / "greetings"
 
     @property
     def supabase_key(self) -> str:

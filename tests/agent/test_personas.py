@@ -33,12 +33,12 @@ def test_the_waiter_comes_with_the_program_and_has_its_tools() -> None:
 def test_every_field_is_read(tmp_path: Path) -> None:
     path = write(
         tmp_path,
-        SOUND + 'greeting = " Hi. "\nvoice = "cedar"\nlanguage = "rw"\ntools = ["lookup_menu"]\n'
+        SOUND + 'greeting = " Hi. "\ngreeting_clip = false\nvoice = "cedar"\nlanguage = "rw"\ntools = ["lookup_menu"]\n'
         "[turn_detection]\nthreshold = 0.7\nsilence_duration_ms = 900\nidle_timeout_ms = 8000\n",
     )
     assert load_persona(path) == Persona(
-        key="host", name="Host", instructions="Be kind.", greeting="Hi.", voice="cedar", language="rw",
-        tools=("lookup_menu",),
+        key="host", name="Host", instructions="Be kind.", greeting="Hi.", greeting_clip=False, voice="cedar",
+        language="rw", tools=("lookup_menu",),
         turn_detection=ServerVad(threshold=0.7, silence_duration_ms=900, idle_timeout_ms=8000),
     )  # fmt: skip
 

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from voice_gateway import app
 from voice_gateway.cli.stage import Stage, stage
+from voice_gateway.config import Settings
 from voice_gateway.emulator.faculties import Ear, Mind, Samples, Voice
 from voice_gateway.emulator.faults import Faults
 from voice_gateway.emulator.phone_call import PhoneCall
@@ -45,6 +47,7 @@ def staging(tmp_path: Path, log: io.StringIO) -> Staging:
         faults: Faults | None = None,
         weather: Weather | None = None,
         settings: dict[str, str] | None = None,
+        make: Callable[[Settings], app.Gateway] = app.build,
     ) -> AsyncIterator[Stage]:
         model = RealtimeServer(
             mind=mind or ScriptedMind(replies or ["Hello, what can I do for you today?"]),
@@ -54,7 +57,8 @@ def staging(tmp_path: Path, log: io.StringIO) -> Staging:
             faults=faults,
         )
         before = asyncio.all_tasks()
-        async with stage(model, tmp_path / "calls.sqlite3", weather=weather, settings=settings) as running:
+        database = tmp_path / "calls.sqlite3"
+        async with stage(model, database, weather=weather, settings=settings, make=make) as running:
             yield running
         await nothing_is_left(before)
 

@@ -3,6 +3,7 @@
 name = "Waiter"                        required, as are the instructions
 instructions = "..."
 greeting = "Hello, and welcome!"       said first; without it the caller speaks first
+greeting_clip = false                  the model speaks it anew in every call; without it, it is kept and played
 voice = "marin"                        without it, the one that is configured
 language = "en"                        ISO 639-1, of the caller's speech; without it any
 tools = ["lookup_menu"]
@@ -43,6 +44,7 @@ class Persona:
     name: str
     instructions: str
     greeting: str = ""
+    greeting_clip: bool = True
     voice: str = ""
     language: str = ""
     tools: tuple[str, ...] = ()
@@ -94,6 +96,10 @@ def _values(given: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
             if value is not None and not (isinstance(value, list) and all(isinstance(each, str) for each in value)):
                 problems.append(f"tools: must be a list of names, not {value!r}")
             values[name] = tuple(value or ()) if isinstance(value, list) else ()
+        elif name == "greeting_clip":
+            if not isinstance(value, bool | None):
+                problems.append(f"greeting_clip: must be true or false, not {value!r}")
+            values[name] = value is not False
         elif value is not None and not isinstance(value, str):
             problems.append(f"{name}: must be a text, not {value!r}")
         else:

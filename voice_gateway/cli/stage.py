@@ -65,6 +65,7 @@ async def stage(
                 "PUBLIC_BASE_URL": f"https://{PUBLIC_HOST}",
                 "STORE_PATH": str(store_path),
                 "ANSWER_SENTENCE": "",
+                "GREETING_CLIPS": "false",  # the second call on a stage begins as the first one did
                 "DRAIN_SECONDS": "5",
                 **(settings or {}),
             },

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from voice_gateway import __version__
-from voice_gateway.cli import call, demo, emulate, migrate, replay, serve
+from voice_gateway.cli import call, clips, demo, emulate, migrate, replay, serve
 
 app = typer.Typer(
     name="voice-gateway",
@@ -25,6 +25,7 @@ app.command("demo")(demo.demo)
 app.command("call")(call.call)
 app.command("replay")(replay.replay)
 app.command("migrate")(migrate.migrate)
+app.command("clips")(clips.clips)
 app.add_typer(emulate.app, name="emulate")
 
 
