@@ -1,9 +1,9 @@
 """From the media stream's start to the first sound in the caller's ear: spoken by the model, and from a clip.
 
 Whole calls over loopback without any network delay, by the emulated carrier's own ledger. The emulated model takes as
-long as was seen of the real one (30 ms to `response.created`, then 0.4 s to its first sound). Run it on a quiet machine:
+long as was seen of the real one: 30 ms to `response.created`, then 0.4 s to its first sound.
 
-    python -m bench.greeting --calls 10
+    python bench/greeting.py --calls 10
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
+import sys
 import tempfile
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from voice_gateway.cli.stage import Stage, stage
 from voice_gateway.emulator.realtime import RealtimeServer
