@@ -160,6 +160,8 @@ class Bridge:
     # --- the caller leg ---------------------------------------------------------------------------------------------
 
     def _on_joined(self, event: ev.CallerJoined, now: float) -> list[do.Command]:
+        if self._speaking.joined_at is not None:
+            return []
         self._speaking.joined_at = now
         started = do.WriteEntry(entries.MediaStarted(event.stream_sid))
         if self._policy.clip is not None:
