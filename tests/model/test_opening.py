@@ -287,6 +287,7 @@ async def test_a_key_that_no_header_can_hold_is_a_refusal(settings, key) -> None
 
 async def test_the_key_is_in_no_log_line_however_talkative_the_root_is(far_side, settings, caplog) -> None:
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="websockets")  # our own logging, once set up, keeps it quiet
     model = await open_socket(await far_side.serve(far_side.ready), settings)
     await model.close()
     assert caplog.records  # the far side's own library does talk
