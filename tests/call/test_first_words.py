@@ -53,6 +53,11 @@ def test_what_the_model_thought_before_it_spoke_does_no_harm() -> None:
     assert taken.finish("completed", GREETING) is not None
 
 
+def test_an_event_told_twice_is_no_second_message() -> None:
+    taken = take(items=(("item_1", "message"), ("item_1", "message")))
+    assert taken.finish("completed", GREETING) is not None
+
+
 def test_the_first_response_is_the_one() -> None:
     taken = take()
     taken.start("resp_2")

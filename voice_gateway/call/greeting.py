@@ -58,7 +58,7 @@ class Take:
 
     def open_item(self, response_id: str, item_id: str, kind: str) -> None:
         """A response opened an item. kind: as in `events.ItemStarted`."""
-        if response_id != self.response_id:
+        if response_id != self.response_id or item_id == self.item_id:
             return
         if kind == "function_call" or (kind == "message" and self.item_id):
             self._spoilt = True

@@ -72,12 +72,14 @@ def _types(exchanged: Sequence[Exchanged]) -> Iterator[str]:
         yield from [f"{kind} ({count} in a row)"] if count > 1 and kind.endswith(".delta") else [kind] * count
 
 
-def _told(event: Event) -> str:  # noqa: PLR0911 - a line for each kind
+def _told(event: Event) -> str:  # noqa: C901, PLR0911 - a line for each kind
     match event:
         case {"type": "session.update"}:
             return "is configured by the client"
         case {"type": "conversation.item.create", "item": {"role": "user", "content": [{"text": text}, *_]}}:
             return f"was typed to: {text}"
+        case {"type": "conversation.item.create", "item": {"role": "assistant", "content": [{"text": text}, *_]}}:
+            return f"learns that the caller heard it say: {text}"
         case {"type": "conversation.item.truncate", "audio_end_ms": heard_ms}:
             return f"was cut by the client: {heard_ms} ms were heard"
         case {"type": "conversation.item.create", "item": {"type": "function_call_output", "output": output}}:
