@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TypeVar
 
+from voice_gateway.audio.onset import OnsetDetector
 from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
@@ -56,10 +57,12 @@ class Line:
 class Scene:
     """One call. Everything that the bridge commands is kept in `said` with its time."""
 
-    def __init__(self, policy: Policy | None = None, line: Line | None = None) -> None:
+    def __init__(
+        self, policy: Policy | None = None, line: Line | None = None, detector: OnsetDetector | None = None
+    ) -> None:
         self.line = line or Line()
         self.now = 0.0
-        self.bridge = Bridge(policy or Policy(audio_format="pcmu"), 0.0)
+        self.bridge = Bridge(policy or Policy(audio_format="pcmu"), 0.0, detector)
         self.said: list[tuple[float, do.Command]] = []
         self.truths: list[int] = []
         self._due: list[tuple[float, int, ev.Event]] = []

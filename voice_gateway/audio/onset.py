@@ -8,9 +8,9 @@ comes in windows of 32 ms, and an onset is called at the third window of four th
    - all but the loudest fifth of the last 4.5 seconds, by 8 dB: noise and far voices that go on;
    - 15 dB below the caller's own level, once he has spoken, and -45 dBFS at least: others in his room;
    - the loudest that our own voice was, less what is taken for the loss of its echo. The echo's delay need not be
-     known for that: the loudest of the last 400 ms counts, and of the next 60 ms, for we know where the ear is no better.
+     known for that: the loudest of the last 400 ms counts, and of the next 60 ms: so well we know where the ear is.
 
-The loss of the echo is first taken for 15 dB. That is too little for a loudspeaker telephone and too much for most, so
+The loss of the echo is first taken for 13 dB. That is too little for a loudspeaker telephone and too much for most, so
 it is measured: where the levels of what comes in follow ours (correlation above 0.85 over two seconds, at any delay),
 the echo is what comes in, and its loss is known. Where nothing is heard while we speak, the loss is as large as that.
 
@@ -46,10 +46,10 @@ BACKGROUND_MARGIN_DB: Final = 8.0
 LEVEL_MARGIN_DB: Final = 15.0
 QUIETEST_DBFS: Final = -45.0
 
-FIRST_LOSS_DB: Final = 15.0
+FIRST_LOSS_DB: Final = 13.0
 LEAST_LOSS_DB: Final = 0.0
 MOST_LOSS_DB: Final = 35.0
-LOSS_MARGIN_DB: Final = 5.0
+LOSS_MARGIN_DB: Final = 7.0
 BEFORE_WINDOWS: Final = 13
 AHEAD_WINDOWS: Final = 2
 CORRELATED: Final = 0.85
@@ -68,7 +68,7 @@ _AMPLITUDES: Final = (g711.decode(bytes(range(256))) / 32768.0).astype(np.float3
 class OnsetDetector:
     """Listens to one caller.
 
-    loss_db: what our own voice loses on its way back to us, as far as known; 5 dB are taken off for safety.
+    loss_db: what our own voice loses on its way back to us, as far as known; 7 dB are taken off for safety.
     """
 
     def __init__(self, activity: Activity) -> None:
@@ -150,8 +150,9 @@ class OnsetDetector:
         self._windows += 1
         if self._windows % COMPARE_EVERY == 0:
             self._measure_loss()
-        speech = self._activity.probability(np.ascontiguousarray(window)) >= SPEECH
-        speech = speech and max(level, self._levels[-2] if len(self._levels) > 1 else level) > self._gate(block)
+        before = self._levels[-2] if len(self._levels) > 1 else level
+        likely = self._activity.probability(np.ascontiguousarray(window)) >= SPEECH
+        speech = likely and max(level, before) > self._gate(block)
         self._hits.append(speech)
         self._since_speech = 0 if speech else self._since_speech + 1
         if self._began is not None:
@@ -191,8 +192,8 @@ class OnsetDetector:
             loud = ours[delay] > ours[delay].max() - 12.0
             loss = float((ours[delay][loud] - theirs[loud]).mean()) - LOSS_MARGIN_DB
         else:  # whatever it is that comes in, the echo is not louder
-            quietest = float((loudest - theirs)[audible].min()) - LOSS_MARGIN_DB
-            loss = min(self.loss_db + 2.0, quietest) if quietest > self.loss_db else self.loss_db
+            at_least = float((loudest - theirs)[audible].min()) - LOSS_MARGIN_DB
+            loss = max(self.loss_db, min(self.loss_db + 2.0, at_least))
         self.loss_db = min(max(LEAST_LOSS_DB, loss), MOST_LOSS_DB)
 
 

@@ -5,7 +5,8 @@ No await stands between a check and its act, so the list of (now, event) of a ca
 
 The rules stand here, each with the tests that hold it. Their parts have plain state and one owner, this bridge: the
 caller's sound (`hearing`), our voice (`speaking`, over `playout`), whose turn it is (`turns`), tools at work
-(`errands`), keys (`keypad`), who said what (`transcript`), what it costs (`costs`).
+(`errands`), keys (`keypad`), who said what (`transcript`), what it costs (`costs`), when the caller silences us
+(`barge_in`).
 
 Rules
 -----
@@ -21,6 +22,7 @@ Rules
    every item that was not heard to its end is truncated at what was heard, and the fact is written down.
    test_barge_in_truncates_at_what_was_heard
    test_with_two_items_queued_the_audible_one_is_cut_and_the_other_was_never_heard
+   When that is, and when our voice is only held for a while, is decided by the rules of `barge_in`.
 4. What arrives of a response after it was cut is dropped.
    test_deltas_of_a_cut_response_never_reach_the_caller
 5. A tool runs beside the call. Its output goes to the model at once; the model is asked to speak when no tool is
@@ -40,9 +42,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, get_args
 
+from voice_gateway.audio.onset import OnsetDetector
 from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
+from voice_gateway.call.barge_in import BargeIn
 from voice_gateway.call.costs import Meter
 from voice_gateway.call.errands import Errands
 from voice_gateway.call.greeting import Take
@@ -64,14 +68,15 @@ _SOUND = frozenset({ev.CallerAudio, ev.AudioReceived})
 
 
 class Bridge:
-    def __init__(self, policy: Policy, began_at: float) -> None:
-        """began_at: when the carrier's webhook was answered, on the clock of `now`."""
+    def __init__(self, policy: Policy, began_at: float, detector: OnsetDetector | None = None) -> None:
+        """began_at: when the carrier's webhook was answered, on the clock of `now`. detector: for edge barge-in."""
         self._policy = policy
         self._began_at = began_at
         self._transcript = Transcript()
         self._turns = Turns()
         self._speaking = Speaking(policy, self._transcript)
         self._hearing = Hearing(policy.audio_format, muted=None if policy.duplex else self._speaking.playout.is_audible)
+        self._barge_in = BargeIn(policy, self._speaking, self._hearing, self._turns, detector)
         self._errands = Errands()
         self._keypad = Keypad()
         self._meter = Meter(
@@ -88,7 +93,8 @@ class Bridge:
         self.dropped_deltas = 0
         self._next_limit = self._find_next_limit()
         self._handlers: dict[type, Callable[[Any, float], list[do.Command]]] = {
-            ev.CallerAudio: self._hearing.hear,  # fifty times a second: not even one call more
+            # Fifty times a second: not even one call more than is needed.
+            ev.CallerAudio: self._on_caller_audio if self._barge_in.watches else self._hearing.hear,
             ev.AudioReceived: self._on_audio,
             ev.MarkReached: self._speaking.reach_mark,
             ev.TextReceived: self._on_text,
@@ -147,6 +153,7 @@ class Bridge:
         for other in (
             self._turns.deadline() if self._may_ask else None,
             self._keypad.due if self._ready else None,
+            self._barge_in.deadline(),
             self._retry_due,
         ):
             if other is not None and other < due:
@@ -167,6 +174,14 @@ class Bridge:
         if self._policy.clip is not None:
             return [started, *self._speaking.play(self._policy.clip, now)]
         return [started, *self._speaking.playout.probe(now), *self._greet(now)]
+
+    def _on_caller_audio(self, event: ev.CallerAudio, now: float) -> list[do.Command]:
+        heard = self._hearing.hear(event, now)
+        reacted = self._barge_in.hear(event.ulaw, now)
+        if not reacted:
+            return heard
+        self._next_limit = self._find_next_limit()
+        return [*reacted, *heard]
 
     def _on_digit(self, event: ev.DigitPressed, now: float) -> list[do.Command]:
         self._keypad.press(event.digit, now)
@@ -236,16 +251,10 @@ class Bridge:
         self._turns.start_speech()
         self._speaking.take = None
         self._transcript.turn("caller", event.item_id).start_ms = event.audio_start_ms
-        return self._barge_in(now) if self._policy.barge_in else []
-
-    def _barge_in(self, now: float) -> list[do.Command]:
-        response_id = self._turns.cut_active()
-        playout = self._speaking.playout
-        if not (playout.is_audible(now) or playout.unfinished):
-            return []
-        return self._speaking.interrupt(now, response_id)
+        return self._barge_in.start_speech(event, now)
 
     def _on_speech_stopped(self, event: ev.SpeechStopped, now: float) -> list[do.Command]:
+        self._barge_in.stop_speech()
         self._turns.stop_speech(now)
         self._transcript.turn("caller", event.item_id).end_ms = event.audio_end_ms
         self._speaking.caller_stopped_at = self._hearing.stopped_at(event.audio_end_ms, now)
@@ -267,6 +276,7 @@ class Bridge:
     def _on_response_started(self, event: ev.ResponseStarted, now: float) -> list[do.Command]:
         if self._speaking.take is not None:
             self._speaking.take.start(event.response_id)
+        self._barge_in.start_response(event.response_id)
         if self._turns.start_response(event.response_id, now):
             return []
         return [do.CancelResponse(event.response_id)]
@@ -353,6 +363,7 @@ class Bridge:
             self._retry_due = None
             self._turns.wish(do.CreateResponse(), now)
         return [
+            *self._barge_in.wake(now),
             *self._speaking.playout.pump(now),
             *self._hearing.pad(now),
             *self._tell_digits(now),

@@ -83,6 +83,15 @@ class BargedIn:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldInVain:
+    """Our voice was held for what sounded like the caller, nobody confirmed it, and it went on. held_ms: the pause."""
+
+    event_type: ClassVar[str] = "HELD_IN_VAIN"
+    item_id: str
+    held_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class ToolAsked:
     """The model called a tool. arguments: JSON text."""
 
@@ -164,6 +173,7 @@ Entry: TypeAlias = (
     | UserSpoke
     | AssistantSpoke
     | BargedIn
+    | HeldInVain
     | ToolAsked
     | ToolAnswered
     | DigitReceived

@@ -95,6 +95,16 @@ class Playout:
         return self._tape.end
 
     @property
+    def sent(self) -> int:
+        """Position after the last byte handed to the carrier; back where the ear is after a hold."""
+        return self._sent
+
+    @property
+    def playing(self) -> Segment | None:
+        """The oldest segment of which not every byte is known to be heard."""
+        return self._segments[0] if self._segments else None
+
+    @property
     def held(self) -> bool:
         """True between a hold and its `resume` or `cut`."""
         return self._held
@@ -111,6 +121,15 @@ class Playout:
     def heard(self, now: float) -> int:
         """The position that the ear will have reached when a clear sent now takes effect."""
         return self._clock.heard(now)
+
+    def marked(self, now: float) -> int:
+        """The position that the ear had reached when it heard what the caller sent with what arrives now."""
+        return round(self._clock.marked(now))
+
+    def sent_since(self, position: int) -> tuple[bytes, int]:
+        """The sound sent from a position on, as far as it is kept, and the position where it begins."""
+        start = max(position, self._tape.start)
+        return self._tape.read(start, max(0, self._sent - start)), start
 
     # --- sound in -----------------------------------------------------------------------------------------------
 

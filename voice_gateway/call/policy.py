@@ -15,8 +15,14 @@ class Policy:
 
     greeting: instructions for the first response; empty: the model waits for the caller. clip: a greeting that is
     played instead of being asked for. greeting_to_keep: the words of a greeting that is to become a clip when the model
-    has spoken it well; empty: none is. barge_in: False lets our voice finish. duplex: False gives the model silence
-    while our voice plays. audio_format: of the model leg.
+    has spoken it well; empty: none is. duplex: False gives the model silence while our voice plays. audio_format: of
+    the model leg.
+
+    barge_in: False lets our voice finish. barge_in_mode: who hears the caller over our voice, the model alone
+    (`server`) or a detector of ours before it (`edge`), which the bridge must then be given. confirm_s: how long a hold
+    waits for the model's word. min_speech_ms: how long the caller must have spoken to interrupt. protect_greeting: the
+    greeting is heard to its end. speech_prefix_ms: what the model takes off the time at which it says speech began.
+    model_interrupts: it cancels its response by itself when it hears the caller.
     tariff, transcription_usd_per_minute, line_usd_per_minute: what the call is billed, see `costs`. max_cost_usd: 0 for
     no limit.
     """
@@ -25,6 +31,12 @@ class Policy:
     clip: Clip | None = None
     greeting_to_keep: str = ""
     barge_in: bool = True
+    barge_in_mode: Literal["server", "edge"] = "server"
+    confirm_s: float = 0.6
+    min_speech_ms: int = 0
+    protect_greeting: bool = False
+    speech_prefix_ms: int = 300
+    model_interrupts: bool = True
     duplex: bool = True
     audio_format: Literal["pcm16", "pcmu"] = "pcm16"
     lead_s: float = 0.4

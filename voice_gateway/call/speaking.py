@@ -119,6 +119,7 @@ class Speaking:
 
     def interrupt(self, now: float, response_id: str | None) -> list[do.Command]:
         """Fall silent at once. response_id: the response that was still being made, if any."""
+        clear = [] if self.playout.held else [do.ClearPlayout()]
         whole, unheard = self._cut(now)
         if not unheard:
             return whole
@@ -129,7 +130,7 @@ class Speaking:
         )
         return [
             *whole,
-            do.ClearPlayout(),
+            *clear,
             *(
                 do.TruncateItem(h.segment.item_id, h.segment.content_index, h.heard_ms)
                 for h in unheard

@@ -21,6 +21,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pybase64
 
+from voice_gateway.audio.activity import Silero
+from voice_gateway.audio.onset import OnsetDetector
 from voice_gateway.call.bridge import Bridge
 from voice_gateway.trace.codec import encode
 from voice_gateway.trace.notes import Heading, Note, Trace, write_commands
@@ -50,7 +52,8 @@ class Pair(NamedTuple):
 
 def rebuild(heading: Heading) -> Bridge:
     """Today's bridge for the call of a trace."""
-    return Bridge(heading.policy, heading.began_at)
+    listens = heading.policy.barge_in and heading.policy.barge_in_mode == "edge"
+    return Bridge(heading.policy, heading.began_at, OnsetDetector(Silero()) if listens else None)
 
 
 def replayed(trace: Trace) -> Iterator[Note]:
