@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from voice_gateway.audio import wav
 from voice_gateway.cli.stage import PUBLIC_HOST, Stage, stage
-from voice_gateway.cli.timeline import measure
+from voice_gateway.cli.stopwatch import measure
 from voice_gateway.cli.verbs import app
 from voice_gateway.emulator.performance import Cue, learn, perform
 from voice_gateway.emulator.realtime import INSTANT, RealtimeServer
@@ -119,8 +119,8 @@ async def test_a_caller_cuts_in_and_the_ledger_tells_how_soon_it_was_silent(gate
         ((_, heard_ms),) = world.model.sessions[0].truncations
     assert [cue.act for cue in cues] == ["speaks", "cuts in", "hangs up"]
     assert phone_call.outcome == "caller-hung-up"
-    timeline = measure(phone_call)
-    first, second = timeline.turns
+    waits = measure(phone_call)
+    first, second = waits.turns
     assert first.quiet_s is None
     assert second.from_s == pytest.approx(cues[1].at_s - phone_call.stream_at_s, abs=0.1)
     assert first.answer_s is not None
@@ -128,8 +128,8 @@ async def test_a_caller_cuts_in_and_the_ledger_tells_how_soon_it_was_silent(gate
     assert second.quiet_s - first.answer_s == pytest.approx(heard_ms / 1000, abs=0.1)
     assert 0.05 < (second.stopped_after_s or 0.0) < 0.5
     assert (second.answered_after_s or 0.0) > 0.5, "the silence of the turn's end is part of it"
-    assert timeline.first_heard_s is not None
-    assert 0 < (timeline.twiml_s or 0.0) < (timeline.stream_s or 0.0) < timeline.first_heard_s
+    assert waits.first_heard_s is not None
+    assert 0 < (waits.twiml_s or 0.0) < (waits.stream_s or 0.0) < waits.first_heard_s
 
 
 async def test_an_answer_too_short_to_cut_in_is_answered_as_any_other(gateway: Gateway) -> None:

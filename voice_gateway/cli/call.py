@@ -15,7 +15,7 @@ from voice_gateway.audio import wav
 from voice_gateway.cli.cast import caller_part, scenario_list
 from voice_gateway.cli.hearing import Hearing
 from voice_gateway.cli.show import Teller, latencies, weather_told
-from voice_gateway.cli.timeline import RATE_HZ, measure
+from voice_gateway.cli.stopwatch import RATE_HZ, measure
 from voice_gateway.emulator.carrier import Carrier, Manners, PhoneCall, Weather
 from voice_gateway.emulator.carrier_web import is_loopback
 from voice_gateway.emulator.performance import Part, perform
@@ -67,7 +67,7 @@ def call(  # noqa: PLR0913, PLR0917 - the options of a command
 ) -> None:
     """Call a running gateway as Twilio would, listen, and say how it went.
 
-    Shows what was said and what was heard, as text where the offline voice is installed, and a timeline with latencies.
+    Shows what was said and what was heard, as text where the offline voice is installed, and who waited how long.
 
     Writes the call as a stereo WAV. The exit code is 1 when no conversation came about.
 
@@ -148,14 +148,14 @@ def _conclude(teller: Teller, call: PhoneCall, wav_out: Path) -> None:
     for warning in call.warnings:
         teller.out(f"Twilio would warn: {warning.code} {warning.reason}", "yellow")
     if call.stream_at_s:
-        timeline = measure(call)
+        waits = measure(call)
         teller.heading("In the caller's ear")
-        teller.facts(latencies(timeline))
+        teller.facts(latencies(waits))
         wav_out.parent.mkdir(parents=True, exist_ok=True)
         wav.write(wav_out, call.recording(), RATE_HZ)
         teller.blank()
         teller.out(f"  To listen to: {wav_out} ({call.length_s:.0f} s; left the caller, right what he heard)", "bold")
-        if timeline.first_heard_s is None:
+        if waits.first_heard_s is None:
             failings.append("nothing was heard; the gateway's log says why")
     elif not failings:
         failings.append("there was never a media stream")

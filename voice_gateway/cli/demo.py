@@ -21,7 +21,7 @@ from voice_gateway.cli.cast import Cast, cast, scenario_list, scenario_named, wh
 from voice_gateway.cli.record import Narrator, show_record
 from voice_gateway.cli.show import Teller, latencies, weather_told
 from voice_gateway.cli.stage import Stage, stage
-from voice_gateway.cli.timeline import RATE_HZ, Timeline, measure
+from voice_gateway.cli.stopwatch import RATE_HZ, Waits, measure
 from voice_gateway.emulator.performance import learn, perform
 from voice_gateway.emulator.phone_call import PhoneCall
 from voice_gateway.emulator.realtime import RealtimeServer
@@ -45,7 +45,7 @@ class Outcome:
     row: Mapping[str, Any] | None
     events: Sequence[Mapping[str, Any]]
     sound: NDArray[np.int16]
-    timeline: Timeline
+    waits: Waits
 
 
 def demo(
@@ -141,7 +141,7 @@ async def _on_record(running: Stage, call_sid: str) -> None:
 
 def _tell_figures(teller: Teller, outcome: Outcome, wav_out: Path) -> None:
     teller.heading("In the caller's ear, measured by the carrier")
-    teller.facts(latencies(outcome.timeline))
+    teller.facts(latencies(outcome.waits))
     teller.out("  A wait includes the silence that tells the model a turn is over.", "dim")
     teller.blank()
     length_s = len(outcome.sound) / RATE_HZ
@@ -154,7 +154,7 @@ def _failings(outcome: Outcome, scenario: Scenario) -> Iterator[str]:
     wanted = sum(isinstance(step, InterruptAfter) for step in scenario.steps)
     if outcome.call.outcome != "caller-hung-up":
         yield f"the call ended by {outcome.call.outcome or 'itself'}, not by the caller's hanging up"
-    if outcome.timeline.first_heard_s is None:
+    if outcome.waits.first_heard_s is None:
         yield "the caller heard nothing"
     if any(isinstance(step, SayText) for step in scenario.steps) and not _count(told, entries.UserSpoke):
         yield "not a word of the caller was understood"

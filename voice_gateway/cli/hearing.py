@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from voice_gateway.audio import g711
 from voice_gateway.cli.show import Teller
-from voice_gateway.cli.timeline import HOP_S, RATE_HZ, loud
+from voice_gateway.cli.stopwatch import HOP_S, RATE_HZ, loud
 from voice_gateway.emulator.performance import PAUSE_S, Cue
 from voice_gateway.emulator.phone_call import PhoneCall
 from voice_gateway.emulator.speech import WhisperEar, missing

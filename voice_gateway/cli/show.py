@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from voice_gateway.audio import g711
-from voice_gateway.cli.timeline import Timeline
+from voice_gateway.cli.stopwatch import Waits
 from voice_gateway.emulator.phone_call import PhoneCall
 from voice_gateway.emulator.weather import Weather
 
@@ -166,14 +166,14 @@ def weather_told(weather: Weather) -> str:
     return f"{weather.one_way_s * 1000:.0f} ms each way{jitter}, jitter buffer {weather.jitter_buffer_s * 1000:.0f} ms"
 
 
-def latencies(timeline: Timeline) -> list[tuple[str, str]]:
-    """A timeline as names and values."""
+def latencies(waits: Waits) -> list[tuple[str, str]]:
+    """What was measured, as names and values."""
     rows = [
-        ("number dialled to TwiML", seconds(timeline.twiml_s)),
-        ("to the media stream", seconds(timeline.stream_s)),
-        ("to the first sound heard", seconds(timeline.first_heard_s)),
+        ("number dialled to TwiML", seconds(waits.twiml_s)),
+        ("to the media stream", seconds(waits.stream_s)),
+        ("to the first sound heard", seconds(waits.first_heard_s)),
     ]
-    for number, turn in enumerate(timeline.turns, 1):
+    for number, turn in enumerate(waits.turns, 1):
         if turn.stopped_after_s is not None:
             rows.append((f"turn {number}, cutting in: his first sound to silence", seconds(turn.stopped_after_s)))
         rows.append((f"turn {number}: his last sound to the answer", seconds(turn.answered_after_s)))

@@ -1,120 +1,61 @@
-"""What a call sounded like, measured from the carrier's own ledger: who waited for whom, and how long.
-
-Nothing here is reported by the gateway. The clock is the recording's, which starts with the media stream; sounds are
-found in hops of 20 ms.
-"""
+"""`voice-gateway timeline`: a traced call as a picture."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+import os
+from pathlib import Path
+from typing import Annotated
 
-import numpy as np
-from numpy.typing import NDArray
+import typer
 
-from voice_gateway.emulator.phone_call import PhoneCall
-
-RATE_HZ: Final = 8000
-HOP_S: Final = 0.02
-LOUD_DBFS: Final = -45.0
-BREATH_S: Final = 0.6
-"""Pauses within what one person says are shorter."""
-JUST_NOW_S: Final = 0.2
-"""Whoever sounded so shortly before is still speaking, between two syllables."""
-
-Hops: TypeAlias = NDArray[np.bool_]
+from voice_gateway.cli.show import Teller
+from voice_gateway.errors import GatewayError
+from voice_gateway.trace.notes import read
+from voice_gateway.trace.page import page
+from voice_gateway.trace.picture import draw
+from voice_gateway.trace.story import tell
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """Something the caller said. from_s, to_s: its first and last sound.
+def timeline(
+    file: Annotated[Path, typer.Argument(help="A trace, as TRACE_DIR collects them; .gz is fine.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            help="Where it goes: .html is a page with the call to listen to, .svg the picture alone. "
+            "By default beside the trace, as a page.",
+            show_default=False,
+        ),
+    ] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="Pixels a second; by default as the call's length allows.", min=1, max=400)
+    ] = None,
+    sound: Annotated[bool, typer.Option(help="Put the call into the page, some 20 kB a second.")] = True,  # noqa: FBT002 - a flag
+) -> None:
+    """Draw a traced call: both voices on one clock, what was heard and what was not, the waits, tools and faults.
 
-    quiet_s: for a cut-in, when the other voice fell silent. answer_s: when an answer was first heard.
+    The page needs nothing but itself, opens on a telephone as well, and plays the call: click where you want to listen.
+
+    It shows and tells what people said. It is readable by its owner alone; mind whom you send it to.
+
+    Example: voice-gateway timeline var/traces/20260504T102030Z-CA0123.jsonl -o call.html
     """
-
-    from_s: float
-    to_s: float
-    quiet_s: float | None = None
-    answer_s: float | None = None
-
-    @property
-    def stopped_after_s(self) -> float | None:
-        """From the caller's first sound to the other voice's silence; None when he cut nobody off."""
-        return None if self.quiet_s is None else max(0.0, self.quiet_s - self.from_s)
-
-    @property
-    def answered_after_s(self) -> float | None:
-        """From the caller's last sound to the first sound of the answer in his ear."""
-        return None if self.answer_s is None else self.answer_s - self.to_s
+    target = out or file.with_name(f"{file.name.split('.', 1)[0]}.html")
+    if target.suffix not in {".html", ".svg"}:
+        raise GatewayError(f"-o names {target}: it should end in .html or .svg")
+    write_picture(file, target, scale, sound=sound)
+    Teller().out(f"To look at: {target}", "bold")
 
 
-@dataclass(frozen=True, slots=True)
-class Timeline:
-    """twiml_s, stream_s, first_heard_s: since the number was dialled. turns: on the recording's clock."""
-
-    twiml_s: float | None
-    stream_s: float | None
-    first_heard_s: float | None
-    turns: tuple[Turn, ...]
-
-
-def measure(call: PhoneCall) -> Timeline:
-    """A call that is over, or as far as it has come."""
-    twiml_s = next((happening.t for happening in call.events if happening.name == "twiml"), None)
-    if not call.stream_at_s:
-        return Timeline(twiml_s, None, None, ())
-    sound = call.recording()
-    heard = loud(sound[:, 1])
-    first = heard.argmax() * HOP_S if heard.any() else None
-    first_heard_s = None if first is None else call.stream_at_s + float(first)
-    return Timeline(twiml_s, call.stream_at_s, first_heard_s, tuple(_turns(call, loud(sound[:, 0]), heard)))
-
-
-def loud(samples: NDArray[np.int16]) -> Hops:
-    """Which hops of 20 ms an ear would notice. samples: one side at 8 kHz."""
-    hop = round(RATE_HZ * HOP_S)
-    blocks = samples[: len(samples) // hop * hop].astype(np.float64).reshape(-1, hop)
-    found: Hops = np.square(blocks).mean(axis=1) >= (32768.0 * 10 ** (LOUD_DBFS / 20)) ** 2
-    return found
-
-
-def _turns(call: PhoneCall, said: Hops, heard: Hops) -> Iterator[Turn]:
-    spans = [
-        span
-        for happening in call.events
-        if happening.name == "caller speaks"
-        and (span := _span(said, happening.details["from_s"], happening.details["seconds"]))
-    ]
-    ends = [*(span[0] for span in spans[1:]), len(heard)]
-    for (first, last), until in zip(spans, ends, strict=False):  # without spans there is an end all the same
-        quiet = _quiet_after(heard, first)
-        begin = last if quiet is None else max(last, quiet)
-        answers = np.flatnonzero(heard[begin:until])
-        yield Turn(
-            first * HOP_S,
-            last * HOP_S,
-            None if quiet is None else quiet * HOP_S,
-            (begin + int(answers[0])) * HOP_S if answers.size else None,
-        )
-
-
-def _span(said: Hops, from_s: float, seconds: float) -> tuple[int, int] | None:
-    """First hop and the one after the last that were loud in an utterance."""
-    start = round(from_s / HOP_S)
-    found = np.flatnonzero(said[start : start + round(seconds / HOP_S) + 1])
-    return (start + int(found[0]), start + int(found[-1]) + 1) if found.size else None
-
-
-def _quiet_after(heard: Hops, at: int) -> int | None:
-    """The hop from which the voice that sounded at a moment is silent; None when it was silent before."""
-    since = max(0, at - round(JUST_NOW_S / HOP_S))
-    before = np.flatnonzero(heard[since : at + 1])
-    if not before.size:
-        return None
-    last = since + int(before[-1])
-    for hop in np.flatnonzero(heard[last:]) + last:
-        if hop - last > round(BREATH_S / HOP_S):
-            break
-        last = int(hop)
-    return last + 1
+def write_picture(trace: Path, target: Path, scale: float | None = None, *, sound: bool = True) -> None:
+    """Draw a trace into a file of its owner's. Raises GatewayError."""
+    story = tell(read(trace))
+    text = draw(story, scale) if target.suffix == ".svg" else page(story, scale, sound=sound)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as fault:
+        raise GatewayError(f"{target} cannot be written: {fault.strerror}") from None

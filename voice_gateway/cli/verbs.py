@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from voice_gateway import __version__
-from voice_gateway.cli import call, clips, demo, emulate, migrate, replay, serve
+from voice_gateway.cli import call, clips, demo, emulate, migrate, replay, serve, timeline
 
 app = typer.Typer(
     name="voice-gateway",
@@ -24,6 +24,7 @@ app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("call")(call.call)
 app.command("replay")(replay.replay)
+app.command("timeline")(timeline.timeline)
 app.command("migrate")(migrate.migrate)
 app.command("clips")(clips.clips)
 app.add_typer(emulate.app, name="emulate")
