@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from voice_gateway.audio import wav
+from voice_gateway.trace.notes import read
+from voice_gateway.trace.replay import first_difference
 
 RATE_HZ = 8000
 HOP_S = 0.02
@@ -124,6 +126,9 @@ async def test_without_the_voice_the_demo_hums_a_scripted_call(tmp_path: Path) -
     assert "presses 42#" in out
     assert (tmp_path / "var/demo/call.wav").is_file()
     assert (tmp_path / "var/demo/calls.sqlite3").is_file()
+    assert "To look at:   var/demo/call.html" in out
+    assert "Timeline of a call" in (tmp_path / "var/demo/call.html").read_text()
+    assert first_difference(read(tmp_path / "var/demo/call.jsonl")) is None
 
 
 async def test_a_demo_that_cannot_write_its_database_says_so(tmp_path: Path) -> None:

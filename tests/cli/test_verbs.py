@@ -42,7 +42,19 @@ async def run(*arguments: str, cwd: Path, **environment: str) -> tuple[int, str,
 
 
 @pytest.mark.parametrize(
-    "verb", [[], ["serve"], ["demo"], ["call"], ["clips"], ["emulate"], ["emulate", "model"], ["emulate", "carrier"]]
+    "verb",
+    [
+        [],
+        ["serve"],
+        ["demo"],
+        ["call"],
+        ["clips"],
+        ["replay"],
+        ["timeline"],
+        ["emulate"],
+        ["emulate", "model"],
+        ["emulate", "carrier"],
+    ],
 )
 def test_every_verb_explains_itself(verb: list[str]) -> None:
     result = CliRunner().invoke(app, [*verb, "--help"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +24,7 @@ from voice_gateway.cli.record import Narrator, show_record
 from voice_gateway.cli.show import Teller, latencies, weather_told
 from voice_gateway.cli.stage import Stage, stage
 from voice_gateway.cli.stopwatch import RATE_HZ, Waits, measure
+from voice_gateway.cli.timeline import write_picture
 from voice_gateway.emulator.performance import learn, perform
 from voice_gateway.emulator.phone_call import PhoneCall
 from voice_gateway.emulator.realtime import RealtimeServer
@@ -74,10 +77,14 @@ def demo(
     if reason := "" if tones else why_no_voice():
         teller.out(f"{reason}\nUntil then the call is hummed, and its answers are written beforehand.", "yellow")
         teller.blank()
-    outcome = asyncio.run(_run(teller, played, _prepare(database), spoken=not (tones or reason)))
-    wav_out.parent.mkdir(parents=True, exist_ok=True)
-    wav.write(wav_out, outcome.sound, RATE_HZ)
+    with tempfile.TemporaryDirectory() as traces:
+        outcome = asyncio.run(_run(teller, played, _prepare(database), Path(traces), spoken=not (tones or reason)))
+        wav_out.parent.mkdir(parents=True, exist_ok=True)
+        wav.write(wav_out, outcome.sound, RATE_HZ)
+        pictures = [_keep_picture(trace, wav_out) for trace in Path(traces).iterdir()]
     _tell_figures(teller, outcome, wav_out)
+    for picture in pictures:
+        teller.out(f"  To look at:   {picture} (both voices, the waits, and what was not heard)", "bold")
     if outcome.row is not None:
         show_record(teller, outcome.row, outcome.events)
         teller.blank()
@@ -98,14 +105,23 @@ def _prepare(database: Path) -> Path:
     return database
 
 
-async def _run(teller: Teller, scenario: Scenario, database: Path, *, spoken: bool) -> Outcome:
+def _keep_picture(trace: Path, wav_out: Path) -> Path:
+    """The call's trace and its picture go beside the WAV."""
+    shutil.copyfile(trace, wav_out.with_suffix(".jsonl"))
+    picture = wav_out.with_suffix(".html")
+    write_picture(trace, picture)
+    return picture
+
+
+async def _run(teller: Teller, scenario: Scenario, database: Path, traces: Path, *, spoken: bool) -> Outcome:
     played = await asyncio.to_thread(cast, None if spoken else scenario, hum=not spoken)
     part = await asyncio.to_thread(learn, scenario, NanoVoice() if spoken else played.voice)
     model = RealtimeServer(mind=played.mind, voice=played.voice, ear=played.ear)
     loop = asyncio.get_running_loop()
     dialled_at = loop.time()
     narrator = Narrator(teller, lambda: loop.time() - dialled_at)
-    async with stage(model, database, weather=WEATHER, make=partial(app.build, listeners=[narrator.entry])) as running:
+    make = partial(app.build, listeners=[narrator.entry])
+    async with stage(model, database, weather=WEATHER, settings={"TRACE_DIR": str(traces)}, make=make) as running:
         _introduce(teller, running, played, scenario)
         dialled_at = loop.time()
         teller.line(0.0, "call", f"{mask_number(CALLER)} dials {mask_number(CALLED)}")
