@@ -32,6 +32,7 @@ from voice_gateway.budget import Budget, Limits
 from voice_gateway.call import entries
 from voice_gateway.call.bridge import Bridge, Policy
 from voice_gateway.call.events import CallFacts, Usage
+from voice_gateway.call.greeting import Clip
 from voice_gateway.caller.signature import SignatureCheck
 from voice_gateway.caller.tokens import StreamTokens
 from voice_gateway.caller.upgrade import WEBSOCKET_SETTINGS
@@ -90,8 +91,6 @@ class Gateway:
         self.budget = Budget(Limits(settings.max_caller_usd_per_day, settings.max_usd_per_day), _today)
         self._greetings = Greetings(
             Clips(settings.clips_folder) if settings.greeting_clips else None,
-            persona,
-            voice=self._voice,
             model=settings.openai_realtime_model,
             endpoint=settings.openai_realtime_endpoint,
         )
@@ -107,7 +106,7 @@ class Gateway:
             journal=self.journal,
             prepare_model=self._prepare_model,
             new_bridge=self._new_bridge,
-            service=Service(self, self._observe, time.monotonic, keep_greeting=self._greetings.keep),
+            service=Service(self, self._observe, time.monotonic, keep_greeting=self._keep_greeting),
             max_calls=settings.max_calls,
             exceeded=self.budget.exceeded,
             stream_patience_s=STREAM_PATIENCE_S + len(settings.answer_sentence) / SPOKEN_CHARACTERS_PER_S,
@@ -191,8 +190,8 @@ class Gateway:
         outbound = _direction(facts) == "outbound"
         policy = Policy(
             greeting=self._persona.greeting_instructions,
-            clip=self._greetings.clip,
-            greeting_to_keep=self._greetings.to_keep,
+            clip=self._greetings.clip(self._persona, self._voice),
+            greeting_to_keep=self._greetings.to_keep(self._persona, self._voice),
             barge_in=settings.barge_in_enabled,
             duplex=settings.duplex_enabled,
             audio_format=settings.openai_audio_format,
@@ -209,6 +208,9 @@ class Gateway:
         )
         bridge = Bridge(policy, began_at)
         return bridge if self._traces is None else self._traces.follow(bridge, Heading(facts, policy, began_at))
+
+    def _keep_greeting(self, _call: CallFacts, clip: Clip) -> None:
+        self._greetings.keep(self._persona, self._voice, clip)
 
     async def run(self, call: CallFacts, name: str, arguments: str) -> tuple[str, bool]:
         """Run a tool for a call: `session.Tools`."""

@@ -8,45 +8,40 @@ from __future__ import annotations
 import asyncio
 
 from voice_gateway.agent.personas import Persona
-from voice_gateway.call.events import CallFacts
 from voice_gateway.call.greeting import Clip
 from voice_gateway.store.clips import ClipKey, Clips
 
 
 class Greetings:
-    def __init__(self, clips: Clips | None, persona: Persona, *, voice: str, model: str, endpoint: str) -> None:
-        """clips: None keeps none. voice: the one the persona speaks with. endpoint: the model's server.
+    """All personas' greetings. voice: the one that a persona speaks with in this call."""
 
-        The instructions colour how a greeting is spoken, and another server has other voices of the same names: so a
-        change of any of them makes another clip.
-        """
-        wanted = persona.greeting_clip and bool(persona.greeting)
-        self._clips = clips if wanted else None
-        self._greeting = persona.greeting
-        asked = (persona.greeting_instructions, persona.instructions, endpoint)
-        self._key = ClipKey.of(persona.key, voice, model, *asked)
+    def __init__(self, clips: Clips | None, *, model: str, endpoint: str) -> None:
+        """clips: None keeps none. endpoint: the model's server; another one has other voices of the same names."""
+        self._clips = clips
+        self._model = model
+        self._endpoint = endpoint
         self._writing: set[asyncio.Future[None]] = set()
-
-    @property
-    def clip(self) -> Clip | None:
-        """What a call that begins now is to play."""
-        return self._clips.find(self._key) if self._clips is not None else None
-
-    @property
-    def to_keep(self) -> str:
-        """The words of the greeting, while it has to be kept still; else empty."""
-        return self._greeting if self._clips is not None and self.clip is None else ""
 
     async def start(self) -> None:
         """Read what is kept."""
         if self._clips is not None:
             await asyncio.to_thread(self._clips.load)
 
-    def keep(self, _call: CallFacts, clip: Clip) -> None:
-        """Have a clip from the next call on, and write it down beside the event loop: `session.Service`."""
-        if self._clips is None or not self._clips.keep(self._key, clip):
+    def clip(self, persona: Persona, voice: str) -> Clip | None:
+        """What a call that begins now is to play."""
+        return self._clips.find(self._key(persona, voice)) if self._clips and _wants_clip(persona) else None
+
+    def to_keep(self, persona: Persona, voice: str) -> str:
+        """The words of the greeting, while it has to be kept still; else empty."""
+        wanted = self._clips is not None and _wants_clip(persona) and self.clip(persona, voice) is None
+        return persona.greeting if wanted else ""
+
+    def keep(self, persona: Persona, voice: str, clip: Clip) -> None:
+        """Have a clip from the next call on, and write it down beside the event loop."""
+        key = self._key(persona, voice)
+        if self._clips is None or not _wants_clip(persona) or not self._clips.keep(key, clip):
             return
-        writing = asyncio.get_running_loop().run_in_executor(None, self._clips.write, self._key, clip)
+        writing = asyncio.get_running_loop().run_in_executor(None, self._clips.write, key, clip)
         self._writing.add(writing)
         writing.add_done_callback(self._writing.discard)
 
@@ -54,3 +49,12 @@ class Greetings:
         """Wait for what is being written."""
         if self._writing:
             await asyncio.gather(*self._writing, return_exceptions=True)
+
+    def _key(self, persona: Persona, voice: str) -> ClipKey:
+        # The instructions colour how a greeting is spoken.
+        asked = (persona.greeting_instructions, persona.instructions, self._endpoint)
+        return ClipKey.of(persona.key, voice, self._model, *asked)
+
+
+def _wants_clip(persona: Persona) -> bool:
+    return persona.greeting_clip and bool(persona.greeting)
