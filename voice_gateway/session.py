@@ -1,7 +1,9 @@
 """One live call: carries every event of both legs into the bridge and every command out. Decides nothing about meaning.
 
-Three standing tasks: the caller leg (the media stream's own), the model leg, and the clock. Tools run beside them. All
-end with the call, and the call always ends as a whole: with either leg's loss, a hang-up or a limit.
+Whatever arrives is handled in the very step of the event loop that read it, and what is to be done about it is done in
+that step: no queue, no other task. Two tasks stand: the media stream's own, which waits for the caller's end, and the
+clock. Beside them run the tools and, while the caller's side reads too slowly, one that waits for it. All end with the
+call, and the call always ends as a whole: with either leg's loss, a hang-up or a limit.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,7 +25,6 @@ from voice_gateway.model.socket import ModelRefused, ModelSocket
 from voice_gateway.ops import logs
 
 _OF_THE_STREAM = (StreamStarted, StreamRefused)
-_SOUND = '{"event":"media"'
 
 
 class Tools(Protocol):
@@ -65,26 +65,30 @@ class Service:
 
 
 class Outlet:
-    """The way out to the caller: first all messages of an answer are put in, then whoever finds it idle sends.
+    """The way out to the caller. A message leaves at once, unless the far side does not read or others wait before it.
 
     So the bridge's order is kept however long the far side takes, and a message costs no task and no queue hop.
     """
 
-    def __init__(self, write: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(self, write: Callable[[str], bool], send: Callable[[str], Awaitable[None]]) -> None:
+        """write: takes a message, or does not because the far side is behind. send: waits until it does."""
         self._write = write
-        self._busy = False
-        self.waiting: deque[str] = deque()
+        self._send = send
+        self._waiting: deque[str] = deque()
+
+    def __len__(self) -> int:
+        """Messages that wait; somebody has to `flush` them."""
+        return len(self._waiting)
+
+    def put(self, message: str) -> None:
+        if self._waiting or not self._write(message):
+            self._waiting.append(message)
 
     async def flush(self) -> None:
-        """Send what waits, unless somebody is already at it."""
-        if self._busy:
-            return
-        self._busy = True
-        try:
-            while self.waiting:
-                await self._write(self.waiting.popleft())
-        finally:
-            self._busy = False
+        """Send what waits, and what comes while it does. For one at a time."""
+        while self._waiting:
+            await self._send(self._waiting[0])
+            self._waiting.popleft()
 
 
 class Session:
@@ -109,13 +113,17 @@ class Session:
         self._observe = service.observe
         self._clock = service.clock
         self._keep = service.keep_greeting
-        self._to_caller = Outlet(caller.send)
+        self._to_caller = Outlet(caller.write, caller.send)
+        self._group = asyncio.TaskGroup()
+        self._flushing = False
+        self._handled_since = 0.0
+        self._uncleared_since: float | None = None
+        self._written: list[entries.Entry] = []
         self._running: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.Future[None] | None = None
         self._wakes_at = 0.0
         self._over = False
         self._fault: Exception | None = None
-        self._clear_asked_at: float | None = None
         self._asked: deque[ev.Event] = deque()
         self._performers: dict[type, Callable[[Any], None]] = {
             do.PlayAudio: self._play,
@@ -144,11 +152,11 @@ class Session:
     async def run(self, stream_sid: str) -> None:
         """Carry the call from its media stream's start to its end. Whatever happens, its record is closed."""
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._carry_model())
-                group.create_task(self._keep_time())
-                await self._tell(ev.CallerJoined(stream_sid))
-                await self._carry_caller()
+            async with self._group:
+                self._group.create_task(self._meet_model())
+                self._group.create_task(self._keep_time())
+                self._take(ev.CallerJoined(stream_sid))
+                await self._hear_out()
         except* Over:
             pass
         except* Exception as faults:  # noqa: BLE001 - a fault of ours ends this call alone, politely and on record
@@ -166,6 +174,7 @@ class Session:
     async def _leave(self) -> None:
         """Close the caller leg; the carrier then asks what comes next. Tools still at work are given up."""
         if self._model is not None:
+            self._model.listen(None)
             self._observe("unknown_model_events", self._model.dialect.unknown.total())
             self._observe("malformed_model_events", self._model.dialect.malformed.total())
         self._caller.listen(None)
@@ -190,86 +199,100 @@ class Session:
 
     # --- events in ----------------------------------------------------------------------------------------------
 
-    async def _tell(self, event: ev.Event) -> None:
-        self._act(event)
-        await self._send_out()
-        self._watch_deadline()
+    def _take(self, event: ev.Event) -> None:
+        """Act on what happened, unless the call is over."""
+        self._carefully(self._act, event)
+
+    def _carefully(self, handle: Callable[[Any], None], what: Any) -> None:
+        """A fault ends the call, and not the step of the event loop that brought us what has happened."""
+        if self._is_ending():
+            return
+        try:
+            handle(what)
+            deadline = self._bridge.deadline()
+        except Exception as fault:  # noqa: BLE001 - raised again where it ends the call
+            self._fault = fault
+            deadline = None
+        if self._is_ending() or (deadline is not None and deadline < self._wakes_at):
+            self._wake()
+
+    def _is_ending(self) -> bool:
+        return self._over or self._fault is not None
 
     def _act(self, event: ev.Event) -> None:
-        for command in self._bridge.handle(event, self._clock()):
-            self._performers[type(command)](command)
-
-    def _watch_deadline(self) -> None:
-        deadline = self._bridge.deadline()
-        if deadline is not None and deadline < self._wakes_at:
-            self._wake()
-
-    async def _send_out(self) -> None:
-        if self._to_caller.waiting:
-            await self._to_caller.flush()
-            if self._clear_asked_at is not None:
-                self._observe("barge_in_stop", self._clock() - self._clear_asked_at)
-                self._clear_asked_at = None
-        if self._over:
-            raise Over
-
-    def _hear(self, message: str) -> bool:
-        """Take the caller's sound right where it arrives: no task wakes for it. All else comes by `read`, in its turn.
-
-        Sound is for the model. Should more come of it, the task that keeps the time takes that on.
-        """
-        if not message.startswith(_SOUND):
-            return False
+        """Do what the bridge says. What the caller and the model get goes before what is written down about it."""
+        self._handled_since = self._clock()
         try:
-            event = self._dialect.read(message)
-            if event is not None and not isinstance(event, _OF_THE_STREAM):
-                self._act(event)
-            self._watch_deadline()
-        except Exception as fault:  # noqa: BLE001 - raised again where it ends the call and not the event loop's step
-            self._fault = fault
-        if self._fault is not None or self._over or self._to_caller.waiting:
-            self._wake()
-        return True
+            for command in self._bridge.handle(event, self._handled_since):
+                self._performers[type(command)](command)
+        finally:
+            for entry in self._written:
+                self._record.write(entry)
+            self._written.clear()
+        if self._to_caller and not self._flushing:
+            self._flushing = True
+            self._group.create_task(self._flush())
 
-    async def _carry_caller(self) -> None:
+    async def _flush(self) -> None:
+        """The caller's side is behind: wait for it, and let the model wait meanwhile."""
+        self._hold_model(held=True)
+        try:
+            await self._to_caller.flush()
+        finally:
+            self._flushing = False
+            self._hold_model(held=False)
+        if self._uncleared_since is not None:
+            self._observe("barge_in_stop", self._clock() - self._uncleared_since)
+            self._uncleared_since = None
+
+    def _hold_model(self, *, held: bool) -> None:
+        if self._model is not None:
+            self._model.hold_back(held=held)
+
+    def _hear(self, message: str | bytes) -> bool:
+        """Take a message of the caller's. False once the call is over: then nobody does."""
+        self._carefully(self._read_caller, message)
+        return not self._is_ending()
+
+    def _read_caller(self, message: str | bytes) -> None:
+        event = self._dialect.read(message)
+        if event is not None and not isinstance(event, _OF_THE_STREAM):
+            self._act(event)
+
+    async def _hear_out(self) -> None:
+        """Listen until the caller is gone; on a server that lends no ear, read."""
         self._caller.listen(self._hear)
-        while True:
-            message = await self._caller.read()
-            if message is None:
-                await self._tell(ev.CallerLeft("stalled" if self._caller.stalled else "lost"))
-                return
-            event = self._dialect.read(message)
-            if event is not None and not isinstance(event, _OF_THE_STREAM):
-                await self._tell(event)
+        while (message := await self._caller.read()) is not None:
+            self._hear(message)
+        self._take(ev.CallerLeft("stalled" if self._caller.stalled else "lost"))
 
-    async def _carry_model(self) -> None:
+    async def _meet_model(self) -> None:
         try:
             model = await self._model_task
         except ModelRefused as refused:
-            await self._tell(ev.ModelUnavailable(refused.code, refused.message))
+            self._take(ev.ModelUnavailable(refused.code, refused.message))
             return
         self._model = model
-        await self._tell(model.ready)
-        async with aclosing(model.events()) as events:
-            async for event in events:
-                await self._tell(event)
+        self._take(model.ready)
+        model.listen(self._take)
 
     async def _keep_time(self) -> None:
         """Wake the bridge when it asked for it, and tell it what comes from tools and from outside."""
         while True:
             await self._sleep()
-            if self._fault is not None:
-                raise self._fault
-            await self._send_out()
             while self._asked:
-                await self._tell(self._asked.popleft())
+                self._take(self._asked.popleft())
             deadline = self._bridge.deadline()
             if deadline is not None and deadline <= self._clock():
-                await self._tell(ev.Woke())
+                self._take(ev.Woke())
+            if self._fault is not None:
+                raise self._fault
+            if self._over:
+                raise Over
 
     async def _sleep(self) -> None:
-        """Until the bridge's deadline, a second at most, or until woken; not at all when something was asked since."""
-        if self._asked or self._fault is not None:
+        """Until the bridge's deadline, a second at most, or until woken; not at all when something came up since."""
+        if self._asked or self._is_ending():
             return
         now = self._clock()
         deadline = self._bridge.deadline()
@@ -289,14 +312,17 @@ class Session:
     # --- commands out -------------------------------------------------------------------------------------------
 
     def _play(self, command: do.PlayAudio) -> None:
-        self._to_caller.waiting.append(self._dialect.media(command.ulaw))
+        self._to_caller.put(self._dialect.media(command.ulaw))
 
     def _mark(self, command: do.SendMark) -> None:
-        self._to_caller.waiting.append(self._dialect.mark(command.name))
+        self._to_caller.put(self._dialect.mark(command.name))
 
     def _clear(self, _command: do.ClearPlayout) -> None:
-        self._clear_asked_at = self._clock()
-        self._to_caller.waiting.append(self._dialect.clear())
+        self._to_caller.put(self._dialect.clear())
+        if self._to_caller:
+            self._uncleared_since = self._handled_since
+        else:
+            self._observe("barge_in_stop", self._clock() - self._handled_since)
 
     def _tell_model(self, command: do.ModelCommand) -> None:
         if self._model is not None:
@@ -306,7 +332,7 @@ class Session:
         self._keep(self._record.facts, Clip(command.ulaw, command.text))
 
     def _write_entry(self, command: do.WriteEntry) -> None:
-        self._record.write(command.entry)
+        self._written.append(command.entry)
 
     def _note_figure(self, command: do.Observe) -> None:
         self._observe(command.figure, command.value)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+from websockets.asyncio.server import ServerConnection, serve
 
+from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Bridge, Policy
 from voice_gateway.caller.media_stream import MediaStreamDialect
-from voice_gateway.caller.socket import LISTEN_EXTENSION, CallerSocket
+from voice_gateway.caller.socket import LISTEN_EXTENSION, WRITE_EXTENSION, CallerSocket
 from voice_gateway.journal import Journal
+from voice_gateway.model.settings import ModelSettings
 from voice_gateway.model.socket import ModelSocket
 from voice_gateway.session import Service, Session
 from voice_gateway.store.records import CallPatch, EventRecord
@@ -114,9 +119,143 @@ async def test_a_fault_while_hearing_ends_this_call_on_record() -> None:
     )
     running = asyncio.ensure_future(session.run("MZ1"))
     await asyncio.wait_for(listens.wait(), 5)
-    assert not ears[0]('{"event":"mark","streamSid":"MZ1","mark":{"name":"m"}}'), "only sound is taken at once"
-    assert ears[0]('{"event":"media","streamSid":"MZ1","media":{"timestamp":"0","payload":"////"}}')
+    sound = '{"event":"media","streamSid":"MZ1","media":{"timestamp":"0","payload":"////"}}'
+    assert ears[0]('{"event":"mark","streamSid":"MZ1","mark":{"name":"m"}}')
+    ears[0](sound)
+    assert not ears[0](sound), "after its end a call takes nothing"
     await asyncio.wait_for(running, 5)
     assert "internal_fault" in figures
     assert ears[-1] is None, "nobody listens to a call that is over"
     assert [event.event_type for event in shelf.events].count(entries.CallEnded.event_type) == 1
+
+
+class Script:
+    """A core that answers each kind of event with the same commands."""
+
+    def __init__(self, answers: dict[type, Callable[[Any], list[do.Command]]]) -> None:
+        self._answers = answers
+
+    def handle(self, event: ev.Event, now: float) -> list[do.Command]:  # noqa: ARG002 - the Protocol's shape
+        answer = self._answers.get(type(event))
+        return answer(event) if answer is not None else []
+
+    def deadline(self) -> float | None:
+        return None
+
+
+class Diary(Shelf):
+    """Writes into a list that others write into as well."""
+
+    def __init__(self, happened: list[str]) -> None:
+        super().__init__()
+        self._happened = happened
+
+    def write(self, event: EventRecord, patch: CallPatch | None = None) -> None:
+        super().write(event, patch)
+        self._happened.append(event.event_type)
+
+
+async def test_what_the_caller_hears_goes_before_what_is_written_down_about_it() -> None:
+    loop = asyncio.get_running_loop()
+    happened: list[str] = []
+    mark = '{"event":"mark","streamSid":"MZ1","mark":{"name":"m"}}'
+    stop = '{"event":"stop","streamSid":"MZ1","stop":{}}'
+    messages = deque(({"text": mark}, {"text": stop}))
+    ended = do.WriteEntry(entries.CallEnded("hangup", "completed", 0))
+
+    async def receive() -> Any:
+        return {"type": "websocket.receive", **(messages.popleft() if messages else await loop.create_future())}
+
+    async def send(message: Any) -> None:
+        """To nobody."""
+
+    def write(text: str) -> bool:
+        happened.append(orjson.loads(text)["event"])
+        return True
+
+    dialect = MediaStreamDialect()
+    dialect.read(orjson.dumps(START).decode())
+    script = Script(
+        {
+            ev.MarkReached: lambda _event: [
+                do.WriteEntry(entries.BargedIn("item_1", 340, 60, "resp_1")),
+                do.ClearPlayout(),
+            ],
+            ev.CallerLeft: lambda _event: [ended, do.EndCall("hangup")],
+        }
+    )
+    session = Session(
+        bridge=script,
+        caller=CallerSocket({"type": "websocket", "extensions": {WRITE_EXTENSION: {"write": write}}}, receive, send),
+        dialect=dialect,
+        model=asyncio.ensure_future(asyncio.Event().wait()),  # type: ignore[arg-type]  # on its way for ever
+        record=Journal(Diary(happened), wall_clock=lambda: datetime.now(UTC), new_id=lambda: "id").open(
+            ev.CallFacts("CA1")
+        ),
+        service=Service(tools=NoTools(), observe=lambda figure, _value: happened.append(figure), clock=loop.time),
+    )
+    await asyncio.wait_for(session.run("MZ1"), 5)
+    assert happened == ["clear", "barge_in_stop", entries.BargedIn.event_type, entries.CallEnded.event_type]
+
+
+async def test_a_caller_who_reads_slowly_holds_the_model_back_and_misses_nothing() -> None:
+    loop = asyncio.get_running_loop()
+    total, told = 3000, 0
+    filler = "x" * 2**14
+    may_go_on = asyncio.Event()
+    got: list[str] = []
+    gone = asyncio.Event()
+
+    async def talk(ws: ServerConnection) -> None:
+        nonlocal told
+        await ws.send('{"type":"session.created","session":{"id":"s"}}')
+        session = orjson.loads(await ws.recv())["session"]
+        await ws.send(orjson.dumps({"type": "session.updated", "session": session}))
+        wire = {"type": "response.output_audio_transcript.delta", "item_id": "a", "content_index": 0, "delta": filler}
+        for number in range(total):
+            await ws.send(orjson.dumps(wire | {"response_id": f"m{number}"}))
+            told += 1
+        await ws.wait_closed()
+
+    async def receive() -> Any:
+        await gone.wait()
+        return {"type": "websocket.disconnect", "code": 1000}
+
+    async def send(message: Any) -> None:
+        await may_go_on.wait()
+        if "text" in message:
+            got.append(orjson.loads(message["text"])["mark"]["name"])
+        if len(got) == total:
+            gone.set()
+
+    dialect = MediaStreamDialect()
+    dialect.read(orjson.dumps(START).decode())
+    script = Script(
+        {
+            ev.TextReceived: lambda event: [do.SendMark(event.response_id)],
+            ev.CallerLeft: lambda _event: [do.EndCall("hangup")],
+        }
+    )
+    async with serve(talk, "127.0.0.1", 0, compression=None) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        model = await ModelSocket.open(url, api_key="", settings=ModelSettings())
+        session = Session(
+            bridge=script,
+            caller=CallerSocket({"type": "websocket"}, receive, send, stall_limit_s=30.0),
+            dialect=dialect,
+            model=asyncio.ensure_future(asyncio.sleep(0, model)),
+            record=Journal(Shelf(), wall_clock=lambda: datetime.now(UTC), new_id=lambda: "id").open(
+                ev.CallFacts("CA1")
+            ),
+            service=Service(tools=NoTools(), observe=lambda _figure, _value: None, clock=loop.time),
+        )
+        running = asyncio.ensure_future(session.run("MZ1"))
+        before = -1
+        while before < told:
+            before = told
+            await asyncio.sleep(0.1)
+        assert told < total * 0.8, "48 MB wanted to come; what did is in the sockets' own buffers"
+        may_go_on.set()
+        await asyncio.wait_for(running, 20)
+        await model.close()
+    assert got == [f"m{number}" for number in range(total)]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hearing import hear
 
 from voice_gateway.call import commands as do
 from voice_gateway.call import events as ev
@@ -49,15 +50,6 @@ async def meet(emulator: RealtimeServer, settings: ModelSettings, **options: Any
     return await ModelSocket.open(emulator.url, **({"api_key": KEY, "settings": settings} | options))
 
 
-async def until(model: ModelSocket, kind: type) -> list[ev.ModelEvent]:
-    told: list[ev.ModelEvent] = []
-    async for event in model.events():
-        told.append(event)
-        if isinstance(event, kind):
-            break
-    return told
-
-
 async def say(model: ModelSocket, *commands: do.ModelCommand) -> None:
     for command in commands:
         model.send(model.dialect.write(command))
@@ -71,7 +63,7 @@ def is_clean(dialect: Dialect) -> bool:
 async def test_it_takes_our_settings_and_speaks(emulator, settings, audio_format) -> None:
     model = await meet(emulator, ModelSettings(tools=settings.tools, audio_format=audio_format))
     await say(model, do.CreateResponse("Greet the caller."))
-    told = await until(model, ev.ResponseFinished)
+    told = await hear(model, ev.ResponseFinished)
     sound = b"".join(event.audio for event in told if isinstance(event, ev.AudioReceived))
     assert [type(event) for event in told][:2] == [ev.ResponseStarted, ev.ItemStarted]
     assert len(sound) == {"pcm16": 48_000, "pcmu": 8_000}[audio_format]
@@ -105,11 +97,11 @@ async def test_it_takes_every_setting_that_we_can_send(emulator, settings) -> No
 async def test_a_tool_is_called_answered_and_spoken_about(emulator, settings) -> None:
     model = await meet(emulator, settings)
     await say(model, do.CreateResponse("Use the menu."))
-    told = await until(model, ev.ResponseFinished)
+    told = await hear(model, ev.ResponseFinished)
     (called,) = [event for event in told if isinstance(event, ev.ToolCalled)]
     assert (called.name, "taco" in called.arguments) == ("look_up_menu", True)
     await say(model, do.SendToolOutput(called.call_id, '{"price": 3}'), do.CreateResponse())
-    assert (await until(model, ev.ResponseFinished))[-1].status == "completed"
+    assert (await hear(model, ev.ResponseFinished))[-1].status == "completed"
     assert is_clean(model.dialect)
     await model.close()
 
@@ -117,11 +109,11 @@ async def test_a_tool_is_called_answered_and_spoken_about(emulator, settings) ->
 async def test_it_accepts_our_truncation_note_and_deletion_and_names_our_mistakes(emulator, settings) -> None:
     model = await meet(emulator, settings)
     await say(model, do.CreateResponse())
-    told = await until(model, ev.ResponseFinished)
+    told = await hear(model, ev.ResponseFinished)
     item_id = next(event.item_id for event in told if isinstance(event, ev.AudioReceived))
     await say(model, do.TruncateItem(item_id, 0, 340), do.AddNote("The caller pressed 5."))
     await say(model, do.DeleteItem(item_id), do.CancelResponse("resp_gone"))
-    (erred,) = await until(model, ev.ModelErred)
+    (erred,) = await hear(model, ev.ModelErred)
     assert erred.code == "response_cancel_not_active"
     assert erred.event_id is not None
     assert erred.event_id.startswith("response.cancel:")
@@ -155,7 +147,7 @@ async def test_its_refusals_are_understood(emulator, settings, faults, options, 
 async def test_its_ends_are_understood(emulator, settings, close_code, code) -> None:
     emulator.faults = Faults(close_after_s=0.1, close_code=close_code)
     model = await meet(emulator, settings)
-    told = await until(model, ev.ModelLost)
+    told = await hear(model, ev.ModelLost)
     assert [event.code for event in told] == [code]
     await model.close()
 
@@ -164,7 +156,7 @@ async def test_strange_doubled_and_failing_events_change_nothing_in_what_is_told
     emulator.faults = Faults(unknown_events=True, duplicate_events=True)
     model = await meet(emulator, settings)
     await say(model, do.CreateResponse())
-    told = await until(model, ev.ResponseFinished)
+    told = await hear(model, ev.ResponseFinished)
     once = [event for event in told if not isinstance(event, ev.AudioReceived | ev.TextReceived)]
     kinds = [ev.ResponseStarted, ev.ItemStarted, ev.AudioFinished, ev.TextFinished, ev.ResponseFinished]
     assert [type(event) for event in once] == kinds

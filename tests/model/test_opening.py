@@ -13,8 +13,8 @@ from http import HTTPStatus
 from typing import Any
 
 import pytest
+from python_socks import ProxyError
 from websockets.asyncio.server import ServerConnection
-from websockets.exceptions import InvalidProxy
 from websockets.http11 import Request, Response
 
 from voice_gateway import __version__
@@ -36,7 +36,7 @@ async def refused(url: str, settings: ModelSettings, **options: Any) -> ModelRef
         await open_socket(url, settings, **options)
     assert KEY not in f"{caught.value!r} {caught.value} {caught.value.__dict__}"
     await asyncio.sleep(0)  # a cancelled task is a task until then
-    assert not [task for task in asyncio.all_tasks() if "keepalive" in repr(task.get_coro())]
+    assert not [task for task in asyncio.all_tasks() if "ping" in repr(task.get_coro())]
     return caught.value
 
 
@@ -233,13 +233,24 @@ async def test_a_closed_port_is_a_refusal(settings) -> None:
     assert (refusal.code, refusal.retryable) == ("connection_refused", True)
 
 
-async def test_a_name_without_an_address_is_a_refusal(settings, monkeypatch) -> None:
+@pytest.fixture
+def no_proxies(monkeypatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ws_proxy", "wss_proxy", "socks_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def no_names(monkeypatch) -> None:
+    """A network in which no host has an address."""
+
     def nothing(*_: Any, **__: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", nothing)
-    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
+
+
+async def test_a_name_without_an_address_is_a_refusal(settings, no_proxies, no_names) -> None:
     refusal = await refused("wss://model.invalid/v1/realtime", settings)
     assert (refusal.code, refusal.retryable) == ("dns_failed", True)
 
@@ -250,6 +261,90 @@ async def test_no_tls_where_tls_was_expected_is_a_refusal(settings) -> None:
     assert (refusal.code, refusal.retryable) == ("tls_failed", False)
 
 
+async def test_a_server_that_hangs_up_without_an_answer_is_a_refusal(settings) -> None:
+    async with await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0) as server:
+        refusal = await refused(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", settings)
+    assert refusal.code in {"handshake_failed", "network_failed"}  # it may be gone before we have asked
+
+
+async def test_an_answer_in_chunks_is_understood(settings) -> None:
+    body = b'{"error":{"code":"insufficient_quota","message":"Pay."}}'
+    head = b"HTTP/1.1 429 Too Many Requests\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with plain_tcp(head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)) as port:
+        refusal = await refused(f"ws://127.0.0.1:{port}", settings)
+    assert (refusal.code, refusal.retryable) == ("insufficient_quota", False)
+    assert refusal.message == "The endpoint answered HTTP 429: Pay."
+
+
+# --- by way of a proxy ------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def tunnel(
+    to_port: int, answer_first: bytes = b"HTTP/1.1 200 OK\r\n\r\n"
+) -> AsyncIterator[tuple[int, list[bytes]]]:
+    """An HTTP proxy that leads everybody to one port of loopback; what it was asked for."""
+    asked: list[bytes] = []
+
+    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer_first)
+        if b" 200 " in answer_first:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", to_port)
+            await asyncio.gather(pour(reader, far_writer), pour(far_reader, writer))
+        writer.close()
+
+    async with await asyncio.start_server(lead, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1], asked
+
+
+async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65_536):
+        writer.write(data)
+    writer.close()
+
+
+async def test_a_proxy_of_the_environment_is_used(far_side, settings, no_proxies, monkeypatch) -> None:
+    port = int((await far_side.serve(far_side.ready)).rsplit(":", 1)[1].split("/")[0])
+    async with tunnel(port) as (proxy_port, asked):
+        monkeypatch.setenv("http_proxy", f"http://user:pass%40word@127.0.0.1:{proxy_port}")
+        model = await open_socket("ws://model.invalid:81/v1/realtime", settings)
+        await model.close()
+    assert asked[0].startswith(b"CONNECT model.invalid:81 HTTP/1.1\r\n")
+    assert b"Proxy-Authorization: Basic dXNlcjpwYXNzQHdvcmQ=\r\n" in asked[0]
+
+
+async def test_no_proxy_is_asked_for_loopback(far_side, settings, no_proxies, monkeypatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    model = await open_socket(await far_side.serve(far_side.ready), settings)
+    await model.close()
+
+
+async def test_no_proxy_is_asked_for_what_the_environment_excepts(settings, no_proxies, no_names, monkeypatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "model.invalid")
+    assert (await refused("ws://model.invalid/v1/realtime", settings)).code == "dns_failed"
+
+
+async def test_a_proxy_that_refuses_us_is_a_refusal(settings, no_proxies, monkeypatch) -> None:
+    async with tunnel(0, b"HTTP/1.1 407 Who are you?\r\n\r\n") as (proxy_port, _):
+        monkeypatch.setenv("http_proxy", f"http://user:pass@127.0.0.1:{proxy_port}")
+        refusal = await refused("ws://model.invalid/v1/realtime", settings)
+    assert refusal.code == "proxy_failed"
+    assert "pass" not in str(refusal)
+
+
+@pytest.mark.parametrize("proxy", ["ftp://user:pass@proxy", "http://", "socks9://proxy"])
+async def test_a_proxy_that_is_none_is_a_refusal(settings, no_proxies, monkeypatch, proxy) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    refusal = await refused("wss://model.invalid/v1/realtime", settings)
+    assert refusal.code == "proxy_failed"
+    assert "pass" not in str(refusal)
+
+
+# --- what the network does --------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
@@ -257,8 +352,7 @@ async def test_no_tls_where_tls_was_expected_is_a_refusal(settings) -> None:
         (ConnectionResetError(104, "Connection reset by peer"), "network_failed"),
         (OSError(101, "Network is unreachable"), "network_failed"),
         (TimeoutError(110, "Connection timed out"), "timeout"),
-        (InvalidProxy("http://u:p@proxy", "no"), "proxy_failed"),
-        (ImportError("python-socks"), "proxy_failed"),
+        (ProxyError("http://u:p@proxy: no"), "proxy_failed"),
     ],
 )
 def test_what_the_network_does_to_us_has_a_name(error: Exception, code: str) -> None:
@@ -307,3 +401,12 @@ async def test_a_cancelled_opening_leaves_nothing_open(far_side, settings) -> No
     with pytest.raises(asyncio.CancelledError):
         await opening
     await asyncio.wait_for(left.wait(), 2)
+
+
+async def test_an_opening_cancelled_before_the_server_has_answered_leaves_nothing_open(settings) -> None:
+    async with plain_tcp(b"") as port:  # which waits for us to go
+        opening = asyncio.create_task(open_socket(f"ws://127.0.0.1:{port}", settings))
+        await asyncio.sleep(0.05)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening

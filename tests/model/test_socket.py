@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 import pytest
+from hearing import hear
 from websockets.asyncio.server import ServerConnection
 
 from voice_gateway.call import commands as do
@@ -21,10 +22,6 @@ KEY = "sk-proj-VerySecretKey1234567890"
 
 async def open_socket(url: str, settings: ModelSettings, **options: Any) -> ModelSocket:
     return await ModelSocket.open(url, **({"api_key": KEY, "settings": settings} | options))
-
-
-async def collect(model: ModelSocket) -> list[ev.ModelEvent]:
-    return [event async for event in model.events()]
 
 
 # --- being there ------------------------------------------------------------------------------------------------
@@ -45,12 +42,11 @@ async def test_a_conversation_goes_both_ways(far_side, settings) -> None:
     model = await open_socket(await far_side.serve(handler), settings)
     model.send(model.dialect.write(do.AppendAudio(b"\0\0" * 480)))
     model.send(model.dialect.write(do.CreateResponse()))
-    events = model.events()
-    assert await anext(events) == ev.ResponseStarted("resp_1")
-    assert await anext(events) == ev.AudioReceived("resp_1", "item_1", 0, b"\1\0")
+    told = await hear(model, most=2)
+    assert told == [ev.ResponseStarted("resp_1"), ev.AudioReceived("resp_1", "item_1", 0, b"\1\0")]
     assert [message["type"] for message in received] == ["input_audio_buffer.append", "response.create"]
     await model.close()
-    assert await anext(events, None) is None
+    assert await hear(model) == []
 
 
 async def test_messages_of_every_size_arrive_whole(far_side, settings) -> None:
@@ -79,7 +75,7 @@ async def test_messages_are_text_frames(far_side, settings) -> None:
 
     model = await open_socket(await far_side.serve(handler), settings)
     model.send(model.dialect.write(do.AppendAudio(b"\0\0")))
-    await collect(model)
+    await hear(model)
     assert frames == ['{"type":"input_audio_buffer.append","audio":"AAA="}']
 
 
@@ -93,7 +89,7 @@ async def test_errors_and_unknown_and_broken_messages_never_end_the_reading(far_
         await far_side.say(ws, "input_audio_buffer.committed", item_id="item_1", previous_item_id=None)
 
     model = await open_socket(await far_side.serve(handler), settings)
-    told = await collect(model)
+    told = await hear(model)
     assert told[:2] == [
         ev.ModelErred("response_cancel_not_active", "None.", "response.cancel:2"),
         ev.TurnCommitted("item_1"),
@@ -115,8 +111,7 @@ async def test_what_a_parked_session_receives_is_kept(far_side, settings) -> Non
 
     model = await open_socket(await far_side.serve(handler), settings)
     await said.wait()
-    events = model.events()
-    assert [await anext(events) for _ in range(10)] == [ev.TurnCommitted(f"item_{n}") for n in range(10)]
+    assert await hear(model, most=10) == [ev.TurnCommitted(f"item_{n}") for n in range(10)]
     await model.close()
 
 
@@ -138,7 +133,7 @@ async def test_a_slow_consumer_holds_the_server_back_and_misses_nothing(far_side
         before = sent
         await asyncio.sleep(0.1)
     assert sent < total * 0.8  # 48 MB wanted to come; what did is in the sockets' own buffers
-    told = await collect(model)
+    told = await hear(model)
     assert [event.response_id for event in told[:-1]] == [str(number) for number in range(total)]
 
 
@@ -155,7 +150,7 @@ async def test_a_server_that_stops_reading_is_given_up_and_never_blocks_us(far_s
     async with asyncio.timeout(5):
         while model.alive:
             model.send(message)
-        (lost,) = await collect(model)
+        (lost,) = await hear(model)
     assert isinstance(lost, ev.ModelLost)
     assert lost.code == "model_stalled"
     await far_side_gone(far_side)
@@ -166,6 +161,61 @@ async def far_side_gone(far_side: Any) -> None:
     for server in far_side.servers:
         for connection in server.connections:
             connection.transport.abort()
+
+
+async def test_a_server_that_is_held_back_waits_and_goes_on(far_side, settings) -> None:
+    said = asyncio.Event()
+
+    async def handler(ws: ServerConnection) -> None:
+        await far_side.configure(ws)
+        await ws.recv()
+        for number in range(3):
+            await far_side.say(ws, "input_audio_buffer.committed", item_id=f"item_{number}")
+        said.set()
+        await far_side.stay(ws)
+
+    model = await open_socket(await far_side.serve(handler), settings)
+    told: list[ev.ModelEvent] = []
+    model.listen(told.append)
+    model.hold_back(held=True)
+    model.send(model.dialect.write(do.CreateResponse()))
+    await asyncio.wait_for(said.wait(), 5)
+    await asyncio.sleep(0.02)
+    assert told == []
+    model.hold_back(held=False)
+    async with asyncio.timeout(5):
+        while len(told) < 3:  # noqa: ASYNC110 - what is waited for is the socket's
+            await asyncio.sleep(0.001)
+    assert told == [ev.TurnCommitted(f"item_{number}") for number in range(3)]
+    await model.close()
+
+
+async def test_messages_in_fragments_arrive_whole(far_side, settings) -> None:
+    text = json.dumps({"type": "input_audio_buffer.committed", "item_id": "item_ü"}, ensure_ascii=False)
+
+    async def handler(ws: ServerConnection) -> None:
+        await far_side.configure(ws)
+        await ws.ping("in between")
+        await ws.send([text[:7], text[7:20], text[20:]])
+        await far_side.stay(ws)
+
+    model = await open_socket(await far_side.serve(handler), settings)
+    assert await hear(model, most=1) == [ev.TurnCommitted("item_ü")]
+    await model.close()
+
+
+async def test_a_server_that_breaks_the_protocol_is_lost_after_its_last_good_message(far_side, settings) -> None:
+    async def handler(ws: ServerConnection) -> None:
+        await far_side.configure(ws)
+        await far_side.say(ws, "input_audio_buffer.committed", item_id="item_1")
+        ws.transport.write(b"\x83\x00")  # no frame is of this kind
+        await far_side.stay(ws)
+
+    model = await open_socket(await far_side.serve(handler), settings)
+    told = await hear(model)
+    assert told[0] == ev.TurnCommitted("item_1")
+    assert isinstance(told[1], ev.ModelLost)
+    assert told[1].code == "closed_1002"
 
 
 async def test_the_tap_sees_every_message_both_ways(far_side, settings) -> None:
@@ -198,7 +248,7 @@ async def test_a_close_is_a_loss_even_a_polite_one(far_side, settings, close_cod
         await ws.close(close_code, reason)
 
     model = await open_socket(await far_side.serve(handler), settings)
-    (lost,) = await collect(model)
+    (lost,) = await hear(model)
     assert isinstance(lost, ev.ModelLost)
     assert lost.code == code
     assert reason in lost.message
@@ -211,7 +261,7 @@ async def test_a_fatal_error_is_a_loss_although_the_server_stays(far_side, setti
         await far_side.stay(ws)
 
     model = await open_socket(await far_side.serve(handler), settings)
-    (lost,) = await collect(model)
+    (lost,) = await hear(model)
     assert isinstance(lost, ev.ModelLost)
     assert lost.code == "insufficient_quota"
     assert KEY not in lost.message
@@ -224,11 +274,11 @@ async def test_a_broken_connection_is_a_loss_and_is_seen_while_parked(far_side, 
         ws.transport.abort()
 
     model = await open_socket(await far_side.serve(handler), settings)
-    await asyncio.wait_for(model._ws.wait_closed(), 2)  # nobody reads; the library notices all the same
+    await asyncio.wait_for(model._gone(), 2)  # nobody reads; the library notices all the same
     assert not model.alive
     model.send(b'{"type":"input_audio_buffer.append","audio":""}')
     assert model.unsent == 1
-    assert await collect(model) == [ev.ModelLost("closed_1006", "The connection broke without a word")]
+    assert await hear(model) == [ev.ModelLost("closed_1006", "The connection broke without a word")]
 
 
 async def test_a_message_beyond_all_measure_is_a_loss(far_side, settings, monkeypatch) -> None:
@@ -240,7 +290,7 @@ async def test_a_message_beyond_all_measure_is_a_loss(far_side, settings, monkey
         await far_side.stay(ws)
 
     model = await open_socket(await far_side.serve(handler), settings)
-    (lost,) = await collect(model)
+    (lost,) = await hear(model)
     assert isinstance(lost, ev.ModelLost)
     assert lost.code == "closed_1009"
 
@@ -255,7 +305,7 @@ async def test_a_dead_network_is_found_by_the_ping(far_side, settings, monkeypat
         await far_side.stay(ws)
 
     model = await open_socket(await far_side.serve(handler), settings)
-    (lost,) = await collect(model)
+    (lost,) = await hear(model)
     assert lost == ev.ModelLost("ping_timeout", "The model's side answered no ping")
     await far_side_gone(far_side)
 
@@ -272,5 +322,5 @@ async def test_closing_takes_a_second_at_most_and_twice_is_fine(far_side, settin
     async with asyncio.timeout(2):
         await model.close()
         await model.close()
-    assert await collect(model) == []
+    assert await hear(model) == []
     await far_side_gone(far_side)

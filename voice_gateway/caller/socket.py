@@ -1,12 +1,14 @@
 """The caller leg's socket: a thin shell over one ASGI WebSocket. It moves messages and knows nothing of their meaning.
 
+A message leaves at once by `write`, as long as the peer reads; `send` waits until it does.
+
 Three things go wrong with a carrier's socket, and each has its limit here: `start` never comes (closed with 1008), the
 peer is gone (every later call does nothing, `read` gives None), and the peer stops reading. Then `send` waits, which
 holds back whoever sends and keeps the write buffer small; when it has waited for `stall_limit_s` the connection is
 dropped without ceremony, for a close frame would wait behind the same full buffer.
 
-Dropping needs the transport, which ASGI does not show; `upgrade.DroppableWebSocket` lends it through the scope. On a
-server without it a stalled peer is held until TCP gives up.
+Dropping needs the transport, which ASGI does not show; `upgrade.CallerUpgrade` lends it through the scope, and so it
+does with writing and hearing at once. On a server without it a stalled peer is held until TCP gives up.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from voice_gateway.caller.media_stream import MediaStreamDialect, StreamRefused,
 
 DROP_EXTENSION = "voice_gateway.drop"
 LISTEN_EXTENSION = "voice_gateway.listen"
+WRITE_EXTENSION = "voice_gateway.write"
 UNSUPPORTED_DATA = 1003
 POLICY_VIOLATION = 1008
 _CLOSE_WAIT_S = 1.0  # for the close frame to get into the buffer
@@ -64,8 +67,10 @@ class CallerSocket:
         self._start_timeout_s = start_timeout_s
         self._stall_limit_s = stall_limit_s
         self._close_grace_s = close_grace_s
-        self._drop: Callable[[], None] | None = scope.get("extensions", {}).get(DROP_EXTENSION, {}).get("drop")
-        self._listen = scope.get("extensions", {}).get(LISTEN_EXTENSION, {}).get("listen")
+        lent = scope.get("extensions", {})
+        self._drop: Callable[[], None] | None = lent.get(DROP_EXTENSION, {}).get("drop")
+        self._listen: Callable[[Listener | None], None] | None = lent.get(LISTEN_EXTENSION, {}).get("listen")
+        self._write: Callable[[str], bool] | None = lent.get(WRITE_EXTENSION, {}).get("write")
         self._loop = asyncio.get_running_loop()
         self._watch: asyncio.TimerHandle | None = None
         self._asked = False  # whether the ASGI `websocket.connect` was taken
@@ -129,6 +134,13 @@ class CallerSocket:
         """
         if self._listen is not None:
             self._listen(listener)
+
+    def write(self, text: str) -> bool:
+        """Hand over one text message at once. False when only `send` can: the peer does not read, or the server waits.
+
+        Does nothing when the peer is gone.
+        """
+        return self._gone or (self._write is not None and self._write(text))
 
     async def send(self, text: str) -> None:
         """Hand over one text message; waits while the peer does not read. Does nothing when it is gone."""

@@ -22,7 +22,7 @@ from websockets.frames import apply_mask  # type: ignore[attr-defined]  # there 
 from websockets.http11 import Request
 from websockets.protocol import State
 
-from voice_gateway.caller.socket import DROP_EXTENSION, LISTEN_EXTENSION, Listener
+from voice_gateway.caller.socket import DROP_EXTENSION, LISTEN_EXTENSION, WRITE_EXTENSION, Listener
 
 # How uvicorn should run the caller's sockets: `uvicorn.Config(app, **WEBSOCKET_SETTINGS)`. A message beyond 64 KiB is
 # counted and survived by the dialect, one beyond this size ends the connection with 1009. Compressing µ-law costs time
@@ -62,11 +62,13 @@ class Inbox:
         return len(self._messages)
 
 
-class DroppableWebSocket(WebSocketsSansIOProtocol):
-    """Adds two functions to `scope["extensions"]`.
+class CallerUpgrade(WebSocketsSansIOProtocol):
+    """Adds three functions to `scope["extensions"]`.
 
-    `["voice_gateway.drop"]["drop"]` aborts the transport. `["voice_gateway.listen"]["listen"]` takes a `Listener`, or
-    None: it is offered each whole text message as it arrives, if none waits to be received; what it refuses is queued.
+    `["voice_gateway.drop"]["drop"]` aborts the transport.
+    `["voice_gateway.write"]["write"]` sends a text message at once and says whether it did: not while the peer lags.
+    `["voice_gateway.listen"]["listen"]` takes a `Listener`, or None: it is offered each whole text message as it
+    arrives, if none waits to be received; what it refuses is queued.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -83,9 +85,17 @@ class DroppableWebSocket(WebSocketsSansIOProtocol):
         if scope is not None:
             scope["extensions"][DROP_EXTENSION] = {"drop": self._drop}
             scope["extensions"][LISTEN_EXTENSION] = {"listen": self._listen}
+            scope["extensions"][WRITE_EXTENSION] = {"write": self._write}
 
     def _drop(self) -> None:
         self.transport.abort()
+
+    def _write(self, text: str) -> bool:
+        if not self.writable.is_set() or self.close_sent or self.disconnected:
+            return False
+        self.conn.send_text(text.encode())
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        return True
 
     def _listen(self, listener: Listener | None) -> None:
         self._listener = listener
@@ -160,7 +170,7 @@ def _span(data: bytes, at: int) -> tuple[int, int] | None:
 
 
 WEBSOCKET_SETTINGS: dict[str, Any] = {
-    "ws": DroppableWebSocket,
+    "ws": CallerUpgrade,
     "ws_max_size": MAX_MESSAGE_BYTES,
     "ws_per_message_deflate": False,
     "ws_ping_interval": 20.0,

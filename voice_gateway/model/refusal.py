@@ -15,23 +15,18 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
-from websockets.exceptions import (
-    ConnectionClosed,
-    InvalidHandshake,
-    InvalidProxy,
-    InvalidStatus,
-    InvalidURI,
-    ProxyError,
-    WebSocketException,
-)
+from picows import WSError, WSHandshakeError, WSInvalidStatusError
+from python_socks import ProxyError
 
 from voice_gateway.call.events import ModelUnavailable
 from voice_gateway.errors import GatewayError
 from voice_gateway.model.catalogue import is_retryable
+from voice_gateway.wire import ABNORMAL, Ended
 
-EXPLAINED = (OSError, ValueError, ImportError, WebSocketException)
-"""What opening a WebSocket may raise; `explain` knows them all. ImportError: a SOCKS proxy without its library."""
+EXPLAINED = (OSError, ValueError, WSError, ProxyError)
+"""What opening a WebSocket may raise; `explain` knows them all."""
 
+_NO_PONG = 1001  # picows closes with it for this reason alone, and we never do
 _CODED_REASON = re.compile(r"[a-z_]+\.([a-z_]+)")
 
 
@@ -54,15 +49,13 @@ def explain(error: Exception, scrub: Callable[[str], str]) -> ModelRefused:
     match error:
         case ModelRefused():
             return error
-        case InvalidStatus():
-            code, message = _http(error.response.status_code, error.response.body)
-        case ConnectionClosed():
-            code, message = describe_close(error)
+        case WSInvalidStatusError():
+            code, message = _http(error)
         case OSError():
             code, message = _network(error)
-        case InvalidProxy() | ProxyError() | ImportError():
+        case ProxyError():
             code, message = "proxy_failed", "The proxy named by the environment cannot be used (HTTPS_PROXY, NO_PROXY)"
-        case InvalidHandshake() if not isinstance(error, InvalidURI):
+        case WSHandshakeError():
             code, message = "handshake_failed", f"The endpoint does not speak WebSocket: {error}"
         case _:
             code, message = "bad_url", "The endpoint must be a URL that begins with wss:// or ws://"
@@ -83,34 +76,34 @@ def _network(error: OSError) -> tuple[str, str]:
             return "network_failed", f"The network failed: {error.strerror or type(error).__name__}"
 
 
-def describe_close(closed: ConnectionClosed) -> tuple[str, str]:
+def describe_end(ended: Ended) -> tuple[str, str]:
     """Return (code, message) of a connection's end, whoever ended it and however badly."""
-    ours = closed.sent is not None and not closed.rcvd_then_sent
-    frame = closed.sent if ours else closed.rcvd
-    if frame is None:
+    if ended.code == ABNORMAL:
         return "closed_1006", "The connection broke without a word"
-    if ours and "ping timeout" in frame.reason:
+    if ended.ours and ended.code == _NO_PONG:
         return "ping_timeout", "The model's side answered no ping"
-    if "maximum duration" in frame.reason:
-        return "session_expired", frame.reason
-    coded = _CODED_REASON.fullmatch(frame.reason)
-    who = "We" if ours else "The model's side"
-    message = f"{who} closed the connection: {frame.reason or 'no reason given'} ({int(frame.code)})"
-    return (coded[1] if coded else f"closed_{int(frame.code)}"), message
+    if "maximum duration" in ended.reason:
+        return "session_expired", ended.reason
+    coded = _CODED_REASON.fullmatch(ended.reason)
+    who = "We" if ended.ours else "The model's side"
+    message = f"{who} closed the connection: {ended.reason or 'no reason given'} ({ended.code})"
+    return (coded[1] if coded else f"closed_{ended.code}"), message
 
 
-def _http(status: int, body: bytes | None) -> tuple[str, str]:
+def _http(error: WSInvalidStatusError) -> tuple[str, str]:
     """An HTTP answer instead of a WebSocket; its body may hold the protocol's error object."""
-    error = _error_object(body)
-    message = error.get("message")
+    status = int(error.response.status) if error.response is not None else 0
+    told = _error_object(error.raw_body or b"")
+    message = told.get("message")
     said = f": {message}" if isinstance(message, str) and message else ""
-    code = error.get("code")
+    code = told.get("code")
     return (code if isinstance(code, str) and code else f"http_{status}"), f"The endpoint answered HTTP {status}{said}"
 
 
-def _error_object(body: bytes | None) -> dict[str, Any]:
+def _error_object(body: bytes) -> dict[str, Any]:
+    """body: as much of it as came along with the headers, with the sizes of its chunks if it came in chunks."""
     try:
-        answer = orjson.loads(body or b"null")
+        answer = orjson.loads(body[body.find(b"{") : body.rfind(b"}") + 1])
     except orjson.JSONDecodeError:
         return {}
     error = answer.get("error") if isinstance(answer, dict) else None

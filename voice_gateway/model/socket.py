@@ -1,4 +1,4 @@
-"""The model leg's socket: a WebSocket client around the dialect. It opens, configures, reads, sends and closes.
+"""The model leg's socket: a WebSocket client around the dialect. It opens, configures, tells, sends and closes.
 
 No meaning lives here. Secrets go into the request's headers and nowhere else: not into messages, not into logs.
 """
@@ -6,30 +6,25 @@ No meaning lives here. Secrets go into the request's headers and nowhere else: n
 from __future__ import annotations
 
 import asyncio
-import functools
-import ipaddress
-import logging
-import os
-import ssl
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final, Literal, TypeAlias
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
-from websockets.frames import apply_mask  # type: ignore[attr-defined]  # there the library chose the compiled one
-from websockets.protocol import State
+from picows import WSMsgType, WSProtocolError
 
-from voice_gateway import __version__
 from voice_gateway.call.events import ModelErred, ModelEvent, ModelLost, ModelReady
+from voice_gateway.model.connection import connect, request_headers, with_model
 from voice_gateway.model.realtime import Dialect
-from voice_gateway.model.refusal import EXPLAINED, ModelRefused, describe_close, explain
+from voice_gateway.model.refusal import EXPLAINED, ModelRefused, describe_end, explain
 from voice_gateway.model.settings import ModelSettings
 from voice_gateway.ops.privacy import Scrubber
+from voice_gateway.wire import Ended, Wire
 
-__all__ = ["ModelRefused", "ModelSocket", "Tap"]
+__all__ = ["Listener", "ModelRefused", "ModelSocket", "Tap"]
 
+Listener: TypeAlias = Callable[[ModelEvent], None]
+"""Told each event in the very step of the event loop that read it. Must not raise."""
 Tap: TypeAlias = Callable[[Literal["sent", "received"], bytes], None]
 """Sees every message as it is on the wire, for a trace. Must be quick and must not raise."""
 
@@ -37,16 +32,13 @@ PING_EVERY_S: Final = 20.0
 PING_TIMEOUT_S: Final = 20.0
 CLOSE_TIMEOUT_S: Final = 1.0
 LARGEST_MESSAGE: Final = 16 * 2**20
-LONGEST_QUEUE: Final = 16
-"""Messages read ahead of the consumer; beyond them the socket is not read, and TCP holds the server back."""
+MOST_KEPT: Final = 16
+"""Events kept while nobody listens; beyond them the socket is not read, and TCP holds the server back."""
 MOST_UNSENT: Final = 2**20
 """Bytes that may wait because the server does not read, 16 s of PCM16; beyond them the leg is given up."""
 
 _TOLD_ALONE: Final = (ModelErred, ModelLost)
-
-# At DEBUG the library logs the request's headers, the key among them; this logger stays above it whatever the root is.
-_wire_log = logging.getLogger("voice_gateway.model.wire")
-_wire_log.setLevel(logging.WARNING)
+_TEXT: Final = WSMsgType.TEXT
 
 
 class ModelSocket:
@@ -56,12 +48,30 @@ class ModelSocket:
     unsent: messages that came after the connection was gone.
     """
 
-    __slots__ = ("_closing", "_scrub", "_stalled", "_tap", "_ws", "dialect", "ready", "unsent")
+    __slots__ = (
+        "_asked",
+        "_closing",
+        "_kept",
+        "_listener",
+        "_opened",
+        "_scrub",
+        "_stalled",
+        "_tap",
+        "_wire",
+        "dialect",
+        "ready",
+        "unsent",
+    )
 
-    def __init__(self, ws: ClientConnection, dialect: Dialect, scrub: Callable[[str], str], tap: Tap | None) -> None:
-        self._ws = ws
+    def __init__(self, dialect: Dialect, scrub: Callable[[str], str], tap: Tap | None) -> None:
+        self._wire = Wire(LARGEST_MESSAGE, self._read, self._end)
         self._scrub = scrub
         self._tap = tap
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._opened.add_done_callback(_look)
+        self._asked = False
+        self._kept: deque[ModelEvent] = deque()
+        self._listener: Listener | None = None
         self._closing = False
         self._stalled = False
         self.dialect = dialect
@@ -93,12 +103,19 @@ class ModelSocket:
         scrub = Scrubber((api_key, *(headers or {}).values())).scrub
         awaited = "a connection"
         try:
-            request_headers = _request_headers(api_key, safety_identifier, headers or {})
+            sent = request_headers(api_key, safety_identifier, headers or {})
+            socket = cls(Dialect(settings), scrub, tap)
             async with asyncio.timeout(connect_timeout_s):
-                ws = await _connect(_with_model(url, settings.model), request_headers)
+                await connect(
+                    with_model(url, settings.model),
+                    sent,
+                    socket._wire,
+                    most_bytes=LARGEST_MESSAGE,
+                    ping_every_s=PING_EVERY_S,
+                    patience_s=PING_TIMEOUT_S,
+                )
                 awaited = "a configured session"
-                socket = cls(ws, Dialect(settings), scrub, tap)
-                await socket._configure()
+                await socket._configured()
         except TimeoutError:
             raise ModelRefused("timeout", f"There was not {awaited} within {connect_timeout_s:g} s") from None
         except (ModelRefused, *EXPLAINED) as error:
@@ -106,157 +123,142 @@ class ModelSocket:
             raise explain(error, scrub) from None
         return socket
 
-    async def _configure(self) -> None:
-        """Go from the open connection to `ready`. Whatever else comes before has no meaning: nothing was asked yet."""
-        asked = False
+    async def _configured(self) -> None:
+        """Wait for `ready`; drop the connection when it does not come to that."""
         try:
-            while not self.dialect.ready:
-                for event in await self._read():
-                    self._note(event)
-                if self.dialect.created and not asked:
-                    asked = True
-                    self.send(self.dialect.configure())
+            await self._opened
         except BaseException:
-            self._ws.transport.abort()
-            await self._ws.wait_closed()
+            self._closing = True
+            self._wire.transport.disconnect(graceful=False)
+            await self._gone()
             raise
-
-    def _note(self, event: ModelEvent) -> None:
-        if isinstance(event, ModelErred | ModelLost):
-            raise ModelRefused(event.code, event.message)
-        if isinstance(event, ModelReady):
-            self.ready = event
 
     @property
     def alive(self) -> bool:
         """False as soon as the connection is known to be going; true for a parked one that is still good."""
-        return self._ws.state is State.OPEN and not self._stalled
+        return not (self._closing or self._stalled)
 
-    async def _read(self) -> tuple[ModelEvent, ...]:
-        raw = await self._ws.recv(decode=False)
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    def listen(self, listener: Listener | None) -> None:
+        """Have the events: first those that came while nobody listened, then each as it arrives. None ends it.
+
+        The last is a `ModelLost`, unless `close` came first.
+        """
+        self._listener = listener
+        while self._kept and self._listener is not None:
+            self._listener(self._kept.popleft())
+        self.hold_back(held=False)
+
+    def hold_back(self, *, held: bool) -> None:
+        """Read no more from the server until told to go on; what was read already is still told."""
+        transport = self._wire.transport.underlying_transport
+        if transport.is_closing():
+            return
+        if held:
+            transport.pause_reading()
+        else:
+            transport.resume_reading()
+
+    def _read(self, raw: bytes, _is_text: bool) -> None:  # noqa: FBT001 - the wire's shape
         if self._tap is not None:
             self._tap("received", raw)
         events = self.dialect.read(raw)
         if events and isinstance(told := events[0], _TOLD_ALONE):
-            return (replace(told, message=self._scrub(told.message)),)
-        return events
+            events = (replace(told, message=self._scrub(told.message)),)
+        if self._opened.done():
+            self._tell(events)
+        else:
+            self._configure(events)
 
-    async def events(self) -> AsyncGenerator[ModelEvent, None]:
-        """Yield what the model says until the end, which is a `ModelLost`, or nothing after `close`.
-
-        Messages that came while nobody iterated are the first. A slow consumer holds the server back.
-        """
-        while True:
-            try:
-                events = await self._read()
-            except ConnectionClosed as closed:
-                if not self._closing:
-                    yield self._lost(closed)
+    def _configure(self, events: tuple[ModelEvent, ...]) -> None:
+        """Go from the open connection to `ready`. Whatever else comes before has no meaning: nothing was asked yet."""
+        for event in events:
+            if isinstance(event, ModelErred | ModelLost):
+                self._opened.set_exception(ModelRefused(event.code, event.message))
                 return
-            for event in events:
-                yield event
-                if isinstance(event, ModelLost):
-                    await self.close()
-                    return
+            if isinstance(event, ModelReady):
+                self.ready = event
+        if self.dialect.created and not self._asked:
+            self._asked = True
+            self.send(self.dialect.configure())
+        if self.dialect.ready:
+            self._opened.set_result(None)
 
-    def _lost(self, closed: ConnectionClosed) -> ModelLost:
+    def _tell(self, events: tuple[ModelEvent, ...]) -> None:
+        for event in events:
+            if self._closing:
+                return
+            if isinstance(event, ModelLost):
+                self._say_goodbye()
+            if self._listener is not None:
+                self._listener(event)
+                continue
+            self._kept.append(event)
+            if len(self._kept) == MOST_KEPT:
+                self.hold_back(held=True)
+
+    def _end(self, ended: Ended) -> None:
+        if self._closing:
+            return
+        code, message = describe_end(ended)
+        lost = ModelLost(code, self._scrub(message))
         if self._stalled:
-            return ModelLost("model_stalled", f"The model's side stopped reading; {MOST_UNSENT} bytes were waiting")
-        code, message = describe_close(closed)
-        return ModelLost(code, self._scrub(message))
+            lost = ModelLost("model_stalled", f"The model's side stopped reading; {MOST_UNSENT} bytes were waiting")
+        if self._opened.done():
+            self._tell((lost,))
+        else:
+            self._opened.set_exception(ModelRefused(lost.code, lost.message))
+
+    # --- sending ------------------------------------------------------------------------------------------------
 
     def send(self, data: bytes) -> None:
         """Send one message of the dialect. Never waits for the far side and never raises.
 
-        After the connection's end the message is counted in `unsent`; `events` tells the loss, once.
+        After the connection's end the message is counted in `unsent`; the listener is told of the loss, once.
         """
-        if not self.alive:
+        wire = self._wire.transport
+        if not self.alive or wire.is_close_frame_sent:
             self.unsent += 1
             return
-        if self._ws.transport.get_write_buffer_size() > MOST_UNSENT:
+        if wire.underlying_transport.get_write_buffer_size() > MOST_UNSENT:
             self._stalled = True
             self.unsent += 1
-            self._ws.transport.abort()
+            wire.disconnect(graceful=False)
             return
-        mask = os.urandom(4)
         try:
-            # What `ws.send` does with a text frame, less the asynchronous context around it: half of its cost.
-            self._ws.transport.write(b"".join((_head(len(data)), mask, apply_mask(data, mask))))
-        except (OSError, RuntimeError):  # the transport is going; `events` is told in a moment
+            wire.send(_TEXT, data)
+        except (OSError, RuntimeError):  # the transport is going; the listener is told in a moment
             self.unsent += 1
             return
         if self._tap is not None:
             self._tap("sent", data)
 
+    # --- ending -------------------------------------------------------------------------------------------------
+
+    def _say_goodbye(self) -> None:
+        """Begin the end, or answer the far side's, and see that it is one."""
+        self._closing = True
+        self.hold_back(held=False)
+        transport = self._wire.transport
+        if not transport.is_disconnected:
+            self._wire.close(1000)
+            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, transport.disconnect, False)  # noqa: FBT003 - the library's shape
+
     async def close(self) -> None:
         """End the session. Takes a second at most, whatever the far side does; twice is fine."""
-        self._closing = True
-        await self._ws.close()
+        if not self._closing:
+            self._say_goodbye()
+        await self._gone()
+
+    async def _gone(self) -> None:
+        try:
+            await self._wire.transport.wait_disconnected()
+        except WSProtocolError:
+            """The far side's mistake; whoever listened was told."""
 
 
-def _head(size: int) -> bytes:
-    """The first bytes of a text message in one masked frame (RFC 6455, section 5.2)."""
-    if size < 126:
-        return bytes((0x81, 0x80 | size))
-    if size < 65_536:
-        return b"\x81\xfe" + size.to_bytes(2, "big")
-    return b"\x81\xff" + size.to_bytes(8, "big")
-
-
-# --- the connection ---------------------------------------------------------------------------------------------
-
-
-class _Connect(connect):
-    """The library follows redirects and takes the headers, the key among them, to the other host. We do not."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
-
-
-async def _connect(url: SplitResult, headers: Mapping[str, str]) -> ClientConnection:
-    return await _Connect(
-        url.geturl(),
-        additional_headers=headers,
-        user_agent_header=f"voice-gateway/{__version__}",
-        compression=None,  # base64 audio: costs time, saves nothing
-        proxy=None if _is_loopback(url.hostname or "") else True,
-        ssl=_tls_context() if url.scheme == "wss" else None,
-        open_timeout=None,  # `open` has the one clock for everything
-        ping_interval=PING_EVERY_S,
-        ping_timeout=PING_TIMEOUT_S,
-        close_timeout=CLOSE_TIMEOUT_S,
-        max_size=LARGEST_MESSAGE,
-        max_queue=LONGEST_QUEUE,
-        write_limit=4 * MOST_UNSENT,  # so high that sending never waits; `send` has the limit that counts
-        logger=_wire_log,
-    )
-
-
-@functools.cache
-def _tls_context() -> ssl.SSLContext:
-    """One for all calls: reading the system's certificates stops the event loop for 20 to 50 ms."""
-    return ssl.create_default_context()
-
-
-def _with_model(url: str, model: str) -> SplitResult:
-    parts = urlsplit(url.strip())
-    others = [(name, value) for name, value in parse_qsl(parts.query) if name != "model"]
-    return parts._replace(query=urlencode([*others, ("model", model)]))
-
-
-def _is_loopback(host: str) -> bool:
-    """A proxy of the environment cannot reach this machine's own loopback."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _request_headers(api_key: str, safety_identifier: str, headers: Mapping[str, str]) -> dict[str, str]:
-    """The beta's header is not among them: the GA endpoint refuses whoever sends it."""
-    wanted = {"Authorization": f"Bearer {api_key}" if api_key else "", "OpenAI-Safety-Identifier": safety_identifier}
-    given = {name: value for name, value in (wanted | dict(headers)).items() if value}
-    for name, value in given.items():
-        if not (value.isascii() and value.isprintable()):
-            raise ModelRefused("bad_header", f"The value of {name} holds a character that no HTTP header may have")
-    return given
+def _look(opened: asyncio.Future[None]) -> None:
+    """Nobody may be waiting any more for what is told here; asyncio would complain of that."""
+    if not opened.cancelled():
+        opened.exception()
