@@ -39,7 +39,7 @@ def test_after_the_end_nothing_has_an_effect(scene: Scene) -> None:
 )
 def test_without_a_model_the_caller_gets_a_polite_word(scene: Scene, event: ev.Event, reason: str) -> None:
     commands = scene.tell(event)
-    assert commands[-1] == do.EndCall(reason, Policy().failed_sentence)
+    assert commands[-1] == do.EndCall(reason, Policy().failed_sentence, status="failed")
     assert ended(scene).status == "failed"
     (fault,) = scene.entries(entries.FaultSeen)
     assert fault.where == "model"
@@ -68,7 +68,7 @@ def test_a_failed_response_is_asked_for_once_more(scene: Scene) -> None:
     assert scene.all(do.CreateResponse) == [do.CreateResponse()]
     scene.tell(ev.ResponseStarted("resp_2"))
     scene.tell(ev.ResponseFinished("resp_2", "failed", "inference_rate_limit_exceeded", "slow down"))
-    assert scene.all(do.EndCall) == [do.EndCall("model_failed", Policy().failed_sentence)]
+    assert scene.all(do.EndCall) == [do.EndCall("model_failed", Policy().failed_sentence, status="failed")]
 
 
 def test_usage_is_on_record_for_every_response(scene: Scene) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from voice_gateway.call import barge_in, bridge
+from voice_gateway.call import barge_in, bridge, goodbye, turns, watch
 
 THERE_ARE = frozenset(
     name
@@ -16,7 +16,7 @@ THERE_ARE = frozenset(
 )
 
 
-@pytest.mark.parametrize("module", [barge_in, bridge], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [barge_in, bridge, turns, goodbye, watch], ids=lambda module: module.__name__)
 def test_every_rule_names_a_test_that_exists(module: object) -> None:
     rules = re.split(r"^\d+\. ", (module.__doc__ or "").partition("Rules\n-----\n")[2], flags=re.MULTILINE)[1:]
     assert rules

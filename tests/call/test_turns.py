@@ -159,21 +159,171 @@ def test_a_model_that_never_answers_is_lost_and_the_caller_hears_a_polite_word()
     scene.pass_until(8.9)
     assert not scene.bridge.has_ended
     scene.pass_until(9.1)
-    assert scene.all(do.EndCall) == [do.EndCall("model_stalled", Policy().failed_sentence)]
+    assert scene.all(do.EndCall) == [do.EndCall("model_stalled", Policy().failed_sentence, status="failed")]
     assert [fault.code for fault in scene.entries(entries.FaultSeen)] == ["model_stalled"]
 
 
 def test_a_model_that_falls_silent_in_a_response_is_asked_again(scene: Scene) -> None:
     scene.answer("resp_1", "item_1", 1.0, done=False)
-    scene.pass_until(scene.now + 19.0)
+    scene.pass_until(scene.now + 7.0)
     scene.tell(ev.TextReceived("resp_1", "item_1", "it lives"))
-    scene.pass_until(scene.now + 19.0)
-    assert scene.all(do.CreateResponse) == []
-    scene.pass_until(scene.now + 2.0)
+    scene.pass_until(scene.now + 7.0)
+    scene.tell(ev.UserTranscribed("user_0", "Another voice, no sign of life of this response."))
+    scene.pass_until(scene.now + 1.1)
+    assert scene.all(do.CancelResponse) == [do.CancelResponse("resp_1")]
+    assert [fault.code for fault in scene.entries(entries.FaultSeen)] == ["response_stalled"]
+    assert "response_stalled" in [figure.figure for figure in scene.all(do.Observe)]
+    assert scene.all(do.CreateResponse) == [], "not before the model says that it is over"
+    scene.speak("resp_1", "item_1", 1.0)
+    scene.tell(ev.ResponseFinished("resp_1", "cancelled", "client_cancelled"))
     assert scene.all(do.CreateResponse) == [do.CreateResponse()]
+    assert scene.bridge.dropped_deltas == 10
     scene.answer("resp_2", "item_2", 1.0)
     scene.pass_until(scene.now + 60.0)
     assert len(scene.all(do.CreateResponse)) == 1
+
+
+def test_a_stalled_response_that_is_never_ended_is_waited_for_no_longer_than_the_patience(scene: Scene) -> None:
+    scene.tell(ev.ResponseStarted("resp_1"))
+    scene.pass_until(scene.now + 10.9)
+    assert scene.all(do.CreateResponse) == []
+    scene.pass_until(scene.now + 0.2)
+    assert scene.all(do.CreateResponse) == [do.CreateResponse()]
+
+
+def test_a_model_that_keeps_falling_silent_is_lost(scene: Scene) -> None:
+    scene.tell(ev.ResponseStarted("resp_1"))
+    scene.pass_until(scene.now + 12.0)
+    scene.tell(ev.ResponseStarted("resp_2"))
+    scene.pass_until(scene.now + 8.1)
+    assert scene.all(do.EndCall) == [do.EndCall("model_stalled", Policy().failed_sentence, status="failed")]
+
+
+def test_a_wish_waits_until_the_caller_is_silent_and_wishes_do_not_add_up(scene: Scene) -> None:
+    for call in ("call_1", "call_2"):
+        scene.tell(ev.ToolCalled("resp_0", "item_f", call, "a", "{}"))
+    scene.caller_speaks()
+    scene.tell(ev.ToolFinished("call_1", "{}"))
+    scene.tell(ev.ToolFinished("call_2", "{}"))
+    scene.tell(ev.DigitPressed("#"))
+    scene.pass_until(scene.now + 5.0)
+    assert scene.all(do.CreateResponse) == []
+    scene.caller_stops()
+    scene.pass_until(scene.now + 10.0)
+    assert len(scene.all(do.CreateResponse)) == 3, "one, and again what is not answered"
+    assert len(scene.all(do.AddNote)) == 1
+
+
+def test_a_model_that_does_not_answer_by_itself_is_asked_when_the_turn_is_whole() -> None:
+    scene = Scene(Policy(audio_format="pcmu", model_answers=False))
+    scene.begin()
+    scene.caller_speaks()
+    scene.caller_stops()
+    assert scene.all(do.CreateResponse) == []
+    assert scene.tell(ev.TurnCommitted("user_1")) == [do.CreateResponse()]
+
+
+def test_a_turn_that_is_whole_has_ended_even_if_its_end_was_never_told(scene: Scene) -> None:
+    scene.caller_speaks()
+    scene.tell(ev.TurnCommitted("user_1"))
+    scene.pass_until(scene.now + 3.1)
+    assert scene.all(do.CreateResponse) == [do.CreateResponse()]
+
+
+def test_a_caller_is_answered_while_a_slow_tool_is_at_work(scene: Scene) -> None:
+    scene.tell(ev.ToolCalled("resp_0", "item_f", "call_1", "slow", "{}"))
+    scene.caller_speaks()
+    scene.caller_stops()
+    scene.pass_until(scene.now + 3.1)
+    assert scene.all(do.CreateResponse) == [do.CreateResponse()]
+    scene.answer("resp_1", "item_1", 1.0)
+    assert do.CreateResponse() in scene.tell(ev.ToolFinished("call_1", "{}"))
+
+
+def test_a_tools_answer_does_not_talk_over_the_caller(scene: Scene) -> None:
+    scene.tell(ev.ToolCalled("resp_0", "item_f", "call_1", "slow", "{}"))
+    scene.tell(ev.ToolFinished("call_1", "{}"))
+    scene.caller_speaks()
+    assert scene.tell(ev.ResponseStarted("resp_1")) == [do.CancelResponse("resp_1")], "it was asked for before"
+    scene.speak("resp_1", "item_1", 1.0)
+    assert scene.all(do.PlayAudio) == []
+
+
+def test_a_tool_that_nobody_asked_for_has_no_answer(scene: Scene) -> None:
+    assert scene.tell(ev.ToolFinished("call_9", "{}")) == []
+    scene.tell(ev.ToolCalled("resp_0", "item_f", "call_1", "a", "{}"))
+    scene.tell(ev.ToolCalled("resp_0", "item_f", "call_1", "a", "{}"))
+    scene.tell(ev.ToolFinished("call_1", "{}"))
+    assert scene.tell(ev.ToolFinished("call_1", "{}")) == []
+    assert len(scene.all(do.RunTool)) == len(scene.all(do.SendToolOutput)) == 1
+
+
+def test_a_tool_is_told_the_keys_that_were_pressed(scene: Scene) -> None:
+    for digit in "12#":
+        scene.tell(ev.DigitPressed(digit))
+    scene.tell(ev.ToolCalled("resp_1", "item_f", "call_1", "check_pin", "{}"))
+    scene.tell(ev.DigitPressed("4"))
+    scene.tell(ev.ToolCalled("resp_1", "item_g", "call_2", "check_pin", "{}"))
+    assert [run.digits for run in scene.all(do.RunTool)] == ["12#", "12#4"]
+
+
+def spoken(scene: Scene) -> bytes:
+    return b"".join(play.ulaw for play in scene.all(do.PlayAudio))
+
+
+def test_a_commentary_is_said_before_the_answer_even_if_their_sound_comes_interleaved(scene: Scene) -> None:
+    scene.tell(ev.ResponseStarted("resp_1"))
+    for number, item in enumerate(["comment", "answer"]):
+        scene.tell(ev.ItemStarted("resp_1", item, "message"))
+        scene.tell(ev.TextReceived("resp_1", item, f"{item} text"))
+        scene.tell(ev.AudioReceived("resp_1", item, 0, bytes([number]) * 800))
+    scene.tell(ev.AudioReceived("resp_1", "comment", 0, b"\0" * 800))
+    scene.tell(ev.AudioFinished("resp_1", "comment", 0))
+    scene.tell(ev.AudioReceived("resp_1", "answer", 0, b"" * 800))
+    scene.tell(ev.AudioFinished("resp_1", "answer", 0))
+    scene.tell(ev.ResponseFinished("resp_1", "completed"))
+    scene.pass_until(scene.now + 3.0)
+    assert spoken(scene) == b"\0" * 1600 + b"" * 1600
+    told = scene.entries(entries.AssistantSpoke)
+    assert [(turn.item_id, turn.heard_ms, turn.interrupted) for turn in told] == [
+        ("comment", 200, False), ("answer", 200, False),
+    ]  # fmt: skip
+
+
+def test_an_item_whose_end_is_never_told_ends_with_its_response(scene: Scene) -> None:
+    scene.tell(ev.ResponseStarted("resp_1"))
+    for number, item in enumerate(["first", "second", "third", "second"]):
+        scene.tell(ev.AudioReceived("resp_1", item, 0, bytes([number]) * 800))
+    scene.tell(ev.AudioFinished("resp_1", "second", 0))
+    scene.tell(ev.ResponseFinished("resp_1", "completed"))
+    scene.pass_until(scene.now + 3.0)
+    assert spoken(scene) == b"\0" * 800 + b"" * 800 + b"" * 800 + b"" * 800
+    assert len(scene.entries(entries.AssistantSpoke)) == 3
+
+
+def test_a_barge_in_cuts_what_was_held_back_as_well(scene: Scene) -> None:
+    scene.tell(ev.ResponseStarted("resp_1"))
+    scene.speak("resp_1", "comment", 1.0)
+    scene.speak("resp_1", "answer", 1.0)
+    scene.pass_until(scene.now + 0.5)
+    scene.caller_speaks()
+    first, second = scene.all(do.TruncateItem)
+    assert (first.item_id, second) == ("comment", do.TruncateItem("answer", 0, 0))
+    assert 200 < first.audio_end_ms < 500
+
+
+def test_while_a_commentary_plays_the_tool_works_and_the_answer_follows(scene: Scene) -> None:
+    scene.tell(ev.ResponseStarted("resp_1"))
+    scene.speak("resp_1", "comment", 3.0)
+    scene.tell(ev.AudioFinished("resp_1", "comment", 0))
+    scene.tell(ev.ToolCalled("resp_1", "item_f", "call_1", "lookup_menu", "{}"))
+    scene.tell(ev.ResponseFinished("resp_1", "completed"))
+    scene.pass_until(scene.now + 0.3)
+    assert scene.tell(ev.ToolFinished("call_1", "{}"))[-1] == do.CreateResponse(), "the answer is made meanwhile"
+    scene.answer("resp_2", "answer", 1.0)
+    scene.pass_until(scene.now + 6.0)
+    assert [turn.item_id for turn in scene.entries(entries.AssistantSpoke)] == ["comment", "answer"]
+    assert len(spoken(scene)) == 32_000
 
 
 def test_nothing_is_asked_for_again_while_the_caller_speaks() -> None:

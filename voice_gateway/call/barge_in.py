@@ -19,8 +19,9 @@ Rules
 7. With `min_speech_ms` neither counts before the caller has spoken for so long; a shorter word interrupts nothing.
    test_a_short_word_interrupts_nothing
    test_speech_interrupts_once_it_has_lasted_long_enough
-8. A protected greeting is heard to its end.
+8. A protected greeting is heard to its end, and so is a goodbye that stands.
    test_a_protected_greeting_is_heard_to_its_end
+   test_the_second_goodbye_stands
 9. Where the model does not cancel by itself, its active response is cancelled by us, by its id and once.
    test_where_the_model_does_not_interrupt_itself_its_response_is_cancelled_once
 """
@@ -167,7 +168,9 @@ class BargeIn:
     # --- both -------------------------------------------------------------------------------------------------------
 
     def _is_protected(self) -> bool:
-        """Is it the greeting that is heard, or about to be?"""
+        """Is it the greeting that is heard, or about to be, or the very last word?"""
+        if self._turns.closing:
+            return True
         if not self._policy.protect_greeting or not (self._policy.greeting or self._policy.clip):
             return False
         playing = self._speaking.playout.playing

@@ -5,7 +5,7 @@ Audio formats are those of `events`: `ulaw` is G.711 µ-law at 8 kHz, `audio` is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from voice_gateway.call.entries import Entry
@@ -111,11 +111,15 @@ class KeepGreeting:
 
 @dataclass(frozen=True, slots=True)
 class RunTool:
-    """Start a tool; `ToolFinished` comes back as one more event. arguments: JSON text as the model wrote it."""
+    """Start a tool; `ToolFinished` comes back as one more event. arguments: JSON text as the model wrote it.
+
+    digits: the keys that the caller has pressed in this call so far.
+    """
 
     call_id: str
     name: str
     arguments: str
+    digits: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +139,16 @@ class Observe:
 
 @dataclass(frozen=True, slots=True)
 class EndCall:
-    """Close both legs: the call is over. say: a last sentence for the caller by the carrier's voice, if it can."""
+    """Close both legs: the call is over. say: a last sentence for the caller by the carrier's voice, if it can.
+
+    transfer_number: the telephone number or SIP address that the carrier puts the caller through to then; empty hangs
+    up. status: of the call on record.
+    """
 
     reason: str
     say: str = ""
+    transfer_number: str = field(default="", repr=False)
+    status: str = "completed"
 
 
 CallerCommand: TypeAlias = PlayAudio | SendMark | ClearPlayout

@@ -122,6 +122,30 @@ class DigitReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class CallerPrompted:
+    """The caller said nothing for so long that he was asked whether he is still there. count: since he last spoke."""
+
+    event_type: ClassVar[str] = "IDLE_PROMPT"
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class GoodbyeBegun:
+    """We are about to end the call. reason: as in `CallEnded`."""
+
+    event_type: ClassVar[str] = "GOODBYE"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GoodbyeTakenBack:
+    """The caller spoke into our goodbye, and the call goes on."""
+
+    event_type: ClassVar[str] = "GOODBYE_TAKEN_BACK"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ResponseMetered:
     """A response is finished and this is what it used. usage is None where the model gave none.
 
@@ -177,6 +201,9 @@ Entry: TypeAlias = (
     | ToolAsked
     | ToolAnswered
     | DigitReceived
+    | CallerPrompted
+    | GoodbyeBegun
+    | GoodbyeTakenBack
     | ResponseMetered
     | FaultSeen
     | CallEnded

@@ -12,21 +12,41 @@ class Errands:
 
     def __init__(self) -> None:
         self._out: dict[str, tuple[str, float]] = {}
+        self._asked: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._out)
 
-    def start(self, event: ev.ToolCalled, now: float) -> list[do.Command]:
+    def start(self, event: ev.ToolCalled, digits: str, now: float) -> list[do.Command]:
+        if not self._is_new(event):
+            return []
         self._out[event.call_id] = (event.name, now)
         return [
             do.WriteEntry(entries.ToolAsked(event.call_id, event.name, event.arguments)),
-            do.RunTool(event.call_id, event.name, event.arguments),
+            do.RunTool(event.call_id, event.name, event.arguments, digits),
+        ]
+
+    def answer(self, event: ev.ToolCalled, output: str, *, ok: bool) -> list[do.Command]:
+        """Answer for a tool that is the call's own and takes no time."""
+        if not self._is_new(event):
+            return []
+        return [
+            do.WriteEntry(entries.ToolAsked(event.call_id, event.name, event.arguments)),
+            do.SendToolOutput(event.call_id, output),
+            do.WriteEntry(entries.ToolAnswered(event.call_id, event.name, output, ok, duration_ms=0)),
         ]
 
     def finish(self, event: ev.ToolFinished, now: float) -> list[do.Command]:
-        name, asked_at = self._out.pop(event.call_id, ("", now))
+        if event.call_id not in self._out:
+            return []
+        name, asked_at = self._out.pop(event.call_id)
         answered = entries.ToolAnswered(event.call_id, name, event.output, event.ok, round((now - asked_at) * 1000))
         return [do.SendToolOutput(event.call_id, event.output), do.WriteEntry(answered)]
+
+    def _is_new(self, event: ev.ToolCalled) -> bool:
+        known = event.call_id in self._asked
+        self._asked.add(event.call_id)
+        return not known
 
     def give_up(self, now: float) -> list[do.Command]:
         """No question stays without an answer on the record: what these tools have done is not known to the call."""

@@ -7,7 +7,7 @@ Audio is raw bytes and its format is named in the field: `ulaw` is G.711 µ-law 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 # --- the caller leg ---------------------------------------------------------------------------------------------
@@ -256,13 +256,37 @@ class HangUpAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class GoodbyeAsked:
+    """Somebody inside wants the call to end politely: when what is being said was heard, and no sooner.
+
+    sentence: the last word, for the model to say; empty when it is said already. transfer_number: the telephone number
+    or SIP address that the caller goes on to; empty when the call is over then.
+    """
+
+    reason: str
+    sentence: str = ""
+    transfer_number: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SendBlocked:
+    """A leg does not take what we send. waited_s: for how long by now."""
+
+    leg: Literal["caller", "model"]
+    waited_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Woke:
     """The time that `Bridge.deadline` asked for has come."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallFacts:
-    """Who calls whom, known before any media. Numbers are as the carrier gave them, never assumed to be E.164."""
+    """Who calls whom, known before any media. Numbers are as the carrier gave them, never assumed to be E.164.
+
+    digits: the keys that the caller has pressed so far, as a tool is told them.
+    """
 
     call_sid: str
     from_number: str = ""
@@ -270,6 +294,7 @@ class CallFacts:
     direction: str = "inbound"
     correlation_id: str = ""
     persona: str = ""
+    digits: str = field(default="", repr=False)
 
 
 CallerEvent: TypeAlias = CallerJoined | CallerAudio | DigitPressed | MarkReached | CallerLeft
@@ -293,5 +318,5 @@ ModelEvent: TypeAlias = (
     | ToolCalled
     | ResponseFinished
 )
-InnerEvent: TypeAlias = ToolFinished | HangUpAsked | Woke
+InnerEvent: TypeAlias = ToolFinished | HangUpAsked | GoodbyeAsked | SendBlocked | Woke
 Event: TypeAlias = CallerEvent | ModelEvent | InnerEvent

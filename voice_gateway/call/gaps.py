@@ -44,6 +44,11 @@ class GapFiller:
     def padded_ms(self) -> int:
         return self._padded // SAMPLES_PER_MS
 
+    @property
+    def last_frame_at(self) -> float | None:
+        """When the last frame came; None before the first."""
+        return None if self._first_at is None else self._last_at
+
     def frame(self, ulaw: bytes, timestamp_ms: int, now: float) -> bytes:
         """What to write for this frame: the very same bytes, or silence and then these."""
         position = timestamp_ms * SAMPLES_PER_MS

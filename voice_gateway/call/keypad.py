@@ -6,14 +6,16 @@ DIGITS_SETTLE = 1.5
 
 
 class Keypad:
-    """due: when the keys pressed so far are told, unless more come; None when there are none."""
+    """pressed: every key of this call, the first 100. due: when those not told yet are, unless more come."""
 
     def __init__(self) -> None:
         self._digits = ""
+        self.pressed = ""
         self.due: float | None = None
 
     def press(self, digit: str, now: float) -> None:
         self._digits += digit
+        self.pressed = (self.pressed + digit)[:100]
         self.due = now if digit == "#" else now + DIGITS_SETTLE
 
     def take(self, now: float) -> str:

@@ -131,6 +131,10 @@ class Playout:
         start = max(position, self._tape.start)
         return self._tape.read(start, max(0, self._sent - start)), start
 
+    def unheard_s(self, now: float) -> float:
+        """How long our voice goes on until all of it is receipted, or surely heard where receipts are lost."""
+        return max(0.0, self.queued - self._clock.marked(now)) / BYTES_PER_SECOND
+
     # --- sound in -----------------------------------------------------------------------------------------------
 
     def open_segment(self, response_id: str, item_id: str, content_index: int) -> Segment:

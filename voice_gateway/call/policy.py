@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from voice_gateway.call.costs import Tariff
 from voice_gateway.call.greeting import Clip
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """What becomes of a caller who says nothing.
+
+    prompt_after_s: seconds of quiet before he is asked whether he is still there; 0: we do not count, the model may.
+    prompts: how often he is asked before he is bidden goodbye. goodbye: the words; empty leaves them to the model.
+    """
+
+    prompt_after_s: float = 0.0
+    prompts: int = 2
+    goodbye: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +36,11 @@ class Policy:
     waits for the model's word. min_speech_ms: how long the caller must have spoken to interrupt. protect_greeting: the
     greeting is heard to its end. speech_prefix_ms: what the model takes off the time at which it says speech began.
     model_interrupts: it cancels its response by itself when it hears the caller.
+
+    model_answers: False where the model waits to be asked after the caller's turn. may_end: the model has the tool
+    `end_call`. media_stall_s, response_stall_s: how long the caller's sound and an open response may stand still before
+    something is done about it; 0: his sound is not watched.
+
     tariff, transcription_usd_per_minute, line_usd_per_minute: what the call is billed, see `costs`. max_cost_usd: 0 for
     no limit.
     """
@@ -41,6 +59,11 @@ class Policy:
     audio_format: Literal["pcm16", "pcmu"] = "pcm16"
     lead_s: float = 0.4
     mark_every_s: float = 0.2
+    model_answers: bool = True
+    may_end: bool = False
+    idle: Idle = field(default_factory=Idle)
+    media_stall_s: float = 0.0
+    response_stall_s: float = 8.0
     max_duration_s: float = 3600.0
     failed_sentence: str = "I am sorry, something went wrong. Please call again."
     tariff: Tariff | None = None

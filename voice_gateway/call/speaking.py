@@ -1,9 +1,13 @@
 """Speaking: the model's voice on its way to the caller, and the record of what was heard of it.
 
-One segment for each content part of an item; the playout knows how much of each reached the ear.
+One segment for each content part of an item; the playout knows how much of each reached the ear. A response may bring
+several spoken items, such as a commentary before the answer, and their sound may come interleaved: each is said to its
+end before the next one begins.
 """
 
 from __future__ import annotations
+
+from typing import TypeAlias
 
 from voice_gateway.audio.transcode import Straight, ToCaller, TowardsCaller
 from voice_gateway.call import commands as do
@@ -14,9 +18,12 @@ from voice_gateway.call.playout import Heard, Playout, Segment
 from voice_gateway.call.policy import Policy
 from voice_gateway.call.transcript import Transcript
 
+Part: TypeAlias = tuple[str, int]
+"""A content part: its item's id and its index in there."""
+
 
 class Speaking:
-    """Our voice. joined_at: when the caller's media stream began.
+    """Our voice. joined_at: when the caller's media stream began. last_response: the last one that had sound.
 
     caller_stopped_at: when the caller made his last sound, until we answer it. take: the greeting while it is taken for
     a clip. first_words: a clip that was begun, until the model was told of it.
@@ -27,6 +34,9 @@ class Speaking:
         self._transcript = transcript
         self._segment: Segment | None = None
         self._received_ms: dict[str, float] = {}
+        self._held_back: dict[Part, list[ev.AudioReceived]] = {}
+        self._whole: set[Part] = set()
+        self.last_response = ""
         self.playout = Playout(
             lead_s=policy.lead_s, chunk_s=policy.mark_every_s, filter_delay_ms=self._to_caller.delay_ms
         )
@@ -50,18 +60,26 @@ class Speaking:
 
     def say(self, event: ev.AudioReceived, now: float) -> list[do.Command]:
         """A delta of the model's voice: queue it, and send what is due."""
+        return [*self._queue(event, now), *self.playout.pump(now)]
+
+    def _queue(self, event: ev.AudioReceived, now: float) -> list[do.Command]:
         noted: list[do.Command] = []
         segment = self._segment
         if segment is None or segment.item_id != event.item_id or segment.content_index != event.content_index:
+            if segment is not None and segment.response_id == event.response_id:
+                self._held_back.setdefault((event.item_id, event.content_index), []).append(event)
+                return []
+            before = [] if segment is None else self.finish_response(segment.response_id, now)
             segment, noted = self._begin_segment(event, now)
+            noted = [*before, *noted]
         ulaw = self._to_caller.process(event.audio)
         if self.take is not None:
             self.take.add(event.item_id, ulaw)
         self.playout.queue(segment, ulaw, len(event.audio) / self._to_caller.model_bytes_per_ms)
-        return [*noted, *self.playout.pump(now)]
+        return noted
 
     def _begin_segment(self, event: ev.AudioReceived, now: float) -> tuple[Segment, list[do.Command]]:
-        self._close_segment()
+        self.last_response = event.response_id
         segment = self.playout.open_segment(event.response_id, event.item_id, event.content_index)
         self._segment = segment
         turn = self._transcript.turn("assistant", event.item_id)
@@ -74,16 +92,32 @@ class Speaking:
         return segment, [do.Observe("response_latency", latency)]
 
     def finish_part(self, event: ev.AudioFinished, now: float) -> list[do.Command]:
-        segment = self._segment
-        if segment is None or (segment.item_id, segment.content_index) != (event.item_id, event.content_index):
+        part, segment = (event.item_id, event.content_index), self._segment
+        if segment is None or (segment.item_id, segment.content_index) != part:
+            if part in self._held_back:
+                self._whole.add(part)
             return []
         self._close_segment()
-        return [*self.playout.pump(now), *self.settle(now)]
+        return [*self._go_on(now), *self.playout.pump(now), *self.settle(now)]
 
-    def finish_response(self, response_id: str) -> None:
+    def finish_response(self, response_id: str, now: float) -> list[do.Command]:
         """No more will come of it, whether or not the end of its sound was told."""
-        if self._segment is not None and self._segment.response_id == response_id:
-            self._close_segment()
+        if self._segment is None or self._segment.response_id != response_id:
+            return []
+        self._close_segment()
+        return self._go_on(now, to_the_end=True)
+
+    def _go_on(self, now: float, *, to_the_end: bool = False) -> list[do.Command]:
+        """Say what was held back, item after item, up to one that may still grow."""
+        noted: list[do.Command] = []
+        while self._segment is None and self._held_back:
+            part = next(iter(self._held_back))
+            for event in self._held_back.pop(part):
+                noted += self._queue(event, now)
+            if to_the_end or part in self._whole:
+                self._whole.discard(part)
+                self._close_segment()
+        return noted
 
     def _close_segment(self) -> None:
         """The answer's end: the filter's tail comes out, so that the last sound is not lost."""
@@ -147,6 +181,8 @@ class Speaking:
 
     def _cut(self, now: float) -> tuple[list[do.Command], list[Heard]]:
         """End the playout's generation: the record of what was heard whole, and what was not."""
+        if self._segment is not None and self._held_back:
+            self.finish_response(self._segment.response_id, now)  # so that all of it counts as unheard
         whole: list[do.Command] = []
         unheard: list[Heard] = []
         for heard in self.playout.cut(now):

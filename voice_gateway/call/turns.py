@@ -4,12 +4,29 @@ Rules
 -----
 1. At most one response is active. A wish to speak waits until none is active, none is on its way, and the caller is
    silent; wishes do not add up.
+   test_a_wish_waits_until_the_caller_is_silent_and_wishes_do_not_add_up
+   test_a_refused_ask_is_repeated_when_the_other_response_is_done
 2. After the caller's turn the model answers by itself. We wait for that answer before we ask for one ourselves, but
-   only for `patience_s`: a caller is never left in silence. What we asked for and did not get is asked for again, and
-   so is a response in whose midst the model fell silent for `FORGOTTEN_AFTER`. `unanswered` counts what never came.
+   only for `patience_s`: a caller is never left in silence. What we asked for and did not get is asked for again;
+   `unanswered` counts what never came. A model that does not answer by itself is asked as soon as the turn is whole.
+   test_the_model_that_forgets_to_answer_is_asked_after_three_seconds
+   test_what_was_asked_for_and_never_came_is_asked_for_again
+   test_a_model_that_does_not_answer_by_itself_is_asked_when_the_turn_is_whole
 3. A response that starts well after a wish was made has seen all that we sent, so it fulfils the wish.
+   test_a_caller_who_speaks_during_a_tool_is_answered_first
+   test_an_output_that_came_too_late_for_the_running_answer_gets_one_of_its_own
 4. When the caller barges in, the active response is cut: whatever still arrives of it is dropped, by its id.
-5. A response that we asked for before the caller began to speak, and that starts while he speaks, is cancelled by id.
+   test_deltas_of_a_cut_response_never_reach_the_caller
+5. A response that we asked for before the caller began to speak, and that starts while he speaks, is cancelled; so is
+   one that nobody asked for where `refuse_next` forbade it, or in a call that is `closing`. A cancel always names its
+   response: one without a name may kill the next.
+   test_a_response_that_starts_while_the_caller_already_speaks_is_cancelled_by_its_id
+   test_the_models_own_prompt_gives_way_to_the_goodbye
+6. A response in whose midst the model falls silent for `stall_s` is cut, and what it owed is asked for anew.
+   test_a_model_that_falls_silent_in_a_response_is_asked_again
+7. What a tool answered is not spoken of while another tool is at work. An answer that is owed to the caller is.
+   test_parallel_tools_lead_to_one_response
+   test_a_caller_is_answered_while_a_slow_tool_is_at_work
 """
 
 from __future__ import annotations
@@ -21,55 +38,80 @@ from voice_gateway.call.commands import CreateResponse
 SEEN_AFTER = 0.25
 """Seconds after which a response may be taken to have seen what we sent before it started (rule 3)."""
 
-FORGOTTEN_AFTER = 20.0
-"""Seconds without any word of the model's after which its active response is taken for dead."""
-
 
 class Turns:
-    def __init__(self, *, patience_s: float = 3.0) -> None:
+    """active: the response that is being made. closing: the last word of the call was asked for or is being said."""
+
+    def __init__(self, *, patience_s: float = 3.0, stall_s: float = 8.0, model_answers: bool = True) -> None:
+        """model_answers: the model begins to speak by itself when the caller's turn has ended."""
         self._patience = patience_s
+        self._stall = stall_s
+        self._model_answers = model_answers
         self.active: str | None = None
         self.caller_is_speaking = False
+        self.closing = False
         self.unanswered = 0
         self._heard_from_at = 0.0
         self._asked: tuple[CreateResponse, float] | None = None
+        self._opened_by: CreateResponse | None = None
         self._stale_ask = False
+        self._refuse_next = False
         self._held_until: float | None = None
         self._answer_due_since: float | None = None
         self._wish: tuple[CreateResponse, float] | None = None
         self._cut: deque[str] = deque(maxlen=32)
 
-    # --- the caller ---------------------------------------------------------------------------------------------
+    # --- the caller -------------------------------------------------------------------------------------------------
 
     def start_speech(self) -> None:
         self.caller_is_speaking = True
         self._answer_due_since = None
+        self._refuse_next = False
         self._stale_ask = self._asked is not None
 
     def stop_speech(self, now: float) -> None:
         self.caller_is_speaking = False
+        self.expect_answer(now)
+
+    def commit(self, now: float) -> None:
+        """The caller's turn is whole, and part of the conversation. Proves the end of his speech, too."""
+        if self.caller_is_speaking:
+            self.stop_speech(now)
+        if not self._model_answers:
+            self._answer_due_since = None
+            self.wish(CreateResponse(), now)
+
+    def expect_answer(self, now: float) -> None:
+        """The model is about to speak by itself (rule 2)."""
         self._answer_due_since = now
 
-    # --- the model ----------------------------------------------------------------------------------------------
+    # --- the model --------------------------------------------------------------------------------------------------
 
-    def hear_from_model(self, now: float) -> None:
-        """Some event of the model's came: it lives."""
+    def hear_of_response(self, now: float) -> None:
+        """Some event of a response's came: the model is at work."""
         self._heard_from_at = now
 
     def start_response(self, response_id: str, now: float) -> bool:
         """Returns False when this response must be cancelled (rule 5)."""
-        ours, self._asked, self.unanswered = self._asked is not None, None, 0
+        asked, self._asked, self.unanswered = self._asked, None, 0
         self._held_until = None
         self.active = response_id
-        if self._stale_ask and ours and self.caller_is_speaking:
-            self._stale_ask = False
+        self._opened_by = asked[0] if asked else None
+        stale = self._stale_ask and asked is not None and self.caller_is_speaking
+        unwanted = asked is None and (self._refuse_next or self.closing)
+        self._stale_ask = self._refuse_next = False
+        if not stale:
+            self._answer_due_since = None
+        if stale or unwanted:
             self._cut.append(response_id)
             return False
-        self._stale_ask = False
-        self._answer_due_since = None
         if self._wish is not None and now - self._wish[1] > SEEN_AFTER:
             self._wish = None
         return True
+
+    def refuse_next(self) -> None:
+        """Should the model now speak by itself, it is not to (rule 5)."""
+        self._refuse_next = True
 
     def finish_response(self, response_id: str) -> None:
         self._held_until = None
@@ -85,11 +127,33 @@ class Turns:
     def is_cut(self, response_id: str) -> bool:
         return response_id in self._cut
 
-    # --- wishes -------------------------------------------------------------------------------------------------
+    def take_stalled(self, now: float) -> str | None:
+        """The response that the model fell silent in, if it did; it is cut now (rule 6)."""
+        stalled = self.active
+        if stalled is None or now < self._heard_from_at + self._stall:
+            return None
+        self.active = None
+        if not self.is_cut(stalled):
+            self._cut.append(stalled)
+            self._wish = self._wish or (self._opened_by or CreateResponse(), now)
+        self._held_until = now + self._patience
+        return stalled
+
+    # --- wishes -----------------------------------------------------------------------------------------------------
 
     def wish(self, response: CreateResponse, now: float) -> None:
         """Have the model speak as soon as it may (rule 1)."""
         self._wish = (response, now)
+
+    def forget_wish(self) -> None:
+        """What we wanted said is of no use any more."""
+        self._wish = None
+
+    @property
+    def at_rest(self) -> bool:
+        """Nobody speaks and nobody is about to. While closing, the caller is not waited for."""
+        silent = (self.active is None or self.is_cut(self.active)) and self._asked is None and self._wish is None
+        return silent and (self.closing or not (self.caller_is_speaking or self._answer_due_since is not None))
 
     def refuse_ask(self, now: float) -> None:
         """The model refused to begin because another response is active: ask again when that one is done.
@@ -100,41 +164,36 @@ class Turns:
             self._held_until = now + self._patience
             self._wish_again(self._asked[0], now)
 
-    def due(self, now: float) -> CreateResponse | None:
+    def due(self, now: float, *, tools_at_work: bool = False) -> CreateResponse | None:
         """The response to ask for now, if any."""
-        if self.caller_is_speaking:
+        if self.caller_is_speaking or self.active is not None:
             return None
-        if self.active is not None:
-            if now < self._heard_from_at + FORGOTTEN_AFTER:
-                return None
-            self.active = None
-            self._wish = self._wish or (CreateResponse(), now)
         if self._asked is not None:
             asked_for, asked_at = self._asked
             if now < asked_at + self._patience:
                 return None
             self.unanswered += 1
             self._wish_again(asked_for, now)
+        owed = self._answer_due_since is not None
         if self._answer_due_since is not None:
             if now < self._answer_due_since + self._patience:
                 return None
-            self._answer_due_since = None
             self._wish = self._wish or (CreateResponse(), now)
         held = self._held_until is not None and now < self._held_until
-        if self._wish is None or held:
+        if self._wish is None or held or (tools_at_work and not owed):
             return None
-        self._held_until = None
+        self._held_until = self._answer_due_since = None
         response, _ = self._wish
         self._wish = None
         self._asked = (response, now)
         return response
 
     def deadline(self) -> float | None:
-        """When `due` may have something by the passing of time alone."""
+        """When `due` or `take_stalled` may have something by the passing of time alone."""
+        if self.active is not None:
+            return self._heard_from_at + self._stall
         if self.caller_is_speaking:
             return None
-        if self.active is not None:
-            return self._heard_from_at + FORGOTTEN_AFTER
         since = self._answer_due_since if self._asked is None else self._asked[1]
         due = None if since is None else since + self._patience
         return self._held_until if due is None else max(due, self._held_until or due)

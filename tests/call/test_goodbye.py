@@ -1,0 +1,192 @@
+"""Goodbyes, as dialogues: the call ends when the last word was heard, and not before."""
+
+from __future__ import annotations
+
+import pytest
+from scene import Line, Scene, ended
+
+from voice_gateway.call import commands as do
+from voice_gateway.call import entries
+from voice_gateway.call import events as ev
+from voice_gateway.call.bridge import Policy
+from voice_gateway.call.goodbye import END_CALL, LONGEST_S, TAKEN_BACK
+
+
+def leaving(line: Line | None = None) -> Scene:
+    scene = Scene(Policy(audio_format="pcmu", may_end=True), line)
+    scene.begin()
+    scene.pass_until(1.0)
+    return scene
+
+
+def say_goodbye(scene: Scene, number: int = 1, seconds: float = 1.0) -> None:
+    """The model says its last word and ends the call, in one response."""
+    response, item = f"resp_{number}", f"bye_{number}"
+    scene.tell(ev.ResponseStarted(response))
+    scene.speak(response, item, seconds, text="Goodbye!")
+    scene.tell(ev.AudioFinished(response, item, 0))
+    scene.tell(ev.ToolCalled(response, f"item_f{number}", f"call_{number}", END_CALL, "{}"))
+    scene.tell(ev.ResponseFinished(response, "completed"))
+
+
+@pytest.mark.parametrize("one_way_s", [0.0, 0.15])
+def test_the_call_ends_when_the_last_word_was_heard(one_way_s: float) -> None:
+    scene = leaving(Line(one_way_s, 0.06))
+    say_goodbye(scene)
+    heard_at = scene.now + one_way_s + 0.06 + 1.0 + one_way_s
+    scene.pass_until(heard_at - 0.01)
+    assert not scene.bridge.has_ended
+    scene.pass_until(heard_at + 0.01)
+    assert scene.all(do.EndCall) == [do.EndCall(END_CALL)]
+    assert (ended(scene).status, ended(scene).transcript) == ("completed", "Assistant: Goodbye!")
+    assert [turn.interrupted for turn in scene.entries(entries.AssistantSpoke)] == [False]
+    assert scene.all(do.RunTool) == []
+    assert [answer.ok for answer in scene.entries(entries.ToolAnswered)] == [True]
+    assert scene.all(do.CreateResponse) == []
+
+
+def test_a_model_that_ends_the_call_without_a_word_is_asked_for_one() -> None:
+    scene = leaving()
+    scene.tell(ev.ResponseStarted("resp_1"))
+    commands = scene.tell(ev.ToolCalled("resp_1", "item_f", "call_1", END_CALL, "{}"))
+    assert [type(command) for command in commands][1] is do.SendToolOutput
+    assert scene.all(do.CreateResponse) == []
+    assert scene.tell(ev.ResponseFinished("resp_1", "completed"))[-1] == do.CreateResponse()
+    scene.answer("resp_2", "item_2", 1.0, text="Goodbye!")
+    scene.pass_until(scene.now + 0.9)
+    assert not scene.bridge.has_ended
+    scene.pass_until(scene.now + 0.5)
+    assert scene.all(do.EndCall) == [do.EndCall(END_CALL)]
+
+
+def test_a_caller_who_speaks_into_the_goodbye_is_listened_to() -> None:
+    scene = leaving()
+    say_goodbye(scene, seconds=2.0)
+    scene.pass_until(scene.now + 1.0)
+    commands = scene.caller_speaks()
+    assert any(isinstance(command, do.ClearPlayout) for command in commands)
+    assert do.AddNote(TAKEN_BACK) in commands
+    scene.caller_stops()
+    scene.answer("resp_2", "item_2", 1.0, text="Of course.")
+    scene.pass_until(scene.now + 30.0)
+    assert not scene.bridge.has_ended
+    assert [entry.reason for entry in scene.entries(entries.GoodbyeTakenBack)] == [END_CALL]
+
+
+def test_the_second_goodbye_stands() -> None:
+    scene = leaving()
+    say_goodbye(scene)
+    scene.pass_until(scene.now + 0.5)
+    scene.caller_speaks()
+    scene.caller_stops()
+    say_goodbye(scene, 2)
+    scene.pass_until(scene.now + 0.5)
+    cleared = len(scene.all(do.ClearPlayout))
+    assert scene.caller_speaks("user_2") == []
+    scene.caller_stops("user_2")
+    assert scene.tell(ev.ResponseStarted("resp_3")) == [do.CancelResponse("resp_3")], "nobody asked for an answer"
+    scene.speak("resp_3", "item_3", 1.0)
+    scene.pass_until(scene.now + 0.9)
+    assert len(scene.all(do.ClearPlayout)) == cleared
+    assert scene.all(do.EndCall) == [do.EndCall(END_CALL)]
+    assert ended(scene).transcript.endswith("Goodbye!")
+
+
+def test_a_caller_who_is_already_speaking_is_not_hung_up_on() -> None:
+    scene = leaving()
+    scene.tell(ev.ResponseStarted("resp_1"))
+    scene.caller_speaks()
+    scene.tell(ev.ToolCalled("resp_1", "item_f", "call_1", END_CALL, "{}"))
+    (answer,) = scene.entries(entries.ToolAnswered)
+    assert not answer.ok
+    scene.tell(ev.ResponseFinished("resp_1", "cancelled", "turn_detected"))
+    scene.caller_stops()
+    scene.answer("resp_2", "item_2", 1.0)
+    scene.pass_until(scene.now + 30.0)
+    assert not scene.bridge.has_ended
+
+
+def test_a_tool_at_work_is_waited_for_and_its_answer_is_heard() -> None:
+    scene = leaving()
+    scene.tell(ev.ResponseStarted("resp_1"))
+    scene.tell(ev.ToolCalled("resp_1", "item_f", "call_1", "place_order", "{}"))
+    scene.tell(ev.ToolCalled("resp_1", "item_g", "call_2", END_CALL, "{}"))
+    scene.tell(ev.ResponseFinished("resp_1", "completed"))
+    scene.pass_until(scene.now + 2.0)
+    scene.tell(ev.ToolFinished("call_1", "{}"))
+    scene.answer("resp_2", "item_2", 1.0, text="Ordered. Goodbye!")
+    scene.pass_until(scene.now + 2.0)
+    assert ended(scene).transcript == "Assistant: Ordered. Goodbye!"
+
+
+def test_a_model_without_the_tool_cannot_end_the_call(scene: Scene) -> None:
+    say_goodbye(scene)
+    assert [run.name for run in scene.all(do.RunTool)] == [END_CALL], "the toolbox says that there is none"
+    scene.pass_until(scene.now + 5.0)
+    assert not scene.bridge.has_ended
+
+
+def test_a_goodbye_that_the_model_does_not_say_is_said_by_the_carrier(scene: Scene) -> None:
+    scene.tell(ev.GoodbyeAsked("transfer", "I put you through.", transfer_number="+15551230009"))
+    (asked,) = scene.all(do.CreateResponse)
+    assert "I put you through." in (asked.instructions or "")
+    scene.pass_until(scene.now + 3.1)
+    assert scene.all(do.EndCall) == [do.EndCall("transfer", "I put you through.", transfer_number="+15551230009")]
+
+
+def test_a_transfer_waits_until_what_is_being_said_was_heard(scene: Scene) -> None:
+    scene.answer("resp_1", "item_1", 2.0, text="I put you through.")
+    scene.tell(ev.GoodbyeAsked("transfer", transfer_number="+15551230009"))
+    scene.pass_until(scene.now + 1.9)
+    assert not scene.bridge.has_ended
+    scene.pass_until(scene.now + 0.5)
+    assert scene.all(do.EndCall) == [do.EndCall("transfer", transfer_number="+15551230009")]
+
+
+def test_a_last_word_that_fails_is_asked_for_once_more(scene: Scene) -> None:
+    scene.tell(ev.GoodbyeAsked("operator", "Goodbye."))
+    scene.tell(ev.ResponseStarted("resp_1"))
+    scene.tell(ev.ResponseFinished("resp_1", "failed", "server_error"))
+    scene.pass_until(scene.now + 0.6)
+    assert len(scene.all(do.CreateResponse)) == 2
+    scene.answer("resp_2", "item_2", 1.0)
+    scene.pass_until(scene.now + 2.0)
+    assert scene.all(do.EndCall) == [do.EndCall("operator")]
+
+
+def test_a_last_word_in_whose_midst_the_model_falls_silent_is_the_last(scene: Scene) -> None:
+    scene.tell(ev.GoodbyeAsked("operator", "Goodbye."))
+    scene.answer("resp_1", "item_1", 0.5, done=False)
+    scene.pass_until(scene.now + 9.0)
+    assert scene.all(do.EndCall) == [do.EndCall("operator")]
+
+
+class Deaf(Line):
+    """A carrier that returns no receipt."""
+
+    def mark(self, sent_at: float, name: str) -> float:  # noqa: ARG002 - the Line's shape
+        return float("inf")
+
+
+def test_without_receipts_the_last_word_is_waited_for_by_the_clock() -> None:
+    scene = leaving(Deaf())
+    say_goodbye(scene, seconds=2.0)
+    scene.pass_until(scene.now + 2.0)
+    assert not scene.bridge.has_ended
+    scene.pass_until(scene.now + 5.0)
+    assert scene.bridge.has_ended
+
+
+def test_a_goodbye_has_an_end_whatever_happens() -> None:
+    scene = leaving()
+    scene.tell(ev.ToolCalled("resp_0", "item_f", "call_0", "never_ends", "{}"))
+    say_goodbye(scene)
+    scene.pass_until(scene.now + LONGEST_S - 0.1)
+    assert not scene.bridge.has_ended
+    scene.pass_until(scene.now + 0.2)
+    assert scene.all(do.EndCall) == [do.EndCall(END_CALL)]
+
+
+def test_a_second_wish_to_part_changes_nothing(scene: Scene) -> None:
+    scene.tell(ev.GoodbyeAsked("operator", "Goodbye."))
+    assert scene.tell(ev.GoodbyeAsked("transfer", "Another.", "+15551230009")) == []

@@ -1,0 +1,104 @@
+"""Goodbyes: a call that we end is over when the caller has heard our last word, and not before.
+
+Rules
+-----
+1. The last word is asked for, or is being said already, and nothing else is begun. When it was heard, the call ends.
+   test_the_call_ends_when_the_last_word_was_heard
+   test_a_model_that_ends_the_call_without_a_word_is_asked_for_one
+2. Whoever speaks into our goodbye is listened to: the goodbye is taken back, and the model is told so. It is taken back
+   once; the next one stands, or a mere `bye` of the caller's would keep the line open for ever.
+   test_a_caller_who_speaks_into_the_goodbye_is_listened_to
+   test_the_second_goodbye_stands
+3. It takes `LONGEST_S` at most. A last word that the model does not say, the carrier's voice says for it, where it is
+   known.
+   test_a_goodbye_that_the_model_does_not_say_is_said_by_the_carrier
+   test_a_goodbye_has_an_end_whatever_happens
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from voice_gateway.call import commands as do
+from voice_gateway.call import entries
+from voice_gateway.call.speaking import Speaking
+from voice_gateway.call.turns import Turns
+
+LONGEST_S = 60.0
+
+END_CALL = "end_call"
+"""The name of the call's own tool: the model ends the call with it."""
+
+ENDING = (
+    '{"ok":true,"message":"The call ends when your goodbye was heard. Say it in one short sentence now, unless you '
+    'have just said it."}'
+)
+NOT_NOW = (
+    '{"error":"caller_speaks","message":"The caller is speaking. Listen first; end the call when he has finished."}'
+)
+TAKEN_BACK = "The caller speaks again, so the call goes on. Listen and answer; you may end the call later."
+
+
+@dataclass(slots=True)
+class Goodbye:
+    """How this call ends. sentence: the last word, where it is known. transfer_number: where the caller goes on to.
+
+    spoken_in: the response that holds the last word, as far as is known. owed: the model has yet to be asked for a last
+    word, should that response bring none.
+    """
+
+    reason: str
+    sentence: str = ""
+    transfer_number: str = ""
+    spoken_in: str | None = None
+    owed: bool = False
+
+
+class Parting:
+    """goodbye: the one that is under way, if any. until: when it ends at the latest."""
+
+    def __init__(self, turns: Turns, speaking: Speaking) -> None:
+        self._turns = turns
+        self._speaking = speaking
+        self._was_taken_back = False
+        self.goodbye: Goodbye | None = None
+        self.until: float | None = None
+
+    def begin(self, goodbye: Goodbye, now: float) -> list[do.Command]:
+        """Say goodbye, unless that is being done already."""
+        if self.goodbye is not None:
+            return []
+        self.goodbye, self.until = goodbye, now + LONGEST_S
+        self._turns.closing = self._was_taken_back
+        if goodbye.sentence:
+            said = goodbye.sentence.replace('"', "'")
+            self._turns.wish(do.CreateResponse(f'Say exactly this and nothing else: "{said}"'), now)
+        return [do.WriteEntry(entries.GoodbyeBegun(goodbye.reason))]
+
+    def take_back(self) -> list[do.Command]:
+        """The caller speaks into it: he is listened to, this once."""
+        if self.goodbye is None:
+            return []
+        reason = self.goodbye.reason
+        self.goodbye = self.until = None
+        self._was_taken_back = True
+        self._turns.forget_wish()
+        return [do.AddNote(TAKEN_BACK), do.WriteEntry(entries.GoodbyeTakenBack(reason))]
+
+    def part(self, now: float, *, quiet: bool) -> list[do.Command]:
+        """End the call when its last word was heard. quiet: nobody speaks, nor will anybody by himself."""
+        goodbye = self.goodbye
+        if goodbye is None or self.until is None or not (quiet or now >= self.until):
+            return []
+        if goodbye.owed and not self._is_said(goodbye) and now < self.until:
+            goodbye.owed = False
+            self._turns.wish(do.CreateResponse(), now)
+            return []
+        return [self.end(goodbye)]
+
+    def end(self, goodbye: Goodbye) -> do.EndCall:
+        say = "" if self._is_said(goodbye) else goodbye.sentence
+        return do.EndCall(goodbye.reason, say, transfer_number=goodbye.transfer_number)
+
+    def _is_said(self, goodbye: Goodbye) -> bool:
+        return goodbye.spoken_in is not None and goodbye.spoken_in == self._speaking.last_response
