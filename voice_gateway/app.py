@@ -28,6 +28,8 @@ from voice_gateway.agent.greetings import Greetings
 from voice_gateway.agent.personas import Persona, load_personas
 from voice_gateway.agent.toolbox import house_toolbox
 from voice_gateway.agent.tools import Toolbox, ToolContext
+from voice_gateway.audio.activity import Shelf
+from voice_gateway.audio.onset import OnsetDetector
 from voice_gateway.budget import Budget, Limits
 from voice_gateway.call import entries
 from voice_gateway.call.bridge import Bridge, Policy
@@ -94,12 +96,15 @@ class Gateway:
             model=settings.openai_realtime_model,
             endpoint=settings.openai_realtime_endpoint,
         )
+        persona_may = persona.barge_in.enabled and persona.turn_detection is not None
+        may_interrupt = settings.barge_in_enabled and settings.duplex_enabled and persona_may
+        self._judges = Shelf() if may_interrupt and settings.barge_in_mode == "edge" else None
         self.journal = Journal(
             self.store,
             wall_clock=lambda: datetime.now(UTC),
             new_id=new_id,
             instance_id=f"{socket.gethostname()}:{os.getpid()}",
-            listeners=[self._meter, self._account, *listeners],
+            listeners=[self._meter, self._account, self._take_back, *listeners],
         )
         self._traces = None if settings.trace_dir is None else self._trace_folder(settings.trace_dir)
         self.switchboard = Switchboard(
@@ -122,6 +127,11 @@ class Gateway:
         return self._settings.secrets()
 
     @property
+    def _model_interrupts(self) -> bool:
+        """Whether the model may cancel its response when it hears the caller; what it does not, the bridge does."""
+        return self._settings.barge_in_enabled and self._persona.barge_in.left_to_the_model
+
+    @property
     def _voice(self) -> str:
         return self._persona.voice or self._settings.openai_realtime_voice
 
@@ -132,6 +142,8 @@ class Gateway:
 
         What fails fast and may pass, such as a server error, is tried once more: the caller is still being connected.
         """
+        if self._judges is not None:
+            self._judges.keep(facts.call_sid, await asyncio.to_thread(self._judges.make))
         try:
             return await self._open_model(facts)
         except ModelRefused as refused:
@@ -167,7 +179,7 @@ class Gateway:
             tools=tuple(self._toolbox.specs()),
             audio_format=settings.openai_audio_format,
             turn_detection=persona.turn_detection
-            and replace(persona.turn_detection, interrupt_response=settings.barge_in_enabled),
+            and replace(persona.turn_detection, interrupt_response=self._model_interrupts),
             transcription=Transcription(transcription, language=persona.language) if transcription else None,
         )
 
@@ -187,12 +199,19 @@ class Gateway:
 
     def _new_bridge(self, facts: CallFacts, began_at: float) -> Core:
         settings, prices, today = self._settings, self._prices, _today()
+        wish = self._persona.barge_in
         outbound = _direction(facts) == "outbound"
         policy = Policy(
             greeting=self._persona.greeting_instructions,
             clip=self._greetings.clip(self._persona, self._voice),
             greeting_to_keep=self._greetings.to_keep(self._persona, self._voice),
-            barge_in=settings.barge_in_enabled,
+            barge_in=settings.barge_in_enabled and wish.enabled,
+            barge_in_mode="server" if self._judges is None else "edge",
+            confirm_s=settings.barge_in_confirm_ms / 1000,
+            min_speech_ms=wish.min_speech_ms,
+            protect_greeting=wish.protect_greeting,
+            speech_prefix_ms=self._persona.speech_prefix_ms,
+            model_interrupts=self._model_interrupts,
             duplex=settings.duplex_enabled,
             audio_format=settings.openai_audio_format,
             lead_s=settings.playout_lead_ms / 1000,
@@ -206,7 +225,8 @@ class Gateway:
             line_usd_per_minute=prices.outbound_usd_per_minute if outbound else prices.inbound_usd_per_minute,
             max_cost_usd=settings.max_call_usd,
         )
-        bridge = Bridge(policy, began_at)
+        judge = None if self._judges is None else self._judges.lend(facts.call_sid)
+        bridge = Bridge(policy, began_at, None if judge is None else OnsetDetector(judge))
         return bridge if self._traces is None else self._traces.follow(bridge, Heading(facts, policy, began_at))
 
     def _keep_greeting(self, _call: CallFacts, clip: Clip) -> None:
@@ -249,7 +269,11 @@ class Gateway:
             case "response_latency":
                 self.metrics.answered(self._persona.key, value)
             case "barge_in_stop":
-                self.metrics.barged_in(value)
+                self.metrics.fell_silent(value)
+            case "hold_delay":
+                self.metrics.held(value)
+            case "hold_confirmed" | "hold_in_vain":
+                self.metrics.hold_ended(figure.removeprefix("hold_"), value)
             case "unknown_model_events":
                 self.metrics.model_events_unknown(int(value))
             case "malformed_model_events" if value:
@@ -266,11 +290,17 @@ class Gateway:
         if limit is not None:
             self.switchboard.end(facts.call_sid, limit)
 
+    def _take_back(self, facts: CallFacts, entry: entries.Entry) -> None:
+        if self._judges is not None and isinstance(entry, entries.CallEnded):
+            self._judges.give_back(facts.call_sid)
+
     def _meter(self, facts: CallFacts, entry: entries.Entry) -> None:
         metrics = self.metrics
         match entry:
             case entries.CallStarted():
                 metrics.call_started(_direction(facts))
+            case entries.BargedIn():
+                metrics.barged_in()
             case entries.CallEnded():
                 metrics.call_ended(_direction(facts), entry.status, entry.duration_ms / 1000)
                 metrics.padded(entry.padded_ms / 1000)
@@ -341,6 +371,9 @@ class Gateway:
         self.budget.restore(await self.store.spent_since(midnight))
         await asyncio.to_thread(self._tables.start)
         await self._greetings.start()
+        if self._judges is not None:  # the first one loads the library, and says so if there is none
+            self._judges.keep("", await asyncio.to_thread(self._judges.make))
+            self._judges.give_back("")
         lag = asyncio.create_task(LoopLag(self.metrics.loop_lagged).run())
         # What was imported lives as long as the process: a full collection would stop every call to look at it again.
         gc.collect()

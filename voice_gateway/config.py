@@ -195,6 +195,8 @@ class Settings(BaseModel):
     voice_agent_enabled: Switch = True
     ai_realtime_enabled: Switch = True
     barge_in_enabled: Switch = True
+    barge_in_mode: Literal["server", "edge"] = Field("server", description="server or edge")
+    barge_in_confirm_ms: int = Field(700, ge=100, le=5000, description="a whole number from 100 to 5000")
     duplex_enabled: Switch = True
     mcp_enabled: Switch = True
     greeting_clips: Switch = True

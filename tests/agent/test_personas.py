@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from voice_gateway.agent.personas import Persona, PersonaError, load_persona, load_personas
+from voice_gateway.agent.personas import Interruptions, Persona, PersonaError, load_persona, load_personas
 from voice_gateway.agent.toolbox import house_toolbox
 from voice_gateway.model.settings import ModelSettings, SemanticVad, ServerVad
 
@@ -34,12 +34,14 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         SOUND + 'greeting = " Hi. "\ngreeting_clip = false\nvoice = "cedar"\nlanguage = "rw"\ntools = ["lookup_menu"]\n'
-        "[turn_detection]\nthreshold = 0.7\nsilence_duration_ms = 900\nidle_timeout_ms = 8000\n",
+        "[turn_detection]\nthreshold = 0.7\nsilence_duration_ms = 900\nidle_timeout_ms = 8000\n"
+        "[barge_in]\nmin_speech_ms = 400\nprotect_greeting = true\n",
     )
     assert load_persona(path) == Persona(
         key="host", name="Host", instructions="Be kind.", greeting="Hi.", greeting_clip=False, voice="cedar",
         language="rw", tools=("lookup_menu",),
         turn_detection=ServerVad(threshold=0.7, silence_duration_ms=900, idle_timeout_ms=8000),
+        barge_in=Interruptions(min_speech_ms=400, protect_greeting=True),
     )  # fmt: skip
 
 
@@ -54,6 +56,15 @@ def test_turn_detection_may_be_semantic_or_none(tmp_path: Path) -> None:
     semantic = write(tmp_path, SOUND + '[turn_detection]\ntype = "semantic_vad"\neagerness = "high"\n')
     assert load_persona(semantic).turn_detection == SemanticVad(eagerness="high")
     assert load_persona(write(tmp_path, SOUND + '[turn_detection]\ntype = "none"\n')).turn_detection is None
+
+
+@pytest.mark.parametrize(
+    ("wish", "left"),
+    [("", True), ("enabled = false", False), ("min_speech_ms = 300", False), ("protect_greeting = true", False)],
+)
+def test_the_model_interrupts_itself_only_where_the_persona_has_no_wish(tmp_path: Path, wish: str, left: bool) -> None:  # noqa: FBT001 - what is expected
+    persona = load_persona(write(tmp_path, f"{SOUND}[barge_in]\n{wish}\n"))
+    assert persona.barge_in.left_to_the_model is left
 
 
 def test_a_later_folder_wins(tmp_path: Path) -> None:
@@ -76,6 +87,11 @@ def test_a_later_folder_wins(tmp_path: Path) -> None:
         (SOUND + "tools = [1]\n", "tools: must be a list of names"),
         (SOUND + 'language = "English"\n', "language: must be an ISO 639 code such as en or rw, not 'English'"),
         (SOUND + "turn_detection = 1\n", "turn_detection: must be a table"),
+        (SOUND + "barge_in = false\n", "barge_in: must be a table, not False"),
+        (SOUND + "[barge_in]\nminimum = 1\n", "barge_in.minimum: it has enabled, min_speech_ms, protect_greeting"),
+        (SOUND + "[barge_in]\nmin_speech_ms = 0.4\n", "barge_in.min_speech_ms: Input should be a valid integer"),
+        (SOUND + "[barge_in]\nmin_speech_ms = -1\n", "barge_in: min_speech_ms is -1; it must be from 0 to 3000"),
+        (SOUND + "[barge_in]\nenabled = 'no'\n", "barge_in.enabled: Input should be a valid boolean"),
         (
             SOUND + '[turn_detection]\ntype = "magic"\n',
             "turn_detection.type: must be one of server_vad, semantic_vad or none",

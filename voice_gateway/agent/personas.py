@@ -9,6 +9,10 @@ language = "en"                        ISO 639-1, of the caller's speech; withou
 tools = ["lookup_menu"]
 [turn_detection]                       type: server_vad, semantic_vad or none; the rest as in model/settings.py
 type = "server_vad"
+[barge_in]
+enabled = false                        our voice is heard to its end whoever speaks; without it, he may interrupt
+min_speech_ms = 400                    a shorter "yes" or cough does not interrupt; without it, any sound of speech does
+protect_greeting = true                the greeting is heard to its end
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -29,11 +33,31 @@ from voice_gateway.model.settings import SemanticVad, ServerVad, TurnDetection
 BUILT_IN = Path(__file__).with_suffix("")
 """The folder of the personas that come with the program."""
 
+Shape = TypeVar("Shape", bound="ServerVad | SemanticVad | Interruptions")
+
 _DETECTIONS: Mapping[str, type[ServerVad | SemanticVad]] = {"server_vad": ServerVad, "semantic_vad": SemanticVad}
 
 
 class PersonaError(GatewayError):
     """A persona cannot be used. The text names the file, the field, and what it should hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interruptions:
+    """When a caller may interrupt us. min_speech_ms: 0 to 3,000."""
+
+    enabled: bool = True
+    min_speech_ms: int = 0
+    protect_greeting: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_speech_ms <= 3000:
+            raise ValueError(f"min_speech_ms is {self.min_speech_ms}; it must be from 0 to 3000")
+
+    @property
+    def left_to_the_model(self) -> bool:
+        """May the model cancel its response as soon as it hears anybody? Otherwise we do, when it is time."""
+        return self.enabled and not self.min_speech_ms and not self.protect_greeting
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +73,13 @@ class Persona:
     language: str = ""
     tools: tuple[str, ...] = ()
     turn_detection: TurnDetection = field(default_factory=ServerVad)
+    barge_in: Interruptions = field(default_factory=Interruptions)
+
+    @property
+    def speech_prefix_ms(self) -> int:
+        """How much earlier than its first sound the model says that speech began."""
+        detection = self.turn_detection
+        return (detection if isinstance(detection, ServerVad) else ServerVad()).prefix_padding_ms
 
     @property
     def greeting_instructions(self) -> str:
@@ -78,16 +109,18 @@ def load_persona(path: Path) -> Persona:
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", path.stem):
         problems.append(f"the file name is the persona's key: small letters, digits and _, not {path.stem!r}")
     detection = _turn_detection(given.pop("turn_detection", {}), problems)
+    barge_in = _barge_in(given.pop("barge_in", {}), problems)
     values = _values(given, problems)
     if problems:
         raise PersonaError("".join(f"{path}: {problem}\n" for problem in problems).rstrip())
-    return Persona(key=path.stem, turn_detection=detection, **values)
+    return Persona(key=path.stem, turn_detection=detection, barge_in=barge_in, **values)
 
 
 def _values(given: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
-    known = [each.name for each in fields(Persona) if each.name not in ("key", "turn_detection")]
+    known = [each.name for each in fields(Persona) if each.name not in ("key", "turn_detection", "barge_in")]
     problems += [
-        f"{name}: no such field; there are {', '.join(known)} and turn_detection" for name in given.keys() - known
+        f"{name}: no such field; there are {', '.join(known)}, turn_detection and barge_in"
+        for name in given.keys() - known
     ]
     values: dict[str, Any] = {}
     for name in known:
@@ -120,15 +153,27 @@ def _turn_detection(given: Any, problems: list[str]) -> TurnDetection:
     if kind not in _DETECTIONS:
         problems.append(f"turn_detection.type: must be one of {', '.join(_DETECTIONS)} or none, not {kind!r}")
         return None
-    detection = _DETECTIONS[kind]
-    known = [each.name for each in fields(detection)]
-    unknown = given.keys() - known
-    problems += [f"turn_detection.{name}: {kind} has {', '.join(known)}" for name in sorted(unknown)]
+    return _table("turn_detection", _DETECTIONS[kind], given, problems, called=kind)
+
+
+def _barge_in(given: Any, problems: list[str]) -> Interruptions:
+    if not isinstance(given, dict):
+        problems.append(f"barge_in: must be a table, not {given!r}")
+        return Interruptions()
+    return _table("barge_in", Interruptions, given, problems) or Interruptions()
+
+
+def _table(
+    name: str, shape: type[Shape], given: Mapping[str, Any], problems: list[str], called: str = "it"
+) -> Shape | None:
+    """A table of the file as a dataclass, or None where something is wrong in it. called: what complaints name it."""
+    known = [each.name for each in fields(shape)]
+    problems += [f"{name}.{key}: {called} has {', '.join(known)}" for key in sorted(given.keys() - known)]
     try:
-        chosen = orjson.dumps({name: given[name] for name in given.keys() & known})
-        return TypeAdapter(detection).validate_json(chosen, strict=True)
+        chosen = orjson.dumps({key: given[key] for key in given.keys() & known})
+        return TypeAdapter(shape).validate_json(chosen, strict=True)
     except ValidationError as error:
         for each in error.errors():
-            where = ".".join(["turn_detection", *map(str, each["loc"])])
+            where = ".".join([name, *map(str, each["loc"])])
             problems.append(f"{where}: {each['msg'].removeprefix('Value error, ')}")
         return None

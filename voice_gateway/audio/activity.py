@@ -27,6 +27,42 @@ class Activity(Protocol):
         """Forget the stream; what comes next is another one."""
 
 
+class Shelf:
+    """Judges that are used again by one call after the other.
+
+    One that is lent belongs to that call until it is given back. `make` may be called from any thread, the rest from
+    one alone.
+    """
+
+    def __init__(self) -> None:
+        self._spare: list[Silero] = []
+        self._lent: dict[str, Silero] = {}
+
+    def make(self) -> Silero:
+        """A spare one, or a new one; takes a while then."""
+        try:
+            return self._spare.pop()
+        except IndexError:
+            return Silero()
+
+    def keep(self, call_sid: str, judge: Silero) -> None:
+        """Put one aside for a call, until that is led; one that has one already needs no second."""
+        if self._lent.setdefault(call_sid, judge) is not judge:
+            self._spare.append(judge)
+
+    def lend(self, call_sid: str) -> Silero:
+        """The one that was put aside for this call."""
+        if call_sid not in self._lent:
+            self._lent[call_sid] = self.make()
+        return self._lent[call_sid]
+
+    def give_back(self, call_sid: str) -> None:
+        """The call is over."""
+        judge = self._lent.pop(call_sid, None)
+        if judge is not None:
+            self._spare.append(judge)
+
+
 class Silero:
     """Silero's voice activity detection. One instance per stream, one thread at a time.
 

@@ -23,6 +23,7 @@ OTHER: Final = "other"
 
 DIRECTIONS: Final = ("inbound", "outbound", "browser")
 OUTCOMES: Final = ("completed", "failed", "no_answer", "busy", "canceled")
+HOLD_OUTCOMES: Final = ("confirmed", "in_vain")
 LEGS: Final = ("caller", "model", "browser")
 LEG_ERRORS: Final = ("refused", "timeout", "lost", "stalled", "protocol", "oversized", "unavailable")
 DROP_REASONS: Final = (
@@ -127,10 +128,21 @@ class Metrics:
         exemplar = {"call_sid": call_sid} if call_sid else None
         self._calls.latency(persona).observe(latency_s, exemplar)
 
-    def barged_in(self, stop_s: float) -> None:
-        """stop_s: from the model's word that the caller speaks to the clear on its way to the carrier."""
+    def barged_in(self) -> None:
+        """A caller ended our voice."""
         self._calls.barge_ins.inc()
+
+    def fell_silent(self, stop_s: float) -> None:
+        """stop_s: from the event that silenced our voice to the clear on its way to the carrier."""
         self._calls.barge_in_stop.observe(stop_s)
+
+    def held(self, delay_s: float) -> None:
+        """Our voice was held. delay_s: since the caller's first sound, as it reached us."""
+        self._calls.hold_delay.observe(delay_s)
+
+    def hold_ended(self, outcome: str, length_s: float) -> None:
+        """outcome: `confirmed` by the model's word, or `in_vain`. length_s: how long that took."""
+        self._calls.holds(outcome).observe(length_s)
 
     def heard_estimated(self, error_s: float) -> None:
         """How far the playout's own estimate was from the carrier's receipt, either way."""
@@ -231,6 +243,22 @@ class _CallSeries:
         self.barge_in_stop = Histogram(
             "voice_barge_in_stop_seconds", "From speech heard to our voice cleared.", buckets=_STOPS, registry=registry
         )
+        self.hold_delay = Histogram(
+            "voice_hold_delay_seconds",
+            "From the caller's first sound to our voice held.",
+            buckets=_STOPS,
+            registry=registry,
+        )
+        holds = Histogram(
+            "voice_hold_seconds",
+            "How long our voice was held until the model's word came, or did not.",
+            ["outcome"],
+            buckets=_STOPS,
+            registry=registry,
+        )
+        self.holds = _Family(holds, HOLD_OUTCOMES)
+        for outcome in HOLD_OUTCOMES:
+            self.holds(outcome)
         self.heard_error = Histogram(
             "voice_heard_error_seconds",
             "Difference between what was believed heard and the carrier's receipt.",
