@@ -268,6 +268,8 @@ class Gateway:
                 self.metrics.heard_estimated(value)
             case "response_latency":
                 self.metrics.answered(self._persona.key, value)
+            case "first_sound":
+                self.metrics.first_heard(value)
             case "barge_in_stop":
                 self.metrics.fell_silent(value)
             case "hold_delay":

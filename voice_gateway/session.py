@@ -124,9 +124,10 @@ class Session:
         self._wakes_at = 0.0
         self._over = False
         self._fault: Exception | None = None
+        self._joined_at = 0.0
         self._asked: deque[ev.Event] = deque()
         self._performers: dict[type, Callable[[Any], None]] = {
-            do.PlayAudio: self._play,
+            do.PlayAudio: self._play_first,
             do.SendMark: self._mark,
             do.ClearPlayout: self._clear,
             do.AppendAudio: self._tell_model,
@@ -155,6 +156,7 @@ class Session:
             async with self._group:
                 self._group.create_task(self._meet_model())
                 self._group.create_task(self._keep_time())
+                self._joined_at = self._clock()
                 self._take(ev.CallerJoined(stream_sid))
                 await self._hear_out()
         except* Over:
@@ -310,6 +312,11 @@ class Session:
             self._alarm.set_result(None)
 
     # --- commands out -------------------------------------------------------------------------------------------
+
+    def _play_first(self, command: do.PlayAudio) -> None:
+        self._observe("first_sound", self._clock() - self._joined_at)
+        self._performers[do.PlayAudio] = self._play
+        self._play(command)
 
     def _play(self, command: do.PlayAudio) -> None:
         self._to_caller.put(self._dialect.media(command.ulaw))

@@ -44,6 +44,7 @@ def test_series_of_calls_are_there_before_the_first_call(metrics: Metrics):
 
 def test_speech_is_measured(metrics: Metrics):
     metrics.answered("waiter", 0.65)
+    metrics.first_heard(0.003)
     metrics.barged_in()
     metrics.fell_silent(0.004)
     metrics.held(0.11)
@@ -51,6 +52,7 @@ def test_speech_is_measured(metrics: Metrics):
     metrics.heard_estimated(-0.03)
     metrics.padded(0.5)
     assert value(metrics, "voice_response_latency_seconds_sum", persona="waiter") == 0.65
+    assert value(metrics, "voice_first_sound_seconds_bucket", le="0.005") == 1
     assert value(metrics, "voice_barge_ins_total") == 1
     assert value(metrics, "voice_barge_in_stop_seconds_count") == 1
     assert value(metrics, "voice_hold_delay_seconds_sum") == 0.11

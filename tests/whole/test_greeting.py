@@ -65,10 +65,12 @@ async def test_the_first_greeting_is_kept_and_later_callers_hear_it_at_once(host
         others = [await call_and_listen(running, 0.1) for _ in range(2)]
         row, events = await record_of(running, second)
         session = running.model.sessions[1]
+        first_sounds = running.gateway.metrics.registry.get_sample_value("voice_first_sound_seconds_count")
     assert heard(second) == heard(first), "to the last sample as the model spoke it"
     # The best of three: the machine may be busy with other things.
     waited_s = [first_sound_s(call) for call in (second, *others)]
     assert min(waited_s) <= AT_ONCE_S, waited_s
+    assert first_sounds == 4, "one a call"
     assert session.responses == [], "no greeting was asked for"
     (item,) = session.items
     assert (item.role, item.content()) == ("assistant", [{"type": "output_text", "text": GREETING}])

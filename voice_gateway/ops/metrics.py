@@ -57,6 +57,7 @@ MODEL_ERRORS: Final = (
 
 _CALL_LENGTHS: Final = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 _LATENCIES: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 7.5, 10)
+_FIRST_SOUNDS: Final = (0.005, 0.01, 0.02, 0.05, *_LATENCIES)
 _STOPS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1)
 _HEARD_ERRORS: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.25, 2.5)
 _TOOL_TIMES: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
@@ -127,6 +128,10 @@ class Metrics:
         """From the caller's last sound to the first audio of the answer handed to the caller leg."""
         exemplar = {"call_sid": call_sid} if call_sid else None
         self._calls.latency(persona).observe(latency_s, exemplar)
+
+    def first_heard(self, waited_s: float) -> None:
+        """From the media stream's start to our first sound on its way to the caller."""
+        self._calls.first_sound.observe(waited_s)
 
     def barged_in(self) -> None:
         """A caller ended our voice."""
@@ -239,6 +244,12 @@ class _CallSeries:
             registry=registry,
         )
         self.latency = _Family(latency, personas)
+        self.first_sound = Histogram(
+            "voice_first_sound_seconds",
+            "From the media stream's start to our first sound on its way to the caller.",
+            buckets=_FIRST_SOUNDS,
+            registry=registry,
+        )
         self.barge_ins = Counter("voice_barge_ins", "Times a caller spoke while we did.", registry=registry)
         self.barge_in_stop = Histogram(
             "voice_barge_in_stop_seconds", "From speech heard to our voice cleared.", buckets=_STOPS, registry=registry
