@@ -107,7 +107,7 @@ def _prepare(database: Path) -> Path:
 
 def _keep_picture(trace: Path, wav_out: Path) -> Path:
     """The call's trace and its picture go beside the WAV."""
-    shutil.copyfile(trace, wav_out.with_suffix(".jsonl"))
+    shutil.copy(trace, wav_out.with_suffix(".jsonl"))  # as private as it was
     picture = wav_out.with_suffix(".html")
     write_picture(trace, picture)
     return picture

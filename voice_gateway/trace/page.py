@@ -12,7 +12,7 @@ import pybase64
 from voice_gateway.audio import g711
 from voice_gateway.trace.picture import HEIGHT, LANES, clean, clock, default_scale, draw
 from voice_gateway.trace.placing import RATE_HZ
-from voice_gateway.trace.story import Moment, Span, Story, Turn
+from voice_gateway.trace.story import Answer, Moment, Span, Story, Turn
 
 _STYLE: Final = """
 :root{color-scheme:light dark;--page:#f2f4f7;--card:#fff;--ink:#1b2230;--soft:#667085;--line:#e4e7ec;--caller:#2563eb;
@@ -34,7 +34,7 @@ h1{font-size:24px;letter-spacing:-.01em;margin:0;line-height:1.25}h2{font-size:1
 .lanes{position:sticky;left:0;z-index:2;flex:none;width:96px;margin:0;padding:0;list-style:none;background:var(--card);
 border-right:1px solid var(--line)}
 .lanes li{position:absolute;left:14px;transform:translateY(-50%);color:var(--soft);font-size:12px}
-.stage{position:relative;flex:none;padding-right:24px}.stage svg{display:block}
+.stage{position:relative;flex:none;padding-right:24px}.stage svg{display:block}.plays{cursor:pointer}
 .head{position:absolute;top:0;bottom:0;left:0;width:2px;background:var(--bad);pointer-events:none;display:none}
 .below{border-top:1px solid var(--line);padding:12px 14px;display:flex;flex-wrap:wrap;gap:10px 18px;align-items:center}
 .below audio{height:36px;flex:1 1 260px;min-width:0;max-width:440px}
@@ -93,7 +93,8 @@ def page(story: Story, scale: float | None = None, *, sound: bool = True) -> str
         f'<section class="card" aria-label="Timeline"><div class="frame" tabindex="0" role="region" '
         'aria-label="Timeline; scrolls sideways">'
         f'<ul class="lanes" style="height:{HEIGHT}px" aria-hidden="true">{lanes}</ul>'
-        f'<div class="stage" data-scale="{per_second:g}">{draw(story, per_second, labelled=False)}'
+        f'<div class="stage{" plays" if sound else ""}" data-scale="{per_second:g}">'
+        f"{draw(story, per_second, labelled=False)}"
         '<div class="head"></div></div></div>'
         f'<div class="below">{player}<ul class="legend">{legend}</ul></div></section>'
         f'<h2>What was said</h2><ol class="words card">{"".join(_words(story))}</ol>'
@@ -122,9 +123,10 @@ def _figures(story: Story) -> Iterator[str]:
     waits = [answer.waited_s for answer in story.answers]
     unheard_s = sum(turn.unheard_s for turn in story.turns)
     rows = (
+        ("First sound", _seconds(story.first_heard_s), False),
         ("Answers", str(len(waits)), False),
-        ("Median wait", "-" if story.median_wait_s is None else f"{story.median_wait_s:.2f} s", False),
-        ("Longest wait", f"{max(waits):.2f} s" if waits else "-", False),
+        ("Median wait", _seconds(story.median_wait_s), False),
+        ("Longest wait", _seconds(max(waits, default=None)), False),
         ("Cut in", str(sum(cut.name == "cut in" for cut in story.cuts)), False),
         ("Not heard", f"{unheard_s:.1f} s", False),
         ("Tools", str(len(story.tools)), not all(tool.good for tool in story.tools)),
@@ -132,6 +134,10 @@ def _figures(story: Story) -> Iterator[str]:
     )
     for name, value, bad in rows:
         yield f"<div><dt>{name}</dt><dd{' class=bad' if bad else ''}>{value}</dd></div>"
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f} s"
 
 
 def _words(story: Story) -> Iterator[str]:
@@ -151,11 +157,16 @@ def _turn(turn: Turn, story: Story) -> str:
     lost = f" <del>{clean(turn.unheard)}</del>" if turn.unheard else ""
     wait = next((one for one in story.answers if abs(one.heard_s - turn.from_s) < 0.05), None)
     notes = [
-        *([f"{wait.waited_s:.2f} s after the caller's last sound"] if wait and turn.who == "assistant" else []),
+        *([_waited(wait)] if wait and turn.who == "assistant" else []),
         *([f"{turn.unheard_s:.1f} s were not heard"] if turn.unheard_s else []),
     ]
     small = f"<small>{'; '.join(notes)}</small>" if notes else ""
     return _line(turn.from_s, turn.who, turn.who.capitalize(), f"{words}{lost}{small}")
+
+
+def _waited(wait: Answer) -> str:
+    model_s = wait.delta_s - wait.stopped_s
+    return f"{wait.waited_s:.2f} s after the caller's last sound, {model_s:.2f} s of it until the model's first"
 
 
 def _tool(tool: Span) -> str:

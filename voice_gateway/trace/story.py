@@ -83,13 +83,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """A call. caller, voice, unheard: 8 kHz from the webhook to length_s: the caller, ours as heard, and the rest."""
+    """A call. caller, voice, unheard: 8 kHz from the webhook to length_s: the caller, ours as heard, and the rest.
+
+    first_heard_s: from the media stream's start to our first sound in the ear; None when there was none.
+    """
 
     heading: Heading
     length_s: float
     caller: Samples = field(repr=False)
     voice: Samples = field(repr=False)
     unheard: Samples = field(repr=False)
+    first_heard_s: float | None
     turns: tuple[Turn, ...]
     answers: tuple[Answer, ...]
     cuts: tuple[Moment, ...]
@@ -121,6 +125,7 @@ def tell(trace: Trace) -> Story:
         caller=caller_sound(played, length_s),
         voice=voice.sound(length_s),
         unheard=_lay_out(ghosts, length_s),
+        first_heard_s=_first_heard(played, voice),
         turns=tuple(turns),
         answers=tuple(_answers(played, voice)),
         cuts=tuple(_cuts(played, voice)),
@@ -262,6 +267,12 @@ def _answers(played: Sequence[Act], voice: Voice) -> Iterator[Answer]:
                 if heard_s is not None:
                     yield Answer(stopped_s, act.at_s, heard_s)
                 stopped_s = None
+
+
+def _first_heard(played: Sequence[Act], voice: Voice) -> float | None:
+    joined_s = next((act.at_s for act in played if isinstance(act.event, ev.CallerJoined)), None)
+    heard_s = next((message.from_s for message in voice.messages if message.was_heard), None)
+    return None if joined_s is None or heard_s is None else heard_s - joined_s
 
 
 def _cuts(played: Sequence[Act], voice: Voice) -> Iterator[Moment]:
