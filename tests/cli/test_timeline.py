@@ -19,6 +19,7 @@ from test_any_order import EVENTS, POLICIES
 from typer.testing import CliRunner
 
 from voice_gateway.call import commands as do
+from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Bridge, Policy
 from voice_gateway.cli.verbs import app
@@ -151,6 +152,55 @@ def test_turns_waits_tools_keys_and_faults_are_told_in_their_places(story: Story
     assert [(fault.at_s, fault.name) for fault in story.faults] == [(11.5, "model: server_error")]
     assert story.ended is not None
     assert story.ended.reason == "hangup"
+
+
+def written(*happenings: tuple[float, ev.Event, list[do.Command]]) -> Trace:
+    """A trace as another bridge may have left it."""
+    notes = (Note(at, event, tuple(write_commands(commands, "pcmu"))) for at, event, commands in happenings)
+    return Trace(Heading(ev.CallFacts("CA1"), Policy(audio_format="pcmu"), 0.0), tuple(notes))
+
+
+def spoken(heard_ms: int) -> do.WriteEntry:
+    whole = heard_ms == 1000
+    return do.WriteEntry(
+        entries.AssistantSpoke("item_1", "So it is" if whole else "So", "So it is", heard_ms, 1000, not whole)
+    )
+
+
+UNTIL_THE_HOLD: list[tuple[float, ev.Event, list[do.Command]]] = [
+    (0.0, ev.CallerJoined("MZ1"), [do.SendMark("g0:p1")]),
+    (0.1, ev.MarkReached("g0:p1"), []),
+    (1.0, ev.AudioReceived("resp_1", "item_1", 0, HUM * 50), [do.PlayAudio(HUM * 50), do.SendMark("g0:m2")]),
+    (1.5, ev.CallerAudio(HUM, 1500), [do.ClearPlayout(), do.Observe("hold_delay", 0.1)]),
+    (1.6, ev.MarkReached("g0:m2"), []),
+]
+
+
+def test_a_voice_that_was_held_in_vain_is_one_turn_with_a_pause() -> None:
+    on = [do.PlayAudio(HUM * 25), do.SendMark("g1:m3"), do.WriteEntry(entries.HeldInVain("item_1", 400))]
+    story = tell(written(*UNTIL_THE_HOLD, (1.9, ev.Woke(), on), (2.5, ev.MarkReached("g1:m3"), [spoken(1000)])))
+    assert [(cut.name, round(cut.at_s, 3)) for cut in story.cuts] == [("held", 1.55)]
+    (turn,) = story.turns
+    assert (turn.from_s, turn.to_s, turn.unheard_s) == pytest.approx((1.05, 2.45, 0.0))
+    assert sounding(story.voice[: round(1.7 * 8000)]) == pytest.approx((1.05, 1.55), abs=0.001)
+    assert sounding(story.voice[round(1.7 * 8000) :]) == pytest.approx((0.25, 0.75), abs=0.001)
+    assert [(remark.name, remark.detail) for remark in story.remarks] == [
+        ("Held in vain", "item_id item_1, held_ms 400")
+    ]
+    assert 'class="cut hold"' in draw(story)
+
+
+def test_a_voice_that_was_held_and_then_cut_ends_where_it_was_held() -> None:
+    cut = [
+        do.TruncateItem("item_1", 0, 500),
+        do.WriteEntry(entries.BargedIn("item_1", 500, 500, "resp_1")),
+        spoken(500),
+    ]
+    story = tell(written(*UNTIL_THE_HOLD, (1.8, ev.SpeechStarted("user_1", 1300), cut), (3.0, ev.Woke(), [])))
+    assert [(moment.name, round(moment.at_s, 3)) for moment in story.cuts] == [("held", 1.55), ("cut in", 1.8)]
+    turn = next(turn for turn in story.turns if turn.who == "assistant")
+    assert (turn.from_s, turn.to_s, turn.unheard_s, turn.unheard) == pytest.approx((1.05, 1.55, 0.5, "it is"))
+    assert sounding(story.unheard) == pytest.approx((1.55, 2.05), abs=0.001)
 
 
 class Reader(HTMLParser):

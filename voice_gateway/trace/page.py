@@ -72,6 +72,7 @@ _LEGEND: Final = (
     ("cut", "our voice was cut"),
     ("model", "the model at work; dot: its first sound"),
     ("tool", "tools"),
+    ("soft", "notes of the record"),
     ("bad", "faults"),
 )
 
@@ -146,7 +147,8 @@ def _words(story: Story) -> Iterator[str]:
         *((tool.from_s, _tool(tool)) for tool in story.tools),
         *((cut.at_s, _line(cut.at_s, "cut", cut.name.capitalize(), clean(cut.detail))) for cut in story.cuts),
         *((key.at_s, _line(key.at_s, "caller", "Key", clean(key.name))) for key in story.keys),
-        *((fault.at_s, _fault(fault)) for fault in story.faults),
+        *((fault.at_s, _said("fault", "Fault", fault)) for fault in story.faults),
+        *((remark.at_s, _said("remark", "Note", remark)) for remark in story.remarks),
     ]
     for _, line in sorted(told):
         yield line
@@ -177,8 +179,8 @@ def _tool(tool: Span) -> str:
     return _line(tool.from_s, "tool", "Tool", f"{clean(tool.name)}, {took}<small>{clean(cut)}</small>")
 
 
-def _fault(fault: Moment) -> str:
-    return _line(fault.at_s, "fault", "Fault", f"{clean(fault.name)}<small>{clean(fault.detail)}</small>")
+def _said(kind: str, who: str, moment: Moment) -> str:
+    return _line(moment.at_s, kind, who, f"{clean(moment.name)}<small>{clean(moment.detail)}</small>")
 
 
 def _line(at_s: float, kind: str, who: str, content: str) -> str:

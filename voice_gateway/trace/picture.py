@@ -1,8 +1,9 @@
 """A call as a picture: both voices on one clock, what was heard and what was not, and who waited for whom. SVG.
 
 Lanes from top to bottom: the clock, the caller's words and voice, the waits, our voice and words, and what the machine
-did: responses, tools, receipts, keys and faults. A second is `scale` units wide; colours are those of `STYLE`, for
-light and for dark. Every mark of the picture says what it is when one points at it (`<title>`).
+did: responses, tools, receipts, and notes of keys, faults and whatever else is on the record. A second is `scale` units
+wide; colours are those of `STYLE`, for light and for dark. Every mark of the picture says what it is when one points at
+it (`<title>`).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ LANES: Final = (
     (WORK + 12, "Model"),
     (WORK + 12 + ROW + 4, "Tools"),
     (RECEIPTS + 8, "Receipts"),
-    (NOTICES + 12, "Keys, faults"),
+    (NOTICES + 12, "Notes"),
 )
 
 _LINE: Final = 15
@@ -65,6 +66,7 @@ font-family:ui-sans-serif,system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica N
 .film .waited{font-weight:600;font-size:10.5px}.film .model{fill:var(--model);opacity:.8}
 .film .tool{fill:var(--tool);opacity:.85}.film .bad{fill:var(--bad)}.film .spoilt{opacity:.35}
 .film .receipt{fill:var(--voice);opacity:.75}.film .cleared{fill:var(--paper);stroke:var(--ghost)}
+.film .remark{fill:var(--soft)}.film .hold{stroke-dasharray:3 3}
 .film .key{fill:var(--paper);stroke:var(--caller);stroke-width:1.3}.film .keyname{font-weight:600;text-anchor:middle}
 """
 
@@ -262,7 +264,7 @@ def _cut(cut: Moment, size: Size) -> Iterator[str]:
     x = size.x(cut.at_s)
     yield (
         f"<g><title>{clean(f'{cut.name} at {cut.at_s:.2f} s {cut.detail}'.strip())}</title>"
-        f'<path class="cut" d="M{x:g} {CALLER + WAVE}V{VOICE + WAVE}"/>'
+        f'<path class="cut{" hold" if cut.name == "held" else ""}" d="M{x:g} {CALLER + WAVE}V{VOICE + WAVE}"/>'
         f'<text class="cutname" x="{x + 5:g}" y="{VOICE + 12}">{clean(cut.name)}</text></g>'
     )
 
@@ -315,6 +317,13 @@ def _notices(story: Story, size: Size) -> Iterator[str]:
         yield (
             f'<g><title>{told}</title><rect class="key" x="{x - 8:g}" y="{y - 9}" width="16" height="18" rx="4"/>'
             f'<text class="keyname" x="{x:g}" y="{y + 4}">{clean(key.name)}</text></g>'
+        )
+    for remark in story.remarks:
+        x = size.x(remark.at_s)
+        told = clean(f"{remark.name} at {remark.at_s:.2f} s\n{remark.detail}".strip())
+        yield (
+            f'<g><title>{told}</title><path class="remark" d="M{x:g} {y - 6}l6 6l-6 6l-6 -6z"/>'
+            f'<text class="soft" x="{x + 10:g}" y="{y + 4}">{clean(remark.name)}</text></g>'
         )
     for fault in story.faults:
         x = size.x(fault.at_s)

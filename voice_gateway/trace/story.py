@@ -5,6 +5,8 @@ Everything is read off the trace; all times are seconds since the call's webhook
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -30,6 +32,13 @@ from voice_gateway.trace.placing import (
     caller_sound,
     place_voice,
 )
+
+_SHOWN: Final = (
+    entries.CallStarted, entries.MediaStarted, entries.ModelJoined, entries.UserSpoke, entries.AssistantSpoke,
+    entries.BargedIn, entries.ToolAsked, entries.ToolAnswered, entries.DigitReceived, entries.ResponseMetered,
+    entries.FaultSeen, entries.CallEnded,
+)  # fmt: skip
+"""Entries that the picture shows as what they are, or has no need of."""
 
 _TAIL_S: Final = 0.4
 _CLOSE_S: Final = 0.03
@@ -85,6 +94,7 @@ class Answer:
 class Story:
     """A call. caller, voice, unheard: 8 kHz from the webhook to length_s: the caller, ours as heard, and the rest.
 
+    remarks: whatever else stands on its record.
     first_heard_s: from the media stream's start to our first sound in the ear; None when there was none.
     """
 
@@ -102,6 +112,7 @@ class Story:
     receipts: tuple[Receipt, ...]
     keys: tuple[Moment, ...]
     faults: tuple[Moment, ...]
+    remarks: tuple[Moment, ...]
     ended: entries.CallEnded | None
     stopped: str
 
@@ -134,6 +145,7 @@ def tell(trace: Trace) -> Story:
         receipts=voice.receipts,
         keys=tuple(Moment(act.at_s, act.event.digit) for act in played if isinstance(act.event, ev.DigitPressed)),
         faults=tuple(_faults(trace, written)),
+        remarks=tuple(_remark(at_s, entry) for at_s, entry in written if not isinstance(entry, _SHOWN)),
         ended=next((entry for _, entry in written if isinstance(entry, entries.CallEnded)), None),
         stopped=trace.stopped,
     )
@@ -192,7 +204,7 @@ def _our_turns(
             words = entry.generated.removeprefix(entry.text).strip() if entry.interrupted else ""
             turns.append(Turn("assistant", from_s, to_s, entry.text, words, unheard_s))
             if unheard_s:
-                free_s = max(free_s, to_s)
+                free_s = to_s if mine else free_s
                 ghosts.append(_Ghost(free_s, received.get(entry.item_id, np.zeros(0, np.int16))[entry.heard_ms * 8 :]))
                 free_s += unheard_s
     return turns, _clipped(ghosts, voice)
@@ -209,7 +221,9 @@ def _take(heard: list[Message], entry: entries.AssistantSpoke, at_s: float) -> l
         if entry.interrupted and heard[0].sent_s > at_s:
             break
         mine.append(heard.pop(0))
-        left_s = _CLOSE_S if entry.interrupted else left_s - len(mine[-1].ulaw) / RATE_HZ
+        left_s = _CLOSE_S if entry.interrupted else left_s - (mine[-1].heard_to_s - mine[-1].from_s)
+        if mine[-1].heard_to_s < mine[-1].to_s and left_s < _CLOSE_S * 2:  # it was held, and a hold is reckoned
+            break
     while mine and heard and len(heard[0].ulaw) <= _PADDING and heard[0].from_s - mine[-1].to_s < _NOTHING_S:
         mine.append(heard.pop(0))
     return mine
@@ -276,17 +290,17 @@ def _first_heard(played: Sequence[Act], voice: Voice) -> float | None:
 
 
 def _cuts(played: Sequence[Act], voice: Voice) -> Iterator[Moment]:
-    """Where our voice was stopped, and what was lost by it."""
+    """Where our voice was stopped or held, and what was lost by it. A hold that is confirmed clears nothing more."""
     cuts = iter(voice.cuts)
     for act in played:
-        for command in act.commands:
-            if isinstance(command, do.ClearPlayout):
-                told = [entry for entry in _entries(act) if isinstance(entry, entries.BargedIn)]
-                detail = "".join(
-                    f"{entry.heard_ms / 1000:.2f} s were heard, {entry.unheard_ms / 1000:.2f} s were not"
-                    for entry in told
-                )
-                yield Moment(next(cuts), "cut in" if told else "cleared", detail)
+        cleared = [next(cuts) for command in act.commands if isinstance(command, do.ClearPlayout)]
+        barged = [entry for entry in _entries(act) if isinstance(entry, entries.BargedIn)]
+        for entry in barged:
+            heard, unheard = entry.heard_ms / 1000, entry.unheard_ms / 1000
+            told = f"{heard:.2f} s were heard, {unheard:.2f} s were not"
+            yield Moment(cleared[0] if cleared else act.at_s, "cut in", told)
+        if cleared and not barged:
+            yield Moment(cleared[0], "held", "our voice stopped, and may go on")
 
 
 # --- the rest ---------------------------------------------------------------------------------------------------
@@ -326,6 +340,13 @@ def _faults(trace: Trace, written: Iterable[tuple[float, entries.Entry]]) -> Ite
         if note.raised:
             yield Moment(note.at - trace.heading.began_at, "gateway: fault", note.raised)
     yield from _stalls(trace)
+
+
+def _remark(at_s: float, entry: entries.Entry) -> Moment:
+    """An entry that has no place of its own in the picture, by its name."""
+    name = re.sub(r"(?<!^)([A-Z])", lambda letter: f" {letter[0].lower()}", type(entry).__name__)
+    fields = ((field.name, getattr(entry, field.name)) for field in dataclasses.fields(entry))
+    return Moment(at_s, name, ", ".join(f"{name} {value}" for name, value in fields if value not in ("", None)))
 
 
 def _stalls(trace: Trace) -> Iterator[Moment]:
