@@ -107,7 +107,8 @@ class Scene:
             case do.ClearPlayout():
                 played, returned = self.line.clear(self.now)
                 self.truths.append(played)
-                self._due = [d for d in self._due if not isinstance(d[2], ev.MarkReached) or d[0] <= self.now + 0.05]
+                reached = self.now + 2 * self.line.one_way_s  # what comes back by then was played before the clear
+                self._due = [d for d in self._due if not isinstance(d[2], ev.MarkReached) or d[0] <= reached]
                 heapq.heapify(self._due)
                 for at, name in returned:
                     self._return(at, name)
