@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 import wave
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+HEADER_BYTES: Final = 44
 _SAMPLE_BYTES = 2
 
 
@@ -38,3 +41,15 @@ def write(path: Path | str, samples: NDArray[np.int16], rate_hz: int) -> None:
         sound.setsampwidth(_SAMPLE_BYTES)
         sound.setframerate(rate_hz)
         sound.writeframes(samples.astype("<i2", copy=False).tobytes())
+
+
+def header(frames: int, rate_hz: int, channels: int) -> bytes:
+    """The head of a file with so many frames of 16-bit PCM behind it (RIFF/WAVE, format 1); HEADER_BYTES long."""
+    frame_bytes = _SAMPLE_BYTES * channels
+    size = frames * frame_bytes
+    form = struct.pack("<HHIIHH", 1, channels, rate_hz, rate_hz * frame_bytes, frame_bytes, 8 * _SAMPLE_BYTES)
+    return (
+        struct.pack("<4sI4s4sI", b"RIFF", size + HEADER_BYTES - 8, b"WAVE", b"fmt ", len(form))
+        + form
+        + (struct.pack("<4sI", b"data", size))
+    )

@@ -5,9 +5,9 @@ No await stands between a check and its act, so the list of (now, event) of a ca
 
 The rules stand here, each with the tests that hold it. Their parts have plain state and one owner, this bridge: the
 caller's sound (`hearing`), our voice (`speaking`, over `playout`), whose turn it is (`turns`), tools at work
-(`errands`), keys (`keypad`), who said what (`transcript`), what it costs (`costs`), when the caller silences us
-(`barge_in`), a caller who says nothing (`idle`), the way out (`goodbye`), what stands still (`watch`). A part that
-wants the call to end says `EndCall`; the bridge closes the record before it.
+(`errands`), keys (`keypad`), who said what (`transcript`), what of it is not kept (`discretion`), what it costs
+(`costs`), when the caller silences us (`barge_in`), a caller who says nothing (`idle`), the way out (`goodbye`), what
+stands still (`watch`). A part that wants the call to end says `EndCall`; the bridge closes the record before it.
 
 Rules
 -----
@@ -45,6 +45,8 @@ Rules
 10. A caller who says nothing is asked whether he is still there, some times, and then bidden goodbye (`idle`).
     test_a_silent_caller_is_prompted_and_then_bidden_goodbye
     test_the_models_own_prompts_are_counted
+11. What is said while a recording is paused stays out of every entry and of the transcript (`discretion`).
+    test_what_is_said_during_a_pause_is_on_no_entry_and_not_in_the_transcript
 """
 
 from __future__ import annotations
@@ -58,6 +60,7 @@ from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.barge_in import BargeIn
 from voice_gateway.call.costs import Meter
+from voice_gateway.call.discretion import Discretion
 from voice_gateway.call.errands import Errands
 from voice_gateway.call.goodbye import END_CALL, ENDING, NOT_NOW, Goodbye, Parting
 from voice_gateway.call.greeting import Take
@@ -99,6 +102,7 @@ class Bridge:
         self._parting = Parting(self._turns, self._speaking)
         self._idle = Idleness(policy.idle, self._turns, self._parting)
         self._watch = Watch(policy, self._hearing, self._speaking, self._turns)
+        self._discretion = Discretion(self._transcript, lambda: self._hearing.written_ms)
         self._meter = Meter(
             began_at,
             policy.tariff,
@@ -139,6 +143,8 @@ class Bridge:
             ev.GoodbyeAsked: self._on_goodbye_asked,
             ev.HangUpAsked: self._on_hang_up_asked,
             ev.SendBlocked: self._watch.note_blocked,
+            ev.PauseAsked: lambda event, now: self._discretion.pause(event.by, now),
+            ev.ResumeAsked: lambda event, now: self._discretion.resume(event.by, now),
             ev.Woke: self._on_woke,
         }
 
@@ -150,7 +156,11 @@ class Bridge:
             self._turns.hear_of_response(now)
         handler = self._handlers.get(type(event))
         commands = handler(event, now) if handler is not None else []
-        return commands if type(event) in _SOUND else self._follow(event, commands, now)
+        if type(event) not in _SOUND:
+            commands = self._follow(event, commands, now)
+        if self._discretion.was_asked_for:
+            return self._discretion.veil(commands, self._speaking.joined_at, now)
+        return commands
 
     def _follow(self, event: ev.Event, commands: list[do.Command], now: float) -> list[do.Command]:
         """What may come of any event but sound: the call parts, the model is asked, limits are reckoned anew."""

@@ -190,6 +190,99 @@ class CallEnded:
     cost_usd: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class ConsentGiven:
+    """The caller may be recorded: he pressed the key for yes, or heard the notice to its end and stayed.
+
+    method: `keypress` or `notice`. wording: what he was told, word for word. evidence: the key.
+    """
+
+    event_type: ClassVar[str] = "CONSENT_GIVEN"
+    method: str
+    wording: str
+    language: str = ""
+    evidence: str = ""
+    kind: str = "recording"
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentRefused:
+    """The caller is not recorded: he did not press the key for yes (evidence: what he pressed, if anything).
+
+    method: `keypress`; or `spoken`, when he took his consent back during the call.
+    """
+
+    event_type: ClassVar[str] = "CONSENT_REFUSED"
+    method: str
+    wording: str
+    language: str = ""
+    evidence: str = ""
+    kind: str = "recording"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingStarted:
+    """From now on the call is recorded.
+
+    path: below RECORDINGS_DIR. consent: what it rests on, as `method` above; `none` where nobody needs to be asked.
+    """
+
+    event_type: ClassVar[str] = "RECORDING_STARTED"
+    recording_id: str
+    path: str
+    consent: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingPaused:
+    """From now on nothing that is said is kept, neither as sound nor as text. by: `tool` or `api`."""
+
+    event_type: ClassVar[str] = "RECORDING_PAUSED"
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingResumed:
+    """What is said is kept again."""
+
+    event_type: ClassVar[str] = "RECORDING_RESUMED"
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingFinished:
+    """The recording is a whole file, safe on the disk. Comes after `CallEnded`. keep_days: until it is removed."""
+
+    event_type: ClassVar[str] = "RECORDING_FINISHED"
+    recording_id: str
+    path: str
+    duration_ms: int
+    size: int
+    sha256: str
+    keep_days: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingFailed:
+    """The recording ended before its call, or could not be made. What there is of it is duration_ms long."""
+
+    event_type: ClassVar[str] = "RECORDING_FAILED"
+    recording_id: str
+    path: str
+    reason: str
+    duration_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingDiscarded:
+    """The recording was removed at once: the consent was taken back, or there was nothing in it."""
+
+    event_type: ClassVar[str] = "RECORDING_DISCARDED"
+    recording_id: str
+    path: str
+    reason: str
+
+
 Entry: TypeAlias = (
     CallStarted
     | MediaStarted
@@ -206,5 +299,13 @@ Entry: TypeAlias = (
     | GoodbyeTakenBack
     | ResponseMetered
     | FaultSeen
+    | ConsentGiven
+    | ConsentRefused
+    | RecordingStarted
+    | RecordingPaused
+    | RecordingResumed
+    | RecordingFinished
+    | RecordingFailed
+    | RecordingDiscarded
     | CallEnded
 )

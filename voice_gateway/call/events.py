@@ -277,6 +277,27 @@ class SendBlocked:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseAsked:
+    """What is said from now on must not be kept, such as a card number. by: `tool` or `api`."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeAsked:
+    """What is said may be kept again."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentWithdrawn:
+    """The caller does not want to be recorded after all: what was recorded is removed. by: as above."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Woke:
     """The time that `Bridge.deadline` asked for has come."""
 
@@ -318,5 +339,7 @@ ModelEvent: TypeAlias = (
     | ToolCalled
     | ResponseFinished
 )
-InnerEvent: TypeAlias = ToolFinished | HangUpAsked | GoodbyeAsked | SendBlocked | Woke
+InnerEvent: TypeAlias = (
+    ToolFinished | HangUpAsked | GoodbyeAsked | SendBlocked | PauseAsked | ResumeAsked | ConsentWithdrawn | Woke
+)
 Event: TypeAlias = CallerEvent | ModelEvent | InnerEvent

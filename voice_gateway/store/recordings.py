@@ -1,0 +1,299 @@
+"""Recordings as files: stereo WAV, streamed to disk by one thread for all calls, kept for so many days.
+
+Rules
+-----
+1. A call pays for its recording with one entry in a queue a second. Whatever the disk does costs the recording and
+   never the call: a folder that is missing, a disk that is full (`RESERVE_BYTES` are left to the record, which matters
+   more) or that hangs (`MOST_WAITING` blocks) ends it, which is told by `Ended` and in the log.
+2. The samples are 16-bit PCM at 8 kHz, 1.9 MB a minute: twice the size of µ-law, but everything reads it. The header is
+   made right after every block, so a process that is killed leaves a file that plays, and lacks 2 s at most.
+3. A file belongs to its owner alone (0600, folders made here 0700) and has a name of its own that nobody chooses:
+   `<day>/<CallSid>_<id>.wav`, where a CallSid that is none is replaced by its hash.
+4. What has reached its age is removed; only files that have such a name are ever touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import threading
+from asyncio import AbstractEventLoop, get_running_loop
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Final, Literal, Protocol
+
+import numpy as np
+
+from voice_gateway.audio import g711, wav
+from voice_gateway.ops import logs
+
+RESERVE_BYTES: Final = 100_000_000
+MOST_WAITING: Final = 60
+"""Blocks of one call that wait for the disk: a minute, 16 kB each."""
+
+CHECK_SPACE_EVERY: Final = 30
+CHANNELS: Final = 2
+FRAME_BYTES: Final = 4
+DAY_S: Final = 86_400
+
+_CALL_SID: Final = re.compile(r"[A-Za-z0-9]{1,64}")
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_NAME: Final = re.compile(r"[A-Za-z0-9]{1,64}_[0-9a-f-]{36}\.wav")
+
+
+class Sound(Protocol):
+    """A stretch of µ-law at 8 kHz, both of the same length."""
+
+    @property
+    def left(self) -> bytes: ...
+    @property
+    def right(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What became of a recording. path: below the folder of all; size, sha256: of the file, where it was kept.
+
+    outcome: `kept`, `failed` (what was written until then is there) or `discarded` (the file is removed).
+    """
+
+    recording_id: str
+    path: str
+    outcome: Literal["kept", "failed", "discarded"]
+    reason: str = ""
+    duration_ms: int = 0
+    size: int = 0
+    sha256: str = ""
+
+
+class RecordingFile:
+    """One recording on its way to the disk. `write`, `close` and `discard` belong to the event loop."""
+
+    def __init__(self, recording_id: str, path: Path, shown: str, ended: Callable[[Ended], None]) -> None:
+        self.recording_id = recording_id
+        self.path = path
+        self.shown = shown
+        self.ended = ended
+        self.waiting = 0
+        self.given_up = False
+        self.over = False
+        self.file: int | None = None
+        self.blocks = 0
+        self.frames = 0
+
+
+class Recordings:
+    """All recordings of a process. Its thread begins with `start` and ends with `close`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        new_id: Callable[[], str],
+        wall_clock: Callable[[], datetime],
+        count: Callable[[str], None],
+        reserve_bytes: int = RESERVE_BYTES,
+    ) -> None:
+        """new_id: a fresh UUID as text. count: told each recording's outcome, on the event loop."""
+        self._folder = folder
+        self._new_id = new_id
+        self._wall_clock = wall_clock
+        self._count = count
+        self._reserve = reserve_bytes
+        self._work: SimpleQueue[tuple[Literal["write", "close", "discard"], RecordingFile, Sound | None] | None] = (
+            SimpleQueue()
+        )
+        self._loop: AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._log = logs.get("recordings")
+
+    # --- on the event loop ------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._loop = get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="recordings", daemon=True)
+        self._thread.start()
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """Finish what waits and end the thread. Blocks for as long as the disk does; call it from another thread."""
+        self._work.put(None)
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
+    def begin(self, call_sid: str, ended: Callable[[Ended], None]) -> RecordingFile:
+        """A new recording. ended: told once what became of it, on the event loop."""
+        recording_id = self._new_id()
+        shown = f"{self._wall_clock():%Y-%m-%d}/{safe_name(call_sid)}_{recording_id}.wav"
+        return RecordingFile(recording_id, self._folder / shown, shown, ended)
+
+    def write(self, file: RecordingFile, sound: Sound) -> None:
+        if file.over:
+            return
+        if file.waiting >= MOST_WAITING:
+            file.given_up = True
+        if file.given_up:
+            return
+        file.waiting += 1
+        self._work.put(("write", file, sound))
+
+    def finish(self, file: RecordingFile) -> None:
+        """No more will come of this one."""
+        self._work.put(("close", file, None))
+
+    def discard(self, file: RecordingFile) -> None:
+        """Remove it: it should not have been made, or not be kept."""
+        self._work.put(("discard", file, None))
+
+    # --- in the thread ----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            what, file, sound = work
+            try:
+                if sound is not None:
+                    file.waiting -= 1
+                    self._write(file, sound)
+                elif what == "discard":
+                    self._discard(file)
+                else:
+                    self._finish(file)
+            except Exception as fault:  # noqa: BLE001 - rule 1: it ends this recording, counted by its outcome
+                self._fail(file, _in_words(fault))
+
+    def _write(self, file: RecordingFile, sound: Sound) -> None:
+        if file.over:
+            return
+        if file.blocks % CHECK_SPACE_EVERY == 0:
+            self._check_space(file)
+        if file.file is None:
+            file.file = _new_file(file.path)
+        data = _interleaved(sound)
+        start = wav.HEADER_BYTES + file.frames * FRAME_BYTES
+        _write_all(file.file, data, start)
+        file.blocks += 1
+        file.frames += len(data) // FRAME_BYTES
+        _write_all(file.file, wav.header(file.frames, g711.RATE_HZ, CHANNELS), 0)
+
+    def _check_space(self, file: RecordingFile) -> None:
+        file.path.parent.mkdir(mode=0o700, exist_ok=True)  # its own parent must be there: it may be a disk of its own
+        room = os.statvfs(file.path.parent)
+        free = room.f_bavail * room.f_frsize
+        if free < self._reserve:
+            raise OSError(f"the disk has {free // 1_000_000} MB left; {self._reserve // 1_000_000} are for the record")
+
+    def _finish(self, file: RecordingFile) -> None:
+        if file.over:
+            return
+        if file.given_up:
+            raise OSError(f"more than {MOST_WAITING} s of sound waited for the disk")
+        if file.file is None:
+            self._end(file, Ended(file.recording_id, file.shown, "discarded", "the call ended before there was sound"))
+            return
+        os.fsync(file.file)
+        written = os.fstat(file.file)
+        there = file.path.lstat()
+        if there.st_ino != written.st_ino:
+            raise OSError("another file is there now")
+        with file.path.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        self._end(
+            file,
+            Ended(
+                file.recording_id,
+                file.shown,
+                "kept",
+                duration_ms=file.frames // 8,
+                size=written.st_size,
+                sha256=digest,
+            ),
+        )
+
+    def _discard(self, file: RecordingFile) -> None:
+        was_over = file.over
+        with suppress(FileNotFoundError):
+            file.path.unlink()
+        if not was_over:
+            self._end(file, Ended(file.recording_id, file.shown, "discarded"))
+
+    def _fail(self, file: RecordingFile, reason: str) -> None:
+        if file.over:
+            return
+        self._log.error("recording.failed", recording=file.shown, reason=reason)
+        self._end(file, Ended(file.recording_id, file.shown, "failed", reason, file.frames // 8))
+
+    def _end(self, file: RecordingFile, ended: Ended) -> None:
+        file.over = True
+        descriptor, file.file = file.file, None
+        if descriptor is not None:
+            with suppress(OSError):
+                os.close(descriptor)
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed: nobody is there to be told
+                self._loop.call_soon_threadsafe(self._tell, file, ended)
+
+    def _tell(self, file: RecordingFile, ended: Ended) -> None:
+        self._count(ended.outcome)
+        file.ended(ended)
+
+
+def safe_name(call_sid: str) -> str:
+    """A CallSid as a part of a file's name; a hash of it where it could be anything else than a name."""
+    return call_sid if _CALL_SID.fullmatch(call_sid) else hashlib.sha256(call_sid.encode(errors="replace")).hexdigest()
+
+
+def sweep(folder: Path, keep_days: int, now: float) -> int:
+    """Remove recordings older than so many days; now: seconds since 1970. Returns how many were.
+
+    Only regular files in folders that are named as ours are; a link is never followed.
+    """
+    removed = 0
+    try:
+        days = [day for day in folder.iterdir() if _DAY.fullmatch(day.name) and day.is_dir() and not day.is_symlink()]
+    except FileNotFoundError:
+        return 0
+    for day in days:
+        for path in [path for path in day.iterdir() if _NAME.fullmatch(path.name)]:
+            found = path.lstat()
+            if stat.S_ISREG(found.st_mode) and found.st_mtime < now - keep_days * DAY_S:
+                path.unlink(missing_ok=True)
+                removed += 1
+        with suppress(OSError):  # something is in it still
+            if day.stat().st_mtime < now - DAY_S:
+                day.rmdir()
+    return removed
+
+
+def check_folder(folder: Path) -> None:
+    """Make the folder and see that files can be made in it. Raises OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    trial = folder / f".trial-{os.getpid()}"
+    os.close(os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+    trial.unlink()
+
+
+def _interleaved(sound: Sound) -> bytes:
+    samples = np.empty((len(sound.left), CHANNELS), "<i2")
+    samples[:, 0] = g711.decode(sound.left)
+    samples[:, 1] = g711.decode(sound.right)
+    return samples.tobytes()
+
+
+def _new_file(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+
+
+def _write_all(file: int, data: bytes, at: int) -> None:
+    while data:
+        done = os.pwrite(file, data, at)
+        at += done
+        data = data[done:]
+
+
+def _in_words(fault: Exception) -> str:
+    return fault.strerror or str(fault) if isinstance(fault, OSError) else f"{type(fault).__name__}: {fault}"
