@@ -18,8 +18,9 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, NamedTuple, TypeAlias, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar, get_type_hints
 
 import orjson
 import structlog
@@ -31,6 +32,7 @@ from voice_gateway.store.records import clean_text
 from voice_gateway.store.tables import Tables
 
 ToolFunction: TypeAlias = Callable[..., Any]
+Function = TypeVar("Function", bound=ToolFunction)
 
 TIMEOUT_S = 10.0
 RESULT_BYTES = 16 * 1024
@@ -38,7 +40,11 @@ RESULT_BYTES = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """What a tool may know of the call it works for. market: whose menu and prices; None for all."""
+    """What a tool may know of the call it works for. market: whose menu and prices; None for all.
+
+    now: when the tool was asked. key: the same for a repetition of the same wish, so that what has an effect is done
+    once; empty outside a call.
+    """
 
     call_sid: str = ""
     from_number: str = field(default="", repr=False)
@@ -46,6 +52,8 @@ class ToolContext:
     persona: str = ""
     language: str = ""
     market: str | None = None
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    key: str = field(default="", repr=False)
     tables: Tables | None = field(default=None, repr=False)
 
 
@@ -75,6 +83,7 @@ class Tool:
     function: ToolFunction = field(repr=False)
     arguments: type[BaseModel] = field(repr=False)
     takes_context: bool = False
+    has_effect: bool = False
 
     def spec(self) -> dict[str, Any]:
         """As a function tool of a session (OpenAI Realtime, `session.tools`)."""
@@ -133,6 +142,10 @@ class Toolbox:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self._tools)
+
+    def has_effect(self, name: str) -> bool:
+        """Whether a tool changes something; False for one that is not there."""
+        return name in self._tools and self._tools[name].has_effect
 
     def pick(self, names: Sequence[str]) -> Toolbox:
         """A toolbox with these tools alone, in this order. Raises `ToolError` for one that is not there."""
@@ -205,6 +218,7 @@ def failure(code: str, message: str) -> ToolOutcome:
 
 # --- from a function to a tool ----------------------------------------------------------------------------------
 
+_EFFECT = "__voice_gateway_effect__"
 _PREFIX = "a_"  # so that no parameter can be named like something of pydantic's own
 
 
@@ -234,7 +248,17 @@ def tool_from(function: ToolFunction, *, timeout_s: float = TIMEOUT_S) -> Tool:
         function=function,
         arguments=arguments,
         takes_context="context" in inspect.signature(function).parameters,
+        has_effect=getattr(function, _EFFECT, False),
     )
+
+
+def effect(function: Function) -> Function:
+    """Mark a tool that changes something. The same wish of a call, said again, is not done again; see `agent/once.py`.
+
+    Such a tool finds a key in its context, the same for a repetition, to keep with what it writes.
+    """
+    setattr(function, _EFFECT, True)
+    return function
 
 
 def _field(tool: str, parameter: inspect.Parameter, hints: Mapping[str, Any], notes: Mapping[str, str]) -> Any:

@@ -1,4 +1,4 @@
-"""The rows that tools read: the menu, and what goes well with what. In SQLite; migrations/ has the same for PostgreSQL.
+"""The rows that tools read and write, in SQLite; migrations/ has the same for PostgreSQL. The menu is kept right here.
 
 All methods block for a moment, which is right for a tool: synchronous tools run in a thread.
 """
@@ -10,11 +10,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import orjson
 
 from voice_gateway.store.database import StoreError, fetch, open_sound_database
+from voice_gateway.store.diary import Diary, Hours
+from voice_gateway.store.finance import Books
+from voice_gateway.store.orders import Orders
 from voice_gateway.store.records import Row
+from voice_gateway.store.savings import Savings
 from voice_gateway.store.search import rank
 
 
@@ -42,24 +47,34 @@ class Pairing:
 
 
 class Tables:
-    def __init__(self, path: Path | str, *, seed: bool = True) -> None:
-        """path: the SQLite file, which may be the store's own. seed: fill an empty menu with the demonstration's."""
+    def __init__(self, path: Path | str, *, seed: bool = True, hours: Hours | None = None) -> None:
+        """path: the SQLite file, which may be the store's own. seed: fill empty tables with a demonstration's rows.
+
+        hours: when appointments are given; without it Monday to Friday from 9 to 17 o'clock, UTC.
+        """
         self._path = Path(path)
         self._seed = seed
+        self.orders = Orders(self._path)
+        self.books = Books(self._path)
+        self.savings = Savings(self._path)
+        self.diary = Diary(self._path, hours or Hours(ZoneInfo("UTC")))
 
     def start(self) -> None:
-        """Make the tables where they are missing, and fill an empty menu. Raises `StoreError`."""
+        """Make the tables where they are missing, and fill those that are empty. Raises `StoreError`."""
         with closing(open_sound_database(self._path)) as db:
-            empty = db.execute("select not exists (select 1 from menu_items)").fetchone()[0]
-            if not (empty and self._seed):
-                return
-            seed = Path(__file__).with_name("seed.sql").read_text(encoding="utf-8")
-            try:
-                db.executescript(f"begin immediate;\n{seed}\ncommit;")
-            except sqlite3.Error as error:
-                raise StoreError(
-                    f"the tables in {self._path} cannot be filled ({error}): try again, or name another file"
-                ) from error
+            self._run(db, _script("tools.sql"))
+            for first, script in (("menu_items", "seed.sql"), ("gl_lines", "tools_seed.sql")):
+                empty = db.execute(f"select not exists (select 1 from {first})").fetchone()[0]  # noqa: S608 - our names
+                if empty and self._seed:
+                    self._run(db, _script(script))
+
+    def _run(self, db: sqlite3.Connection, script: str) -> None:
+        try:
+            db.executescript(f"begin immediate;\n{script}\ncommit;")
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"the tables in {self._path} cannot be filled ({error}): try again, or name another file"
+            ) from error
 
     def menu(self, market: str | None = None) -> list[MenuItem]:
         """All that is to be had, by category and name. market: `RW` or `MT`; None for both."""
@@ -84,6 +99,10 @@ class Tables:
             "where p.item_id = ? and m.available order by p.priority desc, m.name"
         )
         return [Pairing(_item(row), row["upsell"]) for row in fetch(self._path, sql, [item_id])]
+
+
+def _script(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def _item(row: Row) -> MenuItem:

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from voice_gateway.agent.toolbox.finance import check_tax_rule, fetch_financials
 from voice_gateway.agent.toolbox.menu import lookup_menu, recommend_pairing
-from voice_gateway.agent.tools import Toolbox
+from voice_gateway.agent.toolbox.ordering import check_id, get_menu, place_order, take_message
+from voice_gateway.agent.toolbox.reception import (
+    book_appointment,
+    cancel_appointment,
+    check_availability,
+    lookup_customer,
+)
+from voice_gateway.agent.toolbox.savings import get_member_balance, redeem_voucher
+from voice_gateway.agent.tools import Toolbox, ToolFunction
+
+HOUSE_TOOLS: tuple[ToolFunction, ...] = (
+    lookup_menu, recommend_pairing, get_menu, place_order, check_id,
+    fetch_financials, check_tax_rule,
+    get_member_balance, redeem_voucher,
+    lookup_customer, check_availability, book_appointment, cancel_appointment,
+    take_message,
+)  # fmt: skip
 
 
 def house_toolbox() -> Toolbox:
     """All tools there are; `pick` takes those of a persona."""
-    return Toolbox([lookup_menu, recommend_pairing])
+    return Toolbox(HOUSE_TOOLS)

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from voice_gateway.agent.tools import ToolContext, ToolFailed
-from voice_gateway.store.tables import MenuItem, Tables
+from voice_gateway.agent.toolbox.at_hand import tables
+from voice_gateway.agent.tools import ToolContext
+from voice_gateway.store.tables import MenuItem
 
 
 def lookup_menu(
@@ -22,11 +23,11 @@ def lookup_menu(
     context: ToolContext,
 ) -> dict[str, Any]:
     """Find food and drinks on the menu, with their prices. Use it before you name an item, a price or an ingredient."""
-    tables = _tables(context)
-    found = tables.lookup_menu(query, context.market)
+    at_hand = tables(context)
+    found = at_hand.lookup_menu(query, context.market)
     answer: dict[str, Any] = {"items": [_told(item) for item in found]}
     if not found:
-        answer["categories"] = sorted({item.category for item in tables.menu(context.market)})
+        answer["categories"] = sorted({item.category for item in at_hand.menu(context.market)})
     return answer
 
 
@@ -37,14 +38,8 @@ def recommend_pairing(
     context: ToolContext,
 ) -> dict[str, Any]:
     """Find what goes well with an item that the caller has chosen, with a sentence to offer it."""
-    pairings = _tables(context).pairings(item_id)
+    pairings = tables(context).pairings(item_id)
     return {"pairings": [{"item": _told(each.item), "upsell": each.upsell} for each in pairings]}
-
-
-def _tables(context: ToolContext) -> Tables:
-    if context.tables is None:
-        raise ToolFailed("The menu is not at hand. Take the order without prices, and say so.")
-    return context.tables
 
 
 def _told(item: MenuItem) -> dict[str, Any]:

@@ -1,0 +1,104 @@
+"""An effect is done once, however often a call asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+
+from voice_gateway.agent.once import Once
+from voice_gateway.agent.tools import ToolOutcome, failure
+
+DONE = ToolOutcome('{"orderId":"1"}', ok=True)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Kitchen:
+    """Takes orders and remembers under which keys."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        self.open = asyncio.Event()
+        self.open.set()
+        self.outcome = DONE
+
+    async def __call__(self, key: str) -> ToolOutcome:
+        self.keys.append(key)
+        await self.open.wait()
+        return self.outcome
+
+
+async def test_the_same_wish_within_a_minute_is_done_once_and_the_answer_says_so() -> None:
+    clock, kitchen = Clock(), Kitchen()
+    once = Once(clock)
+    first = await once.run("CA1", "place_order", '{"item":"rw-cap","quantity":2}', kitchen)
+    clock.now += 59.0
+    again = await once.run("CA1", "place_order", '{ "quantity": 2, "item": "rw-cap" }', kitchen)
+    assert first == DONE
+    assert orjson.loads(again.output) == {"orderId": "1", "repeat": True}
+    assert len(kitchen.keys) == 1
+
+
+async def test_later_it_is_another_wish_with_another_key() -> None:
+    clock, kitchen = Clock(), Kitchen()
+    once = Once(clock)
+    await once.run("CA1", "place_order", "{}", kitchen)
+    clock.now += 61.0
+    await once.run("CA1", "place_order", "{}", kitchen)
+    assert len(set(kitchen.keys)) == 2
+
+
+async def test_other_arguments_other_tools_and_other_calls_are_other_wishes() -> None:
+    once, kitchen = Once(Clock()), Kitchen()
+    await once.run("CA1", "place_order", '{"quantity":1}', kitchen)
+    await once.run("CA1", "place_order", '{"quantity":2}', kitchen)
+    await once.run("CA1", "take_message", '{"quantity":1}', kitchen)
+    await once.run("CA2", "place_order", '{"quantity":1}', kitchen)
+    assert len(set(kitchen.keys)) == 4
+
+
+async def test_who_asks_while_it_is_under_way_waits_for_the_same_doing() -> None:
+    once, kitchen = Once(Clock()), Kitchen()
+    kitchen.open.clear()
+    asked = [asyncio.ensure_future(once.run("CA1", "place_order", "{}", kitchen)) for _ in range(3)]
+    await asyncio.sleep(0)
+    kitchen.open.set()
+    assert [outcome.ok for outcome in await asyncio.gather(*asked)] == [True] * 3
+    assert len(kitchen.keys) == 1
+
+
+async def test_giving_up_waiting_stops_nothing_and_asking_again_finds_it_done() -> None:
+    once, kitchen = Once(Clock()), Kitchen()
+    kitchen.open.clear()
+    asked = asyncio.ensure_future(once.run("CA1", "place_order", "{}", kitchen))
+    await asyncio.sleep(0)
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+    kitchen.open.set()
+    again = await once.run("CA1", "place_order", "{}", kitchen)
+    assert again.ok
+    assert len(kitchen.keys) == 1
+
+
+async def test_what_failed_may_be_tried_again_at_once() -> None:
+    once, kitchen = Once(Clock()), Kitchen()
+    kitchen.outcome = failure("timeout", "It took too long.")
+    assert not (await once.run("CA1", "place_order", "{}", kitchen)).ok
+    kitchen.outcome = DONE
+    assert await once.run("CA1", "place_order", "{}", kitchen) == DONE
+    assert len(kitchen.keys) == 2
+
+
+async def test_a_call_that_is_over_is_forgotten() -> None:
+    once, kitchen = Once(Clock()), Kitchen()
+    await once.run("CA1", "place_order", "not json", kitchen)
+    once.forget("CA1")
+    await once.run("CA1", "place_order", "not json", kitchen)
+    assert len(kitchen.keys) == 2

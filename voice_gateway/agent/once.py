@@ -1,0 +1,84 @@
+"""Side effects once: the same wish of the same call, said again within a minute, gets the first answer again.
+
+A model asks twice when it was interrupted before it heard the answer, when its session was lost and another took over,
+or when a caller says "yes, please" two times. What a caller wants twice differs in its arguments (two cappuccinos are a
+quantity of two) or comes later. An effect that failed may be tried again at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import orjson
+
+from voice_gateway.agent.tools import ToolOutcome
+
+WINDOW_S = 60.0
+
+
+@dataclass(slots=True)
+class _Effect:
+    """One doing of a wish. count: how often the call has had it done, so that a later doing has a key of its own."""
+
+    began_at: float
+    count: int
+    outcome: asyncio.Future[ToolOutcome]
+
+
+class Once:
+    """What live calls have had done. One for all calls of a process."""
+
+    def __init__(self, clock: Callable[[], float], window_s: float = WINDOW_S) -> None:
+        """clock: monotonic seconds."""
+        self._clock = clock
+        self._window = window_s
+        self._calls: dict[str, dict[str, _Effect]] = {}
+
+    async def run(
+        self, call_sid: str, name: str, arguments: str, work: Callable[[str], Awaitable[ToolOutcome]]
+    ) -> ToolOutcome:
+        """Have it done, or give the answer of the doing that is under way or just over.
+
+        work: told the key of this doing, the same for a repetition; it is not stopped when whoever waits is cancelled.
+        """
+        effects = self._calls.setdefault(call_sid, {})
+        wish = _digest(name, arguments)
+        known = effects.get(wish)
+        if known is not None and self._counts(known):
+            return _again(await asyncio.shield(known.outcome))
+        count = known.count + 1 if known is not None else 1
+        key = f"{call_sid}:{wish}:{count}"
+        effect = _Effect(self._clock(), count, asyncio.ensure_future(work(key)))
+        effects[wish] = effect
+        return await asyncio.shield(effect.outcome)
+
+    def forget(self, call_sid: str) -> None:
+        """The call is over."""
+        self._calls.pop(call_sid, None)
+
+    def _counts(self, effect: _Effect) -> bool:
+        if not effect.outcome.done():
+            return True
+        failed = effect.outcome.cancelled() or effect.outcome.exception() is not None or not effect.outcome.result().ok
+        return not failed and self._clock() - effect.began_at < self._window
+
+
+def _digest(name: str, arguments: str) -> str:
+    """The same for the same arguments, however they are spaced and ordered."""
+    try:
+        text = orjson.dumps(orjson.loads(arguments or "{}"), option=orjson.OPT_SORT_KEYS)
+    except ValueError:
+        text = arguments.encode("utf-8", "replace")
+    return hashlib.sha256(name.encode() + b"\n" + text).hexdigest()[:24]
+
+
+def _again(outcome: ToolOutcome) -> ToolOutcome:
+    """The first answer, marked as such, so that the model does not tell of two orders."""
+    told = orjson.loads(outcome.output)
+    if isinstance(told, dict):
+        told["repeat"] = True
+        return ToolOutcome(orjson.dumps(told).decode(), outcome.ok)
+    return outcome

@@ -1,0 +1,135 @@
+"""The books: a period's profit and loss by account, and the rules of tax and accounting with what to cite."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+from voice_gateway.store.database import fetch
+from voice_gateway.store.search import rank
+
+_MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+_QUARTER = re.compile(r"(\d{4})-?Q([1-4])", re.IGNORECASE)
+_YEAR = re.compile(r"\d{4}")
+_NAMES = {
+    "EUROPE": "EU", "EUROPEAN UNION": "EU", "UNITED KINGDOM": "UK", "GREAT BRITAIN": "UK", "BRITAIN": "UK", "GB": "UK",
+    "ENGLAND": "UK", "UNITED STATES": "US", "USA": "US", "AMERICA": "US", "CANADA": "CA", "MALTA": "MT",
+    "RWANDA": "RW",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class AccountLine:
+    account: str
+    name: str
+    kind: str
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """Profit and loss of a period. Amounts in currency (ISO 4217). ebitda: less cogs and opex."""
+
+    period: str
+    currency: str
+    revenue: Decimal
+    cogs: Decimal
+    opex: Decimal
+    lines: tuple[AccountLine, ...]
+
+    @property
+    def ebitda(self) -> Decimal:
+        return self.revenue - self.cogs - self.opex
+
+
+@dataclass(frozen=True, slots=True)
+class TaxRule:
+    """rate: percent, None where the rule is no rate. authority: what to cite."""
+
+    id: str
+    jurisdiction: str
+    topic: str
+    rule: str
+    rate: float | None
+    authority: str
+    notes: str
+
+
+def months_of(period: str) -> tuple[str, str]:
+    """First and last month of `2026-08`, `2026-Q3` or `2026`. ValueError: it is none of these."""
+    period = period.strip()
+    if match := _MONTH.fullmatch(period):
+        return match[0], match[0]
+    if match := _QUARTER.fullmatch(period):
+        first = 3 * int(match[2]) - 2
+        return f"{match[1]}-{first:02}", f"{match[1]}-{first + 2:02}"
+    if _YEAR.fullmatch(period):
+        return f"{period}-01", f"{period}-12"
+    raise ValueError(f"{period!r} is no period; write a month as 2026-08, a quarter as 2026-Q3, or a year as 2026")
+
+
+class Books:
+    """Every method blocks for a moment: call it in a thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def statement(self, period: str, entity: str = "main") -> Statement | None:
+        """None when nothing is booked in it. ValueError: see `months_of`."""
+        sql = (
+            "select account, min(account_name) as name, class as kind, currency, sum(amount) as amount from gl_lines "
+            "where entity = ? and period between ? and ? group by account, class, currency order by account"
+        )
+        rows = fetch(self._path, sql, [entity, *months_of(period)])
+        if not rows:
+            return None
+        currency = rows[0]["currency"]
+        lines = tuple(
+            AccountLine(row["account"], row["name"], row["kind"], _cents(row["amount"]))
+            for row in rows
+            if row["currency"] == currency
+        )
+        sums = {kind: sum((line.amount for line in lines if line.kind == kind), Decimal(0)) for kind in _COUNTED}
+        return Statement(period.strip(), currency, sums["revenue"], sums["cogs"], sums["opex"], lines)
+
+    def periods(self, entity: str = "main") -> list[str]:
+        """The months that something is booked in."""
+        sql = "select distinct period from gl_lines where entity = ? order by period"
+        return [row["period"] for row in fetch(self._path, sql, [entity])]
+
+    def rules(self, jurisdiction: str, topic: str, on: date, limit: int = 5) -> list[TaxRule]:
+        """The rules in force on a day that a spoken topic may mean, best first."""
+        sql = (
+            "select id, jurisdiction, topic, rule, rate, authority, notes from tax_rules where jurisdiction = ? "
+            "and effective_from <= ? and (effective_to is null or effective_to >= ?) "
+            "order by topic, effective_from desc"
+        )
+        found = [
+            TaxRule(**row) for row in fetch(self._path, sql, [_code(jurisdiction), on.isoformat(), on.isoformat()])
+        ]
+        return rank(topic, found, _fields, limit) if topic.strip() else found[:limit]
+
+    def jurisdictions(self) -> list[str]:
+        sql = "select distinct jurisdiction from tax_rules order by 1"
+        return [row["jurisdiction"] for row in fetch(self._path, sql)]
+
+
+_COUNTED = ("revenue", "cogs", "opex")
+
+
+def _cents(amount: float) -> Decimal:
+    """SQLite adds money as binary fractions; a cent is the smallest there is."""
+    return Decimal(str(amount)).quantize(Decimal("0.01"))
+
+
+def _code(jurisdiction: str) -> str:
+    name = jurisdiction.strip().upper().removeprefix("THE ")
+    return _NAMES.get(name, name)
+
+
+def _fields(rule: TaxRule) -> tuple[tuple[str, float], ...]:
+    topic = rule.topic.replace("_", " ")
+    return (topic, 1.0), (rule.rule, 0.8), (rule.authority, 0.7), (rule.notes, 0.3)
