@@ -24,10 +24,12 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from voice_gateway import __version__
+from voice_gateway.agent.cast import Cast, LivingCast, Role, Sources
 from voice_gateway.agent.greetings import Greetings
-from voice_gateway.agent.personas import Persona, load_personas
+from voice_gateway.agent.once import Once
+from voice_gateway.agent.personas import Persona
 from voice_gateway.agent.toolbox import house_toolbox
-from voice_gateway.agent.tools import Toolbox, ToolContext
+from voice_gateway.agent.tools import ToolContext, ToolOutcome
 from voice_gateway.audio.activity import Shelf
 from voice_gateway.audio.onset import OnsetDetector
 from voice_gateway.budget import Budget, Limits
@@ -72,19 +74,17 @@ LAST_QUESTIONS_S = 2.0
 class Gateway:
     """Everything that serves calls, built once. `asgi` is the application; its lifespan starts and stops the rest."""
 
-    def __init__(
-        self, settings: Settings, persona: Persona, toolbox: Toolbox, listeners: Sequence[Listener] = ()
-    ) -> None:
+    def __init__(self, settings: Settings, cast: Cast, listeners: Sequence[Listener] = ()) -> None:
         """listeners: told of every entry besides the metrics; must be quick and must not raise."""
         self._settings = settings
-        self._persona = persona
-        self._toolbox = toolbox
+        self._cast = cast
+        self._once = Once(time.monotonic)
         self._log = logs.get("app")
         self._secret = settings.stream_token_secret.get_secret_value().encode() or secrets.token_bytes(32)
         self.metrics = Metrics(
             version=__version__,
-            personas=[persona.key],
-            tools=toolbox.names,
+            personas=cast.keys,
+            tools=sorted({name for role in cast.roles for name in role.toolbox.names}),
             models=[settings.openai_realtime_model],
             enabled=settings.metrics_enabled,
         )
@@ -96,8 +96,7 @@ class Gateway:
             model=settings.openai_realtime_model,
             endpoint=settings.openai_realtime_endpoint,
         )
-        persona_may = persona.barge_in.enabled and persona.turn_detection is not None
-        may_interrupt = settings.barge_in_enabled and settings.duplex_enabled and persona_may
+        may_interrupt = settings.barge_in_enabled and settings.duplex_enabled
         self._judges = Shelf() if may_interrupt and settings.barge_in_mode == "edge" else None
         self.journal = Journal(
             self.store,
@@ -126,14 +125,19 @@ class Gateway:
         """What must never be seen anywhere: for the log's scrubber, and for the tests that look for it."""
         return self._settings.secrets()
 
-    @property
-    def _model_interrupts(self) -> bool:
+    def _model_interrupts(self, persona: Persona) -> bool:
         """Whether the model may cancel its response when it hears the caller; what it does not, the bridge does."""
-        return self._settings.barge_in_enabled and self._persona.barge_in.left_to_the_model
+        return self._settings.barge_in_enabled and persona.barge_in.left_to_the_model
 
-    @property
-    def _voice(self) -> str:
-        return self._persona.voice or self._settings.openai_realtime_voice
+    def _may_hold(self, persona: Persona) -> bool:
+        """Whether our voice may be held for a caller before the model has heard him (BARGE_IN_MODE=edge)."""
+        return persona.barge_in.enabled and persona.turn_detection is not None
+
+    def _role(self, facts: CallFacts) -> Role:
+        return self._cast.role(facts.persona)
+
+    def _voice(self, persona: Persona) -> str:
+        return persona.voice or self._settings.openai_realtime_voice
 
     # --- what a call is made of ---------------------------------------------------------------------------------
 
@@ -142,7 +146,7 @@ class Gateway:
 
         What fails fast and may pass, such as a server error, is tried once more: the caller is still being connected.
         """
-        if self._judges is not None:
+        if self._judges is not None and self._may_hold(self._role(facts).persona):
             self._judges.keep(facts.call_sid, await asyncio.to_thread(self._judges.make))
         try:
             return await self._open_model(facts)
@@ -157,7 +161,7 @@ class Gateway:
             model = await ModelSocket.open(
                 self._settings.openai_realtime_endpoint,
                 api_key=self._settings.openai_api_key.get_secret_value(),
-                settings=self._model_settings(),
+                settings=self._model_settings(self._role(facts)),
                 connect_timeout_s=self._settings.openai_connect_timeout_seconds,
                 safety_identifier=self._safety_identifier(facts.from_number),
             )
@@ -169,17 +173,17 @@ class Gateway:
             self._log.warning("model.session.differs", call_sid=facts.call_sid, difference=str(mismatch))
         return model
 
-    def _model_settings(self) -> ModelSettings:
-        settings, persona = self._settings, self._persona
+    def _model_settings(self, role: Role) -> ModelSettings:
+        settings, persona = self._settings, role.persona
         transcription = settings.openai_transcription_model
         return ModelSettings(
             model=settings.openai_realtime_model,
-            voice=self._voice,
+            voice=self._voice(persona),
             instructions=persona.instructions,
-            tools=tuple(self._toolbox.specs()),
+            tools=tuple(role.toolbox.specs()),
             audio_format=settings.openai_audio_format,
             turn_detection=persona.turn_detection
-            and replace(persona.turn_detection, interrupt_response=self._model_interrupts),
+            and replace(persona.turn_detection, interrupt_response=self._model_interrupts(persona)),
             transcription=Transcription(transcription, language=persona.language) if transcription else None,
         )
 
@@ -199,19 +203,20 @@ class Gateway:
 
     def _new_bridge(self, facts: CallFacts, began_at: float) -> Core:
         settings, prices, today = self._settings, self._prices, _today()
-        wish = self._persona.barge_in
-        outbound = _direction(facts) == "outbound"
+        persona, outbound = self._role(facts).persona, _direction(facts) == "outbound"
+        wish = persona.barge_in
+        judge = self._judges.lend(facts.call_sid) if self._judges is not None and self._may_hold(persona) else None
         policy = Policy(
-            greeting=self._persona.greeting_instructions,
-            clip=self._greetings.clip(self._persona, self._voice),
-            greeting_to_keep=self._greetings.to_keep(self._persona, self._voice),
+            greeting=persona.greeting_instructions,
+            clip=self._greetings.clip(persona, self._voice(persona)),
+            greeting_to_keep=self._greetings.to_keep(persona, self._voice(persona)),
             barge_in=settings.barge_in_enabled and wish.enabled,
-            barge_in_mode="server" if self._judges is None else "edge",
+            barge_in_mode="server" if judge is None else "edge",
             confirm_s=settings.barge_in_confirm_ms / 1000,
             min_speech_ms=wish.min_speech_ms,
             protect_greeting=wish.protect_greeting,
-            speech_prefix_ms=self._persona.speech_prefix_ms,
-            model_interrupts=self._model_interrupts,
+            speech_prefix_ms=persona.speech_prefix_ms,
+            model_interrupts=self._model_interrupts(persona),
             duplex=settings.duplex_enabled,
             audio_format=settings.openai_audio_format,
             lead_s=settings.playout_lead_ms / 1000,
@@ -225,24 +230,32 @@ class Gateway:
             line_usd_per_minute=prices.outbound_usd_per_minute if outbound else prices.inbound_usd_per_minute,
             max_cost_usd=settings.max_call_usd,
         )
-        judge = None if self._judges is None else self._judges.lend(facts.call_sid)
         bridge = Bridge(policy, began_at, None if judge is None else OnsetDetector(judge))
         return bridge if self._traces is None else self._traces.follow(bridge, Heading(facts, policy, began_at))
 
-    def _keep_greeting(self, _call: CallFacts, clip: Clip) -> None:
-        self._greetings.keep(self._persona, self._voice, clip)
+    def _keep_greeting(self, facts: CallFacts, clip: Clip) -> None:
+        persona = self._role(facts).persona
+        self._greetings.keep(persona, self._voice(persona), clip)
 
     async def run(self, call: CallFacts, name: str, arguments: str) -> tuple[str, bool]:
         """Run a tool for a call: `session.Tools`."""
-        context = ToolContext(
-            call_sid=call.call_sid,
-            from_number=call.from_number,
-            to_number=call.to_number,
-            persona=self._persona.key,
-            language=self._persona.language,
-            tables=self._tables,
-        )
-        outcome = await self._toolbox.run(name, arguments, context)
+        persona, toolbox = (role := self._role(call)).persona, role.toolbox
+
+        async def work(key: str = "") -> ToolOutcome:
+            context = ToolContext(
+                call_sid=call.call_sid,
+                from_number=call.from_number,
+                to_number=call.to_number,
+                persona=persona.key,
+                language=persona.language,
+                market=persona.market or None,
+                key=key,
+                tables=self._tables,
+            )
+            return await toolbox.run(name, arguments, context)
+
+        has_effect = toolbox.has_effect(name)
+        outcome = await (self._once.run(call.call_sid, name, arguments, work) if has_effect else work())
         return outcome.output, outcome.ok
 
     def unpriced(self) -> tuple[str, ...]:
@@ -262,12 +275,12 @@ class Gateway:
 
     # --- what is counted ----------------------------------------------------------------------------------------
 
-    def _observe(self, figure: str, value: float) -> None:
+    def _observe(self, facts: CallFacts, figure: str, value: float) -> None:
         match figure:
             case "heard_error":
                 self.metrics.heard_estimated(value)
             case "response_latency":
-                self.metrics.answered(self._persona.key, value)
+                self.metrics.answered(facts.persona, value)
             case "first_sound":
                 self.metrics.first_heard(value)
             case "barge_in_stop":
@@ -304,6 +317,7 @@ class Gateway:
             case entries.BargedIn():
                 metrics.barged_in()
             case entries.CallEnded():
+                self._once.forget(facts.call_sid)
                 metrics.call_ended(_direction(facts), entry.status, entry.duration_ms / 1000)
                 metrics.padded(entry.padded_ms / 1000)
                 if entry.reason in {"lost", "stalled"}:
@@ -350,7 +364,7 @@ class Gateway:
             count_dropped=self.metrics.media_dropped,
             start_timeout_s=settings.start_timeout_seconds,
             enabled=enabled and not settings.missing(),
-            persona=self._persona.key,
+            choose_persona=self._cast.choose,
         )
         checks = [
             health.configured(settings.missing()),
@@ -437,11 +451,8 @@ class Server(uvicorn.Server):
 
 def build(settings: Settings, listeners: Sequence[Listener] = ()) -> Gateway:
     """Make a gateway from its settings. Raises `GatewayError` when a persona or a tool that it needs is not there."""
-    personas = load_personas()
-    persona = personas.get(settings.default_persona)
-    if persona is None:
-        raise ConfigError([f"DEFAULT_PERSONA is {settings.default_persona}; there are {', '.join(sorted(personas))}."])
-    return Gateway(settings, persona, house_toolbox().pick(persona.tools), listeners)
+    sources = Sources(house_toolbox(), settings.default_persona, settings.personas_dir, settings.routes_file)
+    return Gateway(settings, LivingCast(sources, time.monotonic), listeners)
 
 
 def run(settings: Settings) -> None:

@@ -200,6 +200,8 @@ class Settings(BaseModel):
     duplex_enabled: Switch = True
     mcp_enabled: Switch = True
     greeting_clips: Switch = True
+    personas_dir: Path | None = Field(None, description="a folder of personas, or nothing")
+    routes_file: Path | None = Field(None, description="the path of a routes.toml, or nothing")
     default_persona: Name = Field("waiter", description="the name of a persona, such as waiter")
 
     answer_sentence: Sentence = "Connecting you to our AI assistant"

@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from voice_gateway.call import commands as do
@@ -59,7 +60,7 @@ class Service:
     """
 
     tools: Tools
-    observe: Callable[[str, float], None]
+    observe: Callable[[ev.CallFacts, str, float], None]
     clock: Callable[[], float]
     keep_greeting: Callable[[ev.CallFacts, Clip], None] = _keep_none
 
@@ -110,7 +111,7 @@ class Session:
         self._model: ModelSocket | None = None
         self._record = record
         self._tools = service.tools
-        self._observe = service.observe
+        self._observe = partial(service.observe, record.facts)
         self._clock = service.clock
         self._keep = service.keep_greeting
         self._to_caller = Outlet(caller.write, caller.send)

@@ -70,7 +70,7 @@ async def test_a_hang_up_before_the_clock_runs_ends_the_call_at_once() -> None:
         dialect=dialect,
         model=model,
         record=Journal(shelf, wall_clock=lambda: datetime.now(UTC), new_id=lambda: "id").open(ev.CallFacts("CA1")),
-        service=Service(tools=NoTools(), observe=lambda _figure, _value: None, clock=loop.time),
+        service=Service(tools=NoTools(), observe=lambda _call, _figure, _value: None, clock=loop.time),
     )
     session.hang_up("operator")
     began = loop.time()
@@ -115,7 +115,7 @@ async def test_a_fault_while_hearing_ends_this_call_on_record() -> None:
         dialect=dialect,
         model=asyncio.ensure_future(asyncio.Event().wait()),  # type: ignore[arg-type]  # on its way for ever
         record=Journal(shelf, wall_clock=lambda: datetime.now(UTC), new_id=lambda: "id").open(ev.CallFacts("CA1")),
-        service=Service(tools=NoTools(), observe=lambda figure, _value: figures.append(figure), clock=loop.time),
+        service=Service(tools=NoTools(), observe=lambda _call, figure, _value: figures.append(figure), clock=loop.time),
     )
     running = asyncio.ensure_future(session.run("MZ1"))
     await asyncio.wait_for(listens.wait(), 5)
@@ -192,7 +192,9 @@ async def test_what_the_caller_hears_goes_before_what_is_written_down_about_it()
         record=Journal(Diary(happened), wall_clock=lambda: datetime.now(UTC), new_id=lambda: "id").open(
             ev.CallFacts("CA1")
         ),
-        service=Service(tools=NoTools(), observe=lambda figure, _value: happened.append(figure), clock=loop.time),
+        service=Service(
+            tools=NoTools(), observe=lambda _call, figure, _value: happened.append(figure), clock=loop.time
+        ),
     )
     await asyncio.wait_for(session.run("MZ1"), 5)
     assert happened == ["clear", "barge_in_stop", entries.BargedIn.event_type, entries.CallEnded.event_type]
@@ -247,7 +249,7 @@ async def test_a_caller_who_reads_slowly_holds_the_model_back_and_misses_nothing
             record=Journal(Shelf(), wall_clock=lambda: datetime.now(UTC), new_id=lambda: "id").open(
                 ev.CallFacts("CA1")
             ),
-            service=Service(tools=NoTools(), observe=lambda _figure, _value: None, clock=loop.time),
+            service=Service(tools=NoTools(), observe=lambda _call, _figure, _value: None, clock=loop.time),
         )
         running = asyncio.ensure_future(session.run("MZ1"))
         before = -1

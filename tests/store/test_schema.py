@@ -30,7 +30,7 @@ def one(database: psycopg.Connection[Any], sql: str, *values: Any) -> Any:
 
 def test_strangers_reach_nothing_and_the_gateway_everything(database: psycopg.Connection[Any]) -> None:
     tables = [row[0] for row in database.execute("select tablename from pg_tables where schemaname = 'public'")]
-    assert len(tables) == 15
+    assert len(tables) == 17
     for table in tables:
         assert attempt(database, "service_role", f"table {table} limit 1"), table
         assert attempt(database, "service_role", f"lock {table} in exclusive mode"), table  # for who may write

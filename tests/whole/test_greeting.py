@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from whole_calls import Staging, payloads, record_of, speech
 
+from voice_gateway.agent.cast import Cast
 from voice_gateway.agent.personas import Persona
 from voice_gateway.agent.tools import Toolbox
 from voice_gateway.app import Gateway
@@ -31,7 +32,8 @@ def hosting(staging: Staging) -> Staging:
     """A stage on which a host greets, with clips."""
 
     def host(settings: Settings) -> Gateway:
-        return Gateway(settings, Persona("host", "Host", "You serve coffee.", greeting=GREETING), Toolbox([]))
+        persona = Persona("host", "Host", "You serve coffee.", greeting=GREETING)
+        return Gateway(settings, Cast.alone(persona, Toolbox([])))
 
     return partial(staging, settings=ON, make=host)
 

@@ -15,6 +15,7 @@ import orjson
 import pytest
 from whole_calls import payloads
 
+from voice_gateway.agent.cast import Cast
 from voice_gateway.agent.personas import Persona
 from voice_gateway.agent.tools import Toolbox
 from voice_gateway.app import Gateway
@@ -51,7 +52,7 @@ def barista(settings: Settings) -> Gateway:
     order_drink.__annotations__ = {name: Literal[tuple(slot["enum"])] for name, slot in slots.items()}
     unhurried = ServerVad(silence_duration_ms=700)  # people think while they order
     persona = Persona("barista", "Barista", "You take coffee orders.", tools=("order_drink",), turn_detection=unhurried)
-    return Gateway(settings, persona, Toolbox([order_drink]))
+    return Gateway(settings, Cast.alone(persona, Toolbox([order_drink])))
 
 
 async def order_by_telephone(running: Stage, recording: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ instructions = "..."
 greeting = "Hello, and welcome!"       said first; without it the caller speaks first
 greeting_clip = false                  the model speaks it anew in every call; without it, it is kept and played
 voice = "marin"                        without it, the one that is configured
+market = "RW"                          whose menu and prices its tools read; without it all
 language = "en"                        ISO 639-1, of the caller's speech; without it any
 tools = ["lookup_menu"]
 [turn_detection]                       type: server_vad, semantic_vad or none; the rest as in model/settings.py
@@ -70,6 +71,7 @@ class Persona:
     greeting: str = ""
     greeting_clip: bool = True
     voice: str = ""
+    market: str = ""
     language: str = ""
     tools: tuple[str, ...] = ()
     turn_detection: TurnDetection = field(default_factory=ServerVad)
@@ -106,8 +108,8 @@ def load_persona(path: Path) -> Persona:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PersonaError(f"{path}: cannot be read as TOML: {error}") from error
     problems: list[str] = []
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", path.stem):
-        problems.append(f"the file name is the persona's key: small letters, digits and _, not {path.stem!r}")
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,31}", path.stem):
+        problems.append(f"the file name is the persona's key: small letters, digits, _ and -, not {path.stem!r}")
     detection = _turn_detection(given.pop("turn_detection", {}), problems)
     barge_in = _barge_in(given.pop("barge_in", {}), problems)
     values = _values(given, problems)

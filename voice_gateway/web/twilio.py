@@ -71,7 +71,7 @@ class Doorbell:
     count_dropped: Callable[[str, int], None]
     start_timeout_s: float = 3.0
     enabled: bool = True
-    persona: str = ""
+    choose_persona: Callable[[str, str, str], str] = lambda _from, _to, _language: ""
 
 
 class TwilioDoors:
@@ -96,7 +96,7 @@ class TwilioDoors:
         if isinstance(form, Response):
             return form
         sentences = self._bell.sentences
-        facts = _facts(form, self._bell.persona)
+        facts = _facts(form, request.query_params.get("language", ""), self._bell.choose_persona)
         if not facts.call_sid:
             return self._refuse(
                 "answer", "no_call_sid", 400, "CallSid is missing: this is no voice webhook of Twilio's"
@@ -256,14 +256,15 @@ async def _read_form(request: Request) -> FormData:
     return FormData([(name, value) for name, value in fields])
 
 
-def _facts(form: FormData, persona: str) -> CallFacts:
+def _facts(form: FormData, language: str, choose_persona: Callable[[str, str, str], str]) -> CallFacts:
+    from_number, to_number = _text(form, "From"), _text(form, "To")
     return CallFacts(
         call_sid=_text(form, "CallSid"),
-        from_number=_text(form, "From"),
-        to_number=_text(form, "To"),
+        from_number=from_number,
+        to_number=to_number,
         direction=_text(form, "Direction") or "inbound",
         correlation_id=uuid.uuid4().hex,
-        persona=persona,
+        persona=choose_persona(from_number, to_number, language[:20]),
     )
 
 
