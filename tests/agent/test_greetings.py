@@ -10,6 +10,7 @@ import pytest
 from voice_gateway.agent.greetings import Greetings
 from voice_gateway.agent.personas import Persona
 from voice_gateway.call.greeting import Clip
+from voice_gateway.model.settings import ServerVad
 from voice_gateway.store.clips import Clips
 
 HOST = Persona("host", "Host", "Be kind.", greeting="Hello!")
@@ -82,9 +83,15 @@ async def test_whatever_is_changed_is_spoken_anew(
 
 
 @pytest.mark.parametrize(
-    "persona", [replace(HOST, greeting_clip=False), replace(HOST, greeting="")], ids=["off", "no greeting"]
+    "persona",
+    [
+        replace(HOST, greeting_clip=False),
+        replace(HOST, greeting=""),
+        replace(HOST, turn_detection=ServerVad(idle_timeout_ms=8000)),
+    ],
+    ids=["off", "no greeting", "a model that prompts after its own voice"],
 )
-async def test_a_persona_that_wants_no_clip_or_has_no_greeting_keeps_none(tmp_path: Path, persona: Persona) -> None:
+async def test_a_persona_whose_greeting_is_the_models_own_keeps_none(tmp_path: Path, persona: Persona) -> None:
     await _keeps_none(greetings(tmp_path), persona, tmp_path)
 
 

@@ -235,6 +235,29 @@ def test_an_answer_after_the_clip_is_truncated_where_it_was_cut() -> None:
     assert abs(truncate.audio_end_ms - (scene.truths[0] - len(CLIP.ulaw)) / 8) <= 5
 
 
+def test_a_cut_by_a_frame_of_the_callers_is_told_at_once() -> None:
+    scene = kept(replace(KEPT, min_speech_ms=200))
+    scene.pass_until(0.8)
+    scene.caller_speaks()
+    loud = b"\x10\x90" * 80
+    while not scene.entries(entries.AssistantSpoke):
+        assert scene.now < 1.5
+        commands = scene.tell(ev.CallerAudio(loud, round(scene.now * 1000)))
+        scene.now += 0.02
+    (spoke,) = scene.entries(entries.AssistantSpoke)
+    assert do.AddFirstWords("greeting_heard", spoke.text) in commands
+
+
+def test_a_protected_clip_is_heard_to_its_end() -> None:
+    scene = kept(replace(KEPT, protect_greeting=True))
+    scene.pass_until(1.0)
+    scene.caller_speaks()
+    scene.pass_until(3.0)
+    (spoke,) = scene.entries(entries.AssistantSpoke)
+    assert not spoke.interrupted
+    assert told(scene) == [do.AddFirstWords(ITEM, TEXT)]
+
+
 def test_half_duplex_covers_the_clip() -> None:
     scene = kept(replace(KEPT, duplex=False))
     loud = b"\x10" * 160

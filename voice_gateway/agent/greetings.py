@@ -1,6 +1,7 @@
 """The greeting of a persona: played from a clip where one is kept, else spoken by the model and kept for the next call.
 
-Off, or for a persona that wants to be spoken anew each time, the model greets every call.
+Off, or for a persona that wants to be spoken anew each time, the model greets every call. So it does where it is to
+prompt silent callers by itself (`idle_timeout_ms`), because it counts from the end of its own voice.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 
 from voice_gateway.agent.personas import Persona
 from voice_gateway.call.greeting import Clip
+from voice_gateway.model.settings import ServerVad
 from voice_gateway.store.clips import ClipKey, Clips
 
 
@@ -57,4 +59,7 @@ class Greetings:
 
 
 def _wants_clip(persona: Persona) -> bool:
-    return persona.greeting_clip and bool(persona.greeting)
+    detection = persona.turn_detection
+    # The model's idle timeout counts from the end of its own voice: one that never spoke would never prompt.
+    model_prompts = isinstance(detection, ServerVad) and detection.idle_timeout_ms is not None
+    return persona.greeting_clip and bool(persona.greeting) and not model_prompts

@@ -4,6 +4,7 @@ name = "Waiter"                        required, as are the instructions
 instructions = "..."
 greeting = "Hello, and welcome!"       said first; without it the caller speaks first
 greeting_clip = false                  the model speaks it anew in every call; without it, it is kept and played
+                                       (but never where the model is to prompt by itself, idle_timeout_ms)
 voice = "marin"                        without it, the one that is configured
 market = "RW"                          whose menu and prices its tools read; without it all
 language = "en"                        ISO 639-1, of the caller's speech; without it any

@@ -248,7 +248,7 @@ class Bridge:
         if not reacted:
             return heard
         self._next_limit = self._find_next_limit(now)
-        return [*reacted, *heard]
+        return [*self._tell_first_words(event, reacted), *reacted, *heard]
 
     def _on_digit(self, event: ev.DigitPressed, now: float) -> list[do.Command]:
         self._keypad.press(event.digit, now)
