@@ -37,6 +37,8 @@ from voice_gateway.call import entries
 from voice_gateway.call.bridge import Bridge, Policy
 from voice_gateway.call.events import CallFacts, Usage
 from voice_gateway.call.greeting import Clip
+from voice_gateway.caller.farewells import Farewells
+from voice_gateway.caller.rest import TwilioRest
 from voice_gateway.caller.signature import SignatureCheck
 from voice_gateway.caller.tokens import StreamTokens
 from voice_gateway.caller.upgrade import WEBSOCKET_SETTINGS
@@ -106,6 +108,12 @@ class Gateway:
             listeners=[self._meter, self._account, self._take_back, *listeners],
         )
         self._traces = None if settings.trace_dir is None else self._trace_folder(settings.trace_dir)
+        self._rest = _rest(settings)
+        self._farewells = Farewells(
+            None if self._rest is None else self._rest.hang_up,
+            confirm_s=settings.end_confirm_seconds,
+            count=self.metrics.end_unconfirmed,
+        )
         self.switchboard = Switchboard(
             journal=self.journal,
             prepare_model=self._prepare_model,
@@ -113,6 +121,7 @@ class Gateway:
             service=Service(self, self._observe, time.monotonic, keep_greeting=self._keep_greeting),
             max_calls=settings.max_calls,
             exceeded=self.budget.exceeded,
+            farewells=self._farewells,
             stream_patience_s=STREAM_PATIENCE_S + len(settings.answer_sentence) / SPOKEN_CHARACTERS_PER_S,
         )
         self._prices = load_prices(Path(settings.prices_file) if settings.prices_file else BUILT_IN)
@@ -221,6 +230,8 @@ class Gateway:
             audio_format=settings.openai_audio_format,
             lead_s=settings.playout_lead_ms / 1000,
             mark_every_s=settings.mark_every_ms / 1000,
+            media_stall_s=settings.media_stall_seconds,
+            response_stall_s=settings.response_stall_seconds,
             max_duration_s=settings.max_call_seconds,
             failed_sentence=settings.failed_sentence,
             budget_sentence=settings.budget_sentence,
@@ -248,6 +259,7 @@ class Gateway:
                 to_number=call.to_number,
                 persona=persona.key,
                 language=persona.language,
+                digits=call.digits,
                 market=persona.market or None,
                 key=key,
                 tables=self._tables,
@@ -275,7 +287,7 @@ class Gateway:
 
     # --- what is counted ----------------------------------------------------------------------------------------
 
-    def _observe(self, facts: CallFacts, figure: str, value: float) -> None:
+    def _observe(self, facts: CallFacts, figure: str, value: float) -> None:  # noqa: C901 - a table, one line a figure
         match figure:
             case "heard_error":
                 self.metrics.heard_estimated(value)
@@ -295,6 +307,8 @@ class Gateway:
                 self.metrics.leg_failed("model", "protocol", int(value))
             case "internal_fault":
                 self.metrics.faulted()
+            case "media_stalled" | "response_stalled" | "send_blocked" | "end_stuck":
+                self.metrics.stalled(figure)
 
     def _account(self, facts: CallFacts, entry: entries.Entry) -> None:
         """Book what a call costs; when that reaches a limit of the day, this call is asked to end."""
@@ -398,6 +412,9 @@ class Gateway:
             yield
         finally:
             await self.switchboard.drained(0.0)
+            await self._farewells.close()
+            if self._rest is not None:
+                await self._rest.close()
             lag.cancel()
             if self._traces is not None:
                 await asyncio.to_thread(self._traces.close)
@@ -497,6 +514,14 @@ def server(gateway: Gateway, settings: Settings) -> Server:
         **WEBSOCKET_SETTINGS,
     )
     return Server(config, gateway, settings.drain_seconds)
+
+
+def _rest(settings: Settings) -> TwilioRest | None:
+    """The carrier's REST API, where there are credentials for it."""
+    tokens = settings.twilio_auth_tokens
+    if not settings.twilio_account_sid or not tokens:
+        return None
+    return TwilioRest(settings.twilio_account_sid, tokens[0], settings.twilio_api_url or None)
 
 
 def _today() -> date:

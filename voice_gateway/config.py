@@ -168,6 +168,9 @@ class Settings(BaseModel):
         SecretStr(""), description="the account's auth token; several are separated by commas"
     )
     twilio_shared_key: Secret = Field(SecretStr(""), description="the secret of a Twilio webhook shared key")
+    twilio_api_url: Annotated[str, AfterValidator(_base_url)] = Field(
+        "", description="https:// and a host, without a path (http:// only for a host nearby)"
+    )
     twilio_from_number: Annotated[str, AfterValidator(_phone_number)] = Field(
         "", description="a number with country code: + and 7 to 15 digits"
     )
@@ -217,6 +220,9 @@ class Settings(BaseModel):
     max_usd_per_day: float = Field(0.0, ge=0, le=1_000_000, description="US dollars, 0 for no limit")
     max_call_seconds: int = Field(3600, ge=10, le=14_400, description="a whole number from 10 to 14400")
     start_timeout_seconds: float = Field(3, gt=0, le=60, description="a number above 0, up to 60")
+    media_stall_seconds: float = Field(5, ge=0, le=60, description="a number from 0 (not watched) to 60")
+    response_stall_seconds: float = Field(8, gt=0, le=120, description="a number above 0, up to 120")
+    end_confirm_seconds: float = Field(10, gt=0, le=300, description="a number above 0, up to 300")
     drain_seconds: int = Field(120, ge=0, le=14_400, description="a whole number from 0 to 14400")
     playout_lead_ms: int = Field(400, ge=40, le=5000, description="a whole number from 40 to 5000")
     mark_every_ms: int = Field(200, ge=20, le=5000, description="a whole number from 20 to 5000")

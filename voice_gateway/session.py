@@ -11,14 +11,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.greeting import Clip
+from voice_gateway.caller.farewells import Farewell
 from voice_gateway.caller.media_stream import MediaStreamDialect, StreamRefused, StreamStarted
 from voice_gateway.caller.socket import CallerSocket
 from voice_gateway.journal import CallRecord
@@ -26,6 +27,10 @@ from voice_gateway.model.socket import ModelRefused, ModelSocket
 from voice_gateway.ops import logs
 
 _OF_THE_STREAM = (StreamStarted, StreamRefused)
+
+SEND_PATIENCE_S = 2.0
+END_PATIENCE_S = 10.0
+TOOLS_PATIENCE_S = 2.0
 
 
 class Tools(Protocol):
@@ -127,6 +132,9 @@ class Session:
         self._fault: Exception | None = None
         self._joined_at = 0.0
         self._asked: deque[ev.Event] = deque()
+        self._behind_since: dict[str, float] = {}
+        self._task: asyncio.Task[Any] | None = None
+        self._last_patience: asyncio.TimerHandle | None = None
         self._performers: dict[type, Callable[[Any], None]] = {
             do.PlayAudio: self._play_first,
             do.SendMark: self._mark,
@@ -146,13 +154,14 @@ class Session:
             do.EndCall: self._end,
         }
         self._log = logs.get("session", call_sid=record.facts.call_sid, correlation_id=record.facts.correlation_id)
-        self.farewell = ""
+        self.farewell = Farewell()
         self.end_reason = ""
 
     # --- the call -----------------------------------------------------------------------------------------------
 
     async def run(self, stream_sid: str) -> None:
         """Carry the call from its media stream's start to its end. Whatever happens, its record is closed."""
+        self._task = asyncio.current_task()
         try:
             async with self._group:
                 self._group.create_task(self._meet_model())
@@ -168,11 +177,31 @@ class Session:
         finally:
             self._finish()
             await self._leave()
+            if self._last_patience is not None:
+                self._last_patience.cancel()
 
     def hang_up(self, reason: str) -> None:
-        """End the call from outside, from the event loop's own thread."""
-        self._asked.append(ev.HangUpAsked(reason))
+        """End the call from outside, at once."""
+        self._lose_patience_later()
+        self.ask(ev.HangUpAsked(reason))
+
+    def ask(self, event: ev.GoodbyeAsked | ev.HangUpAsked) -> None:
+        """Tell the bridge something from outside, from the event loop's own thread."""
+        self._asked.append(event)
         self._wake()
+
+    def _lose_patience_later(self) -> None:
+        if self._last_patience is None:
+            loop = asyncio.get_running_loop()
+            self._last_patience = loop.call_later(END_PATIENCE_S, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        """The call should long be over, and something holds it: break off whatever that is."""
+        self._log.error("call.does_not_end", waited_seconds=END_PATIENCE_S, reason=self.end_reason)
+        self._observe("end_stuck", END_PATIENCE_S)
+        self._caller.drop()
+        if self._task is not None:
+            self._task.cancel()
 
     async def _leave(self) -> None:
         """Close the caller leg; the carrier then asks what comes next. Tools still at work are given up."""
@@ -184,7 +213,9 @@ class Session:
         for task in self._running:
             task.cancel()
         if self._running:
-            await asyncio.gather(*self._running, return_exceptions=True)
+            _, stuck = await asyncio.wait(self._running, timeout=TOOLS_PATIENCE_S)
+            if stuck:  # one that does not heed its cancellation must not hold the call
+                self._log.error("call.tools_left", tools=len(stuck))
         await self._caller.close(1000, "the call is over")
 
     def _finish(self) -> None:
@@ -198,7 +229,7 @@ class Session:
             if isinstance(command, do.WriteEntry):
                 self._record.write(command.entry)
             elif isinstance(command, do.EndCall):
-                self.end_reason, self.farewell = command.reason, command.say
+                self._note_end(command)
 
     # --- events in ----------------------------------------------------------------------------------------------
 
@@ -231,6 +262,8 @@ class Session:
         finally:
             for entry in self._written:
                 self._record.write(entry)
+                if isinstance(entry, entries.FaultSeen):
+                    self._log.warning("call.trouble", where=entry.where, code=entry.code, detail=entry.message)
             self._written.clear()
         if self._to_caller and not self._flushing:
             self._flushing = True
@@ -283,6 +316,7 @@ class Session:
         """Wake the bridge when it asked for it, and tell it what comes from tools and from outside."""
         while True:
             await self._sleep()
+            self._look_at_sends()
             while self._asked:
                 self._take(self._asked.popleft())
             deadline = self._bridge.deadline()
@@ -292,6 +326,22 @@ class Session:
                 raise self._fault
             if self._over:
                 raise Over
+
+    def _look_at_sends(self) -> None:
+        """Does a leg not take what we send? Told once for each time that it falls behind."""
+        self._look_at_send("caller", behind=self._caller.blocked_since is not None)
+        if self._model is not None:
+            self._look_at_send("model", behind=self._model.unsent_bytes > 0)
+
+    def _look_at_send(self, leg: Literal["caller", "model"], *, behind: bool) -> None:
+        if not behind:
+            self._behind_since.pop(leg, None)
+            return
+        now = self._clock()
+        waited_s = now - self._behind_since.setdefault(leg, now)
+        if waited_s >= SEND_PATIENCE_S:
+            self._behind_since[leg] = float("inf")
+            self._take(ev.SendBlocked(leg, waited_s))
 
     async def _sleep(self) -> None:
         """Until the bridge's deadline, a second at most, or until woken; not at all when something came up since."""
@@ -352,7 +402,10 @@ class Session:
 
     async def _use_tool(self, command: do.RunTool) -> None:
         began = self._clock()
-        output, worked = await self._tools.run(self._record.facts, command.name, command.arguments)
+        facts = self._record.facts
+        if command.digits:
+            facts = replace(facts, digits=command.digits)
+        output, worked = await self._tools.run(facts, command.name, command.arguments)
         self._log.info(
             "tool.finished", tool=command.name, ok=worked, milliseconds=round((self._clock() - began) * 1000)
         )
@@ -360,5 +413,10 @@ class Session:
         self._wake()
 
     def _end(self, command: do.EndCall) -> None:
-        self.end_reason, self.farewell = command.reason, command.say
+        self._note_end(command)
         self._over = True
+        self._lose_patience_later()
+
+    def _note_end(self, command: do.EndCall) -> None:
+        self.end_reason = command.reason
+        self.farewell = Farewell(command.say, command.transfer_number)

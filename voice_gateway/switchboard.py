@@ -15,13 +15,13 @@ admitted and live calls go on until the deadline.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
 from voice_gateway.call import entries
-from voice_gateway.call.events import CallFacts
+from voice_gateway.call.events import CallFacts, GoodbyeAsked
+from voice_gateway.caller.farewells import Farewell, Farewells
 from voice_gateway.caller.media_stream import MediaStreamDialect
 from voice_gateway.caller.socket import CallerSocket
 from voice_gateway.journal import CallRecord, Journal
@@ -29,7 +29,7 @@ from voice_gateway.model.socket import ModelSocket
 from voice_gateway.ops import logs
 from voice_gateway.session import Core, Service, Session
 
-FAREWELLS_KEPT = 1000
+NO_FAREWELL = Farewell()
 
 
 class Refusal(Enum):
@@ -67,11 +67,13 @@ class Switchboard:
         max_calls: int,
         stream_patience_s: float = 30.0,
         exceeded: Callable[[str], str | None] = lambda _number: None,
+        farewells: Farewells | None = None,
     ) -> None:
         """prepare_model: opens and configures a model session; may fail with `ModelRefused`.
 
         new_bridge: the core of a call, told when the webhook was answered. service: what all calls share.
         exceeded: the limit that stands against a caller's number now, as a Refusal's value; None to let him in.
+        farewells: see to it that calls which ended here do end.
         """
         self._journal = journal
         self._prepare_model = prepare_model
@@ -82,7 +84,7 @@ class Switchboard:
         self._stream_patience = stream_patience_s
         self._exceeded = exceeded
         self._calls: dict[str, LiveCall] = {}
-        self._farewells: OrderedDict[str, str] = OrderedDict()
+        self._farewells = Farewells() if farewells is None else farewells
         self._all_released = asyncio.Event()
         self._all_released.set()
         self._closing: set[asyncio.Task[None]] = set()
@@ -162,18 +164,18 @@ class Switchboard:
         try:
             await call.session.run(stream_sid)
         finally:
-            self.release(call.facts.call_sid, call.session.farewell)
+            self.release(call.facts.call_sid, call.session.farewell, over=_is_over(call.session.end_reason))
 
     # --- release ------------------------------------------------------------------------------------------------
 
-    def release(self, call_sid: str, farewell: str = "") -> None:
-        """The call is over. farewell: what the carrier is to say when it asks what comes next; may be empty."""
+    def release(self, call_sid: str, farewell: Farewell = NO_FAREWELL, *, over: bool = True) -> None:
+        """The call is over here. farewell: what the carrier is to do when it asks. over: it told us so itself."""
         call = self._calls.pop(call_sid, None)
         if call is None:
             return
         if call.expiry is not None:
             call.expiry.cancel()
-        self._keep_farewell(call_sid, farewell)
+        self._farewells.keep(call_sid, farewell, over=over)
         self._put_away(call.model)
         if not self._calls:
             self._all_released.set()
@@ -183,12 +185,14 @@ class Switchboard:
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
-    def farewell(self, call_sid: str) -> str:
-        """What to say to a caller whose media stream has ended; empty when nothing is left to say."""
-        return self._farewells.get(call_sid, "")
+    def farewell(self, call_sid: str) -> Farewell:
+        """What to do with a caller whose media stream has ended: the carrier asks."""
+        return self._farewells.ask(call_sid)
 
     def end(self, call_sid: str, reason: str) -> None:
         """End a call from outside: the carrier reported its end, or an operator wants it. Unknown calls are ignored."""
+        if _is_over(reason):
+            self._farewells.confirm(call_sid)
         call = self._calls.get(call_sid)
         if call is None:
             return
@@ -196,6 +200,14 @@ class Switchboard:
             call.session.hang_up(reason)
         elif call.expiry is not None:
             self._close_unstreamed(call, reason, "canceled")
+
+    def say_goodbye(self, call_sid: str, asked: GoodbyeAsked) -> bool:
+        """End a live call politely: its last word is heard first. Returns False when there is no such call."""
+        call = self._calls.get(call_sid)
+        if call is None or call.session is None:
+            return False
+        call.session.ask(asked)
+        return True
 
     def give_up(self, call_sid: str) -> bool:
         """Close a call that was admitted and has no media stream. Returns False when there is no such call."""
@@ -210,11 +222,6 @@ class Switchboard:
         duration_ms = round((self._clock() - call.admitted_at) * 1000)
         call.record.write(entries.CallEnded(reason, status, duration_ms))
         self.release(call.facts.call_sid)
-
-    def _keep_farewell(self, call_sid: str, farewell: str) -> None:
-        self._farewells[call_sid] = farewell
-        while len(self._farewells) > FAREWELLS_KEPT:
-            self._farewells.popitem(last=False)
 
     # --- drain --------------------------------------------------------------------------------------------------
 
@@ -243,6 +250,11 @@ class Switchboard:
             self._log.error("switchboard.calls_left", calls=self.live)
         if self._closing:
             await asyncio.gather(*self._closing, return_exceptions=True)
+
+
+def _is_over(end_reason: str) -> bool:
+    """Does the carrier know of this end, because it told us?"""
+    return end_reason == "hangup" or end_reason.startswith("carrier_")
 
 
 def _has_died(model: asyncio.Task[ModelSocket]) -> bool:

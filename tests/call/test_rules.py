@@ -8,15 +8,18 @@ from pathlib import Path
 import pytest
 
 from voice_gateway.call import barge_in, bridge, goodbye, turns, watch
+from voice_gateway.caller import farewells
 
 THERE_ARE = frozenset(
     name
-    for path in Path(__file__).parent.glob("test_*.py")
+    for path in Path(__file__).parents[1].glob("*/test_*.py")
     for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
 )
 
 
-@pytest.mark.parametrize("module", [barge_in, bridge, turns, goodbye, watch], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [barge_in, bridge, turns, goodbye, watch, farewells], ids=lambda module: module.__name__
+)
 def test_every_rule_names_a_test_that_exists(module: object) -> None:
     rules = re.split(r"^\d+\. ", (module.__doc__ or "").partition("Rules\n-----\n")[2], flags=re.MULTILINE)[1:]
     assert rules

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_gateway.caller.twiml import TwimlError, connect_stream, hang_up, say_and_hang_up
+from voice_gateway.caller.twiml import TwimlError, connect_stream, hang_up, say_and_hang_up, transfer
 
 WS_URL = "wss://voice.example.com/ws/twilio"
 
@@ -51,6 +51,15 @@ def test_a_stream_is_connected_with_all_that_the_carrier_needs() -> None:
 def test_nothing_to_say_makes_no_say(say: str) -> None:
     assert [verb.tag for verb in parse(connect(say=say))] == ["Connect"]
     assert [verb.tag for verb in parse(say_and_hang_up(say))] == ["Hangup"]
+
+
+def test_a_caller_is_put_through_to_a_number_or_a_sip_address() -> None:
+    say, dial = parse(transfer("+15551230009", "One moment.", caller_id="+15551230001"))
+    assert (say.text, dial.attrib, [(noun.tag, noun.text) for noun in dial]) == (
+        "One moment.", {"callerId": "+15551230001"}, [("Number", "+15551230009")],
+    )  # fmt: skip
+    (dial,) = parse(transfer("sip:desk@example.com"))
+    assert [(noun.tag, noun.text) for noun in dial] == [("Sip", "sip:desk@example.com")]
 
 
 def test_a_stream_without_a_status_url_names_no_method_for_it() -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from voice_gateway.call import commands as do
@@ -261,3 +262,137 @@ async def test_a_caller_who_reads_slowly_holds_the_model_back_and_misses_nothing
         await asyncio.wait_for(running, 20)
         await model.close()
     assert got == [f"m{number}" for number in range(total)]
+
+
+class Keys:
+    """A tool that tells which keys it was told of."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    async def run(self, call: ev.CallFacts, name: str, arguments: str) -> tuple[str, bool]:  # noqa: ARG002 - the Protocol's shape
+        self.told.append(call.digits)
+        return "{}", True
+
+
+class Deafness:
+    """A tool that does not heed its cancellation until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.let_go = asyncio.Event()
+
+    async def run(self, call: ev.CallFacts, name: str, arguments: str) -> tuple[str, bool]:  # noqa: ARG002 - the Protocol's shape
+        self.begun.set()
+        while not self.let_go.is_set():
+            try:
+                await self.let_go.wait()
+            except asyncio.CancelledError:
+                continue
+        return "{}", True
+
+
+class Stand:
+    """A session with nobody at either end: the test says what happens."""
+
+    def __init__(self, tools: Any = None, receive: Any = None) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.figures: list[str] = []
+        self.shelf = Shelf()
+        self.silence: asyncio.Future[Any] = self.loop.create_future()
+        dialect = MediaStreamDialect()
+        dialect.read(orjson.dumps(START).decode())
+        self.caller = CallerSocket({"type": "websocket"}, receive or self._receive, self._send)
+        self.session = Session(
+            bridge=Bridge(Policy(), self.loop.time()),
+            caller=self.caller,
+            dialect=dialect,
+            model=asyncio.ensure_future(asyncio.Event().wait()),  # type: ignore[arg-type]  # on its way for ever
+            record=Journal(self.shelf, wall_clock=lambda: datetime.now(UTC), new_id=lambda: "id").open(
+                ev.CallFacts("CA1")
+            ),
+            service=Service(
+                tools=tools or NoTools(),
+                observe=lambda _call, figure, _v: self.figures.append(figure),
+                clock=self.loop.time,
+            ),
+        )
+
+    async def _receive(self) -> Any:
+        return await self.silence
+
+    async def _send(self, message: Any) -> None:
+        """To nobody."""
+
+    def codes(self) -> list[str]:
+        return [event.payload["code"] for event in self.shelf.events if event.event_type == "ERROR"]
+
+
+async def test_a_tool_is_told_the_keys_through_the_calls_facts() -> None:
+    tools = Keys()
+    stand = Stand(tools)
+    running = asyncio.ensure_future(stand.session.run("MZ1"))
+    await asyncio.sleep(0)
+    stand.session._take(ev.DigitPressed("4"))
+    stand.session._take(ev.ToolCalled("resp_1", "item_1", "call_1", "check_pin", "{}"))
+    stand.session.hang_up("operator")
+    await asyncio.wait_for(running, 5)
+    assert tools.told == ["4"]
+
+
+async def test_a_goodbye_from_outside_reaches_the_bridge() -> None:
+    stand = Stand()
+    running = asyncio.ensure_future(stand.session.run("MZ1"))
+    await asyncio.sleep(0)
+    stand.session.ask(ev.GoodbyeAsked("transfer", transfer_number="+15551230009"))
+    stand.session.hang_up("operator")
+    await asyncio.wait_for(running, 5)
+    assert [event.payload["reason"] for event in stand.shelf.events if event.event_type == "GOODBYE"] == ["transfer"]
+
+
+async def test_a_leg_that_takes_nothing_is_told_once_and_again_after_it_recovered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stand = Stand()
+    monkeypatch.setattr("voice_gateway.session.SEND_PATIENCE_S", 0.0)
+    for blocked_since in (1.0, 1.0, None, 1.0):
+        stand.caller.blocked_since = blocked_since
+        stand.session._look_at_sends()
+    assert stand.codes() == ["send_blocked"] * 2
+    assert stand.figures == ["send_blocked"] * 2
+
+
+async def test_a_tool_that_heeds_nothing_does_not_hold_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voice_gateway.session.TOOLS_PATIENCE_S", 0.01)
+    tools = Deafness()
+    stand = Stand(tools)
+    running = asyncio.ensure_future(stand.session.run("MZ1"))
+    await asyncio.sleep(0)
+    stand.session._take(ev.ToolCalled("resp_1", "item_1", "call_1", "stubborn", "{}"))
+    await tools.begun.wait()
+    stand.session.hang_up("operator")
+    await asyncio.wait_for(running, 5)
+    tools.let_go.set()
+    await asyncio.gather(*stand.session._running)
+
+
+async def test_a_call_that_does_not_end_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever holds it: here a read that swallows its first cancellation."""
+    monkeypatch.setattr("voice_gateway.session.END_PATIENCE_S", 0.05)
+    swallowed: list[bool] = []
+
+    async def receive() -> Any:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            swallowed.append(True)
+        await asyncio.Event().wait()
+
+    stand = Stand(receive=receive)
+    running = asyncio.ensure_future(stand.session.run("MZ1"))
+    await asyncio.sleep(0)
+    stand.session.hang_up("operator")
+    await asyncio.wait_for(asyncio.wait({running}), 5)
+    assert swallowed == [True]
+    assert stand.figures.count("end_stuck") == 1
+    assert [event.event_type for event in stand.shelf.events].count(entries.CallEnded.event_type) == 1

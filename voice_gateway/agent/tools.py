@@ -42,8 +42,8 @@ RESULT_BYTES = 16 * 1024
 class ToolContext:
     """What a tool may know of the call it works for. market: whose menu and prices; None for all.
 
-    now: when the tool was asked. key: the same for a repetition of the same wish, so that what has an effect is done
-    once; empty outside a call.
+    digits: the keys that the caller has pressed so far. now: when the tool was asked. key: the same for a repetition of
+    the same wish, so that what has an effect is done once; empty outside a call.
     """
 
     call_sid: str = ""
@@ -51,6 +51,7 @@ class ToolContext:
     to_number: str = field(default="", repr=False)
     persona: str = ""
     language: str = ""
+    digits: str = field(default="", repr=False)
     market: str | None = None
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     key: str = field(default="", repr=False)

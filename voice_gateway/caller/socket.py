@@ -158,6 +158,10 @@ class CallerSocket:
             # Others may still wait, but the peer has read something: their time starts anew.
             self.blocked_since = self._loop.time() if self._sending else None
 
+    def drop(self) -> None:
+        """Let the connection go without ceremony, where the server can. `read` then tells that the peer is gone."""
+        self._drop_now()
+
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """End the socket, once. Never waits long, and leaves no connection behind if the peer does not answer."""
         if self._watch is not None:

@@ -234,6 +234,12 @@ class ModelSocket:
         if self._tap is not None:
             self._tap("sent", data)
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What we sent and the network has not taken yet; normally nothing."""
+        transport = self._wire.transport.underlying_transport
+        return 0 if transport.is_closing() else transport.get_write_buffer_size()
+
     # --- ending -------------------------------------------------------------------------------------------------
 
     def _say_goodbye(self) -> None:

@@ -37,6 +37,8 @@ REFUSALS: Final = (
     "disabled", "bad_form", "gone", "no_call_sid", "too_large", "too_slow", "origin", "rate",
     "caller_budget", "day_budget",
 )  # fmt: skip
+STALLS: Final = ("media_stalled", "response_stalled", "send_blocked", "end_stuck")
+END_OUTCOMES: Final = ("ended", "failed", "left_open")
 TOOL_OUTCOMES: Final = ("ok", "failed", "timeout", "unknown", "refused")
 TRACE_OUTCOMES: Final = ("kept", "cut", "failed")
 
@@ -166,6 +168,14 @@ class Metrics:
         """Messages of a media stream that were not used."""
         self._legs.dropped(reason).inc(count)
 
+    def stalled(self, kind: str) -> None:
+        """Something stood still and was noticed: the caller's sound, a response, a send, a call's end."""
+        self._legs.stalls(kind).inc()
+
+    def end_unconfirmed(self, outcome: str) -> None:
+        """The carrier did not report the end of a call that we ended. outcome: of ending it by REST."""
+        self._legs.ends(outcome).inc()
+
     def refused(self, door: str, reason: str) -> None:
         self._legs.refusals(door, reason).inc()
 
@@ -291,6 +301,13 @@ class _LegSeries:
         self.dropped = _Family(dropped, DROP_REASONS)
         refusals = Counter("voice_refusals", "Requests turned away.", ["door", "reason"], registry=registry)
         self.refusals = _Family(refusals, DOORS, REFUSALS)
+        stalls = Counter("voice_stalls", "Times that something stood still.", ["kind"], registry=registry)
+        self.stalls = _Family(stalls, STALLS)
+        ends = Counter(
+            "voice_unconfirmed_ends", "Ended calls whose end nobody reported, by what became of them.", ["outcome"],
+            registry=registry,
+        )  # fmt: skip
+        self.ends = _Family(ends, END_OUTCOMES)
 
 
 class _ModelSeries:

@@ -4,7 +4,7 @@
 |---|---|---|
 | POST /twilio/answer | when a call comes in | TwiML: a spoken line, then the media stream |
 | WS /ws/twilio | when it opens the media stream | the call itself |
-| POST /twilio/after | when the media stream has ended | TwiML: a last sentence if one is owed, then the end |
+| POST /twilio/after | when the media stream has ended | TwiML: a last sentence if one is owed, the end or a transfer |
 | POST /twilio/status | when the call's status changes | 204; a call whose stream was lost without a word ends |
 | POST /twilio/stream-status | when the stream starts, stops or fails | 204 |
 
@@ -135,7 +135,11 @@ class TwilioDoors:
         call_sid = _text(form, "CallSid")
         if self._switchboard.give_up(call_sid):
             return _twiml(twiml.say_and_hang_up(self._bell.sentences.failed))
-        return _twiml(twiml.say_and_hang_up(self._switchboard.farewell(call_sid)))
+        farewell = self._switchboard.farewell(call_sid)
+        if farewell.transfer_number:
+            self._log.info("twilio.after.transfer", call_sid=call_sid, to_number=farewell.transfer_number)
+            return _twiml(twiml.transfer(farewell.transfer_number, farewell.say))
+        return _twiml(twiml.say_and_hang_up(farewell.say))
 
     async def status(self, request: Request) -> Response:
         form = await self._signed_form(request, "status")
