@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scene import Scene, ended
 
+from voice_gateway.call import commands as do
+from voice_gateway.call import entries
+from voice_gateway.call import events as ev
+from voice_gateway.call.bridge import Policy
 from voice_gateway.call.costs import Meter, Tariff, estimated
 from voice_gateway.call.events import Usage
 
@@ -72,3 +77,46 @@ def test_without_a_price_nothing_is_booked_and_without_a_limit_nothing_ends() ->
     assert not meter.priced
     assert meter.add(Usage(output_audio=10**9)) is None
     assert not Meter(0.0, TARIFF, line_usd_per_minute=9.0).is_over(10**6)
+
+
+# --- in a call --------------------------------------------------------------------------------------------------
+
+
+def dear_call(limit_usd: float) -> Scene:
+    scene = Scene(Policy(audio_format="pcmu", tariff=TARIFF, max_cost_usd=limit_usd, budget_sentence="Enough."))
+    scene.begin()
+    return scene
+
+
+def test_a_call_that_has_cost_what_it_may_is_bidden_goodbye() -> None:
+    scene = dear_call(limit_usd=0.01)
+    scene.answer("resp_1", "item_1", 1.0, text="Two tacos, then.", done=False)
+    finished = ev.ResponseFinished("resp_1", "completed", usage=Usage(output_audio=200))
+    scene.tell(finished)
+    (asked,) = scene.all(do.CreateResponse)
+    assert "Enough." in str(asked.instructions)
+    scene.answer("resp_2", "item_2", 0.5, text="Enough.")
+    scene.pass_until(scene.now + 3.0)
+    assert [turn.text for turn in scene.entries(entries.AssistantSpoke)] == ["Two tacos, then.", "Enough."]
+    assert [turn.interrupted for turn in scene.entries(entries.AssistantSpoke)] == [False, False]
+    assert (ended(scene).reason, ended(scene).status) == ("call_budget", "completed")
+    assert ended(scene).cost_usd == pytest.approx(200 * 64.0 / 1e6 + 10 * 64.0 / 1e6)
+
+
+def test_a_call_within_its_limit_goes_on() -> None:
+    scene = dear_call(limit_usd=0.02)
+    scene.answer("resp_1", "item_1", 1.0, done=False)
+    scene.tell(ev.ResponseFinished("resp_1", "completed", usage=Usage(output_audio=200)))
+    scene.pass_until(scene.now + 5.0)
+    assert not scene.bridge.has_ended
+    assert scene.all(do.CreateResponse) == []
+
+
+def test_a_cut_response_without_usage_is_billed_by_what_came_of_it() -> None:
+    scene = dear_call(limit_usd=0.0)
+    scene.answer("resp_1", "item_1", 2.0, done=False)
+    scene.pass_until(scene.now + 1.0)
+    scene.caller_speaks()
+    scene.tell(ev.ResponseFinished("resp_1", "cancelled", "turn_detected"))
+    (metered,) = scene.entries(entries.ResponseMetered)
+    assert metered.cost_usd == pytest.approx(40 * 64.0 / 1e6)

@@ -40,8 +40,10 @@ Rules
    test_a_model_that_never_answers_is_lost_and_the_caller_hears_a_polite_word
 8. After `EndCall` nothing has an effect any more.
    test_after_the_end_nothing_has_an_effect
-9. A call that we end ends when our last word was heard (`goodbye`); at once only where nothing is left to say.
+9. A call that we end ends when our last word was heard (`goodbye`); at once only where nothing is left to say. So does
+   one that has cost what it may.
    test_the_call_ends_when_the_last_word_was_heard
+   test_a_call_that_has_cost_what_it_may_is_bidden_goodbye
 10. A caller who says nothing is asked whether he is still there, some times, and then bidden goodbye (`idle`).
     test_a_silent_caller_is_prompted_and_then_bidden_goodbye
     test_the_models_own_prompts_are_counted
@@ -76,7 +78,6 @@ from voice_gateway.call.watch import Watch
 __all__ = ["Bridge", "Policy"]
 
 MOST_UNANSWERED = 3
-BUDGETS = frozenset({"call_budget", "caller_budget", "day_budget"})
 
 _OF_A_RESPONSE = frozenset(
     {
@@ -394,7 +395,12 @@ class Bridge:
             *self._speaking.playout.pump(now),
             *self._watch.look_at_end(event, now),
             *self._speaking.settle(now),
+            *self._mind_the_budget(now),
         ]
+
+    def _mind_the_budget(self, now: float) -> list[do.Command]:
+        goodbye = Goodbye("call_budget", self._policy.budget_sentence)
+        return self._parting.begin(goodbye, now) if self._meter.is_over(now) else []
 
     def _keep_greeting(self, event: ev.ResponseFinished) -> list[do.Command]:
         take = self._speaking.take
@@ -473,8 +479,6 @@ class Bridge:
     def _on_hang_up_asked(self, event: ev.HangUpAsked, now: float) -> list[do.Command]:  # noqa: ARG002 - as above
         if event.failed:
             return [do.EndCall(event.reason, self._policy.failed_sentence, status="failed")]
-        if event.reason in BUDGETS:
-            return [do.EndCall(event.reason, self._policy.budget_sentence)]
         if event.reason == "draining":  # cut off in the middle: he shall know that it was not his telephone
             return [do.EndCall(event.reason, self._policy.failed_sentence)]
         return [do.EndCall(event.reason)]
