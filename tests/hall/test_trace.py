@@ -89,7 +89,7 @@ def test_a_field_that_an_older_trace_lacks_takes_its_default_and_one_that_is_no_
     ("data", "told"),
     [
         ({"Telepathy": {}}, "knows nothing called Telepathy"),
-        ({"SpeechStarted": {"item_id": "i"}}, "SpeechStarted lacks what it cannot be without"),
+        ({"SpeechStarted": {"item_id": "i"}}, "SpeechStarted lacks audio_start_ms"),
         ({"CallerAudio": {"ulaw": "*", "timestamp_ms": 0}}, "not base64"),
         ({"CallerAudio": {"ulaw": 5, "timestamp_ms": 0}}, "base64 was to stand here"),
         (["CallerAudio"], "is none of"),

@@ -19,6 +19,7 @@ from voice_gateway.trace.replay import Difference, accepted, first_difference, s
 
 _BEFORE: Final = 4
 """So many events that led up to a difference are shown; frames of sound are not worth it."""
+_LONGEST: Final = 160
 _COMMON: Final = frozenset({"CallerAudio", "AudioReceived", "Woke"})
 
 

@@ -187,10 +187,20 @@ def _make(kind: type, fields: Any) -> Any:
     if not isinstance(fields, dict):
         raise TraceError(f"{kind.__name__} has no fields")
     given = {name: decoder(fields[name]) for name, decoder in _fields(kind).items() if name in fields}
-    try:
-        return kind(**given)
-    except TypeError as missing:
-        raise TraceError(f"{kind.__name__} lacks what it cannot be without: {missing}") from None
+    lacking = [name for name in _needed(kind) if name not in given]
+    if lacking:
+        raise TraceError(f"{kind.__name__} lacks {', '.join(lacking)}")
+    return kind(**given)
+
+
+@lru_cache(maxsize=256)
+def _needed(kind: Any) -> tuple[str, ...]:
+    none = dataclasses.MISSING
+    return tuple(
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.init and field.default is none and field.default_factory is none
+    )
 
 
 @lru_cache(maxsize=256)
