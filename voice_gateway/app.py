@@ -105,7 +105,7 @@ class Gateway:
             wall_clock=lambda: datetime.now(UTC),
             new_id=new_id,
             instance_id=f"{socket.gethostname()}:{os.getpid()}",
-            listeners=[self._meter, self._account, self._take_back, *listeners],
+            listeners=[self._meter, self._account, self._take_back, self._guard_trace, *listeners],
         )
         self._traces = None if settings.trace_dir is None else self._trace_folder(settings.trace_dir)
         self._rest = _rest(settings)
@@ -322,6 +322,15 @@ class Gateway:
     def _take_back(self, facts: CallFacts, entry: entries.Entry) -> None:
         if self._judges is not None and isinstance(entry, entries.CallEnded):
             self._judges.give_back(facts.call_sid)
+
+    def _guard_trace(self, facts: CallFacts, entry: entries.Entry) -> None:
+        """What may not be recorded may not be traced."""
+        if self._traces is None:
+            return
+        if isinstance(entry, entries.RecordingPaused):
+            self._traces.stop(facts.call_sid, "what is said while a recording is paused is not kept")
+        elif isinstance(entry, entries.ConsentRefused):
+            self._traces.discard(facts.call_sid)
 
     def _meter(self, facts: CallFacts, entry: entries.Entry) -> None:
         metrics = self.metrics

@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import stat
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -247,6 +248,48 @@ def test_a_file_that_is_no_trace_is_told_in_a_sentence(text: str, told: str, tmp
     file.write_text(text.replace("{HEADING}", json.dumps(heading)))
     with pytest.raises(TraceError, match=told):
         read(file)
+
+
+# --- what must not be kept ---------------------------------------------------------------------------------------
+
+
+def test_a_trace_ends_where_what_is_said_must_not_be_kept(tmp_path: Path, outcomes: Outcomes) -> None:
+    folder = tracing(tmp_path, outcomes)
+    traced = folder.follow(Bridge(Policy(), 100.0), Heading(FACTS, Policy(), 100.0))
+    lead(traced, short_call()[:2])
+    folder.stop("CA0123", "a card number")
+    lead(traced, [ev.DigitPressed("4"), ev.CallerLeft("hangup")])
+    folder.close()
+    (file,) = tmp_path.iterdir()
+    trace = read(file)
+    assert [note.event for note in trace.notes] == short_call()[:2]
+    assert trace.stopped == "a card number"
+    assert outcomes == ["cut"]
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_a_caller_who_takes_his_consent_back_has_no_trace(
+    written: Any, tmp_path: Path, outcomes: Outcomes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "WRITE_EVERY_S", 0.005 if written else 60.0)
+    folder = tracing(tmp_path, outcomes)
+    traced = folder.follow(Bridge(Policy(), 100.0), Heading(FACTS, Policy(), 100.0))
+    lead(traced, short_call()[:2])
+    while written and not any(tmp_path.iterdir()):
+        threading.Event().wait(0.001)
+    folder.discard("CA0123")
+    lead(traced, [ev.DigitPressed("4"), ev.CallerLeft("hangup")])
+    folder.close()
+    assert list(tmp_path.iterdir()) == []
+    assert outcomes == ["discarded"]
+
+
+def test_a_call_that_was_refused_before_it_began_is_not_traced(tmp_path: Path, outcomes: Outcomes) -> None:
+    folder = tracing(tmp_path, outcomes)
+    folder.discard("CA0123")
+    bridge = Bridge(Policy(), 100.0)
+    assert folder.follow(bridge, Heading(FACTS, Policy(), 100.0)) is bridge
+    folder.close()
 
 
 # --- nothing of a call suffers ----------------------------------------------------------------------------------

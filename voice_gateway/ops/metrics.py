@@ -40,7 +40,7 @@ REFUSALS: Final = (
 STALLS: Final = ("media_stalled", "response_stalled", "send_blocked", "end_stuck")
 END_OUTCOMES: Final = ("ended", "failed", "left_open")
 TOOL_OUTCOMES: Final = ("ok", "failed", "timeout", "unknown", "refused")
-TRACE_OUTCOMES: Final = ("kept", "cut", "failed")
+TRACE_OUTCOMES: Final = ("kept", "cut", "failed", "discarded")
 
 # Codes that ask for different things to be done: those of the Realtime API's `error` events and failed responses, those
 # of a connection that could not be had or kept, and the HTTP statuses and close codes among them that are met.
@@ -211,7 +211,7 @@ class Metrics:
         self._house.faults.inc()
 
     def traced(self, outcome: str) -> None:
-        """A call's trace was kept whole, was cut at its limit, or failed."""
+        """A call's trace was kept whole, was cut short, failed, or was removed at the caller's wish."""
         self._house.traces(outcome).inc()
 
     def loop_lagged(self, lag_s: float) -> None:

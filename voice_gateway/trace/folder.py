@@ -8,7 +8,9 @@ Rules
 3. A trace is bounded: on disk by `max_bytes`, in memory by `MOST_WAITING` events that wait to be written.
 4. Files are for their owner alone (0600, a folder made here 0700): they hold what people said. No secret of the
    settings is ever in them, and the telephone numbers of a call are masked.
-5. What was noted is on its way to the disk within `WRITE_EVERY_S`; a process that is killed loses no more than that.
+5. What must not be kept is not in a trace either: it ends where a recording is paused (`stop`), and a caller who does
+   not want to be recorded has none (`discard`).
+6. What was noted is on its way to the disk within `WRITE_EVERY_S`; a process that is killed loses no more than that.
 """
 
 from __future__ import annotations
@@ -35,6 +37,9 @@ from voice_gateway.trace.notes import Heading, heading_line, note_line, stop_lin
 WRITE_EVERY_S: Final = 0.5
 MOST_WAITING: Final = 5000
 """Events of one call: a minute and a half of frames, should the disk stand still so long."""
+
+UNWANTED_KEPT: Final = 1000
+"""Calls remembered that are not to be traced, for the time between a refusal and the media stream."""
 
 SUFFIX: Final = ".jsonl"
 
@@ -67,29 +72,46 @@ class Reel:
     def __init__(self, path: Path, heading: Heading, max_bytes: int, hide: Callable[[bytes], bytes]) -> None:
         self.path = path
         self.outcome = ""
-        """Why nothing more will be written: `kept`, `cut` or `failed`; empty while there may be more."""
+        """Why nothing more will be written: `kept`, `cut`, `failed` or `discarded`; empty while there may be more."""
         self._heading = heading
         self._max_bytes = max_bytes
         self._hide = hide
         self._waiting: deque[tuple[float, Event, Sequence[do.Command], str]] = deque()
         self._ended = False
-        self._overrun = False
+        self._stopped = ""
+        self._discarded = False
         self._file: int | None = None
         self._written = 0
 
     def note(self, now: float, event: Event, commands: Sequence[do.Command], raised: str, *, ended: bool) -> None:
         """Something happened. The lists given are kept, and nobody changes them any more."""
-        if self._ended or self._overrun or self.outcome:
+        if self._ended or self._stopped or self.outcome:
             return
         if len(self._waiting) >= MOST_WAITING:
-            self._overrun = True
+            self._stopped = f"{MOST_WAITING} events waited for the disk"
             return
         self._waiting.append((now, event, commands, raised))
         self._ended = ended
 
+    @property
+    def call_sid(self) -> str:
+        return self._heading.facts.call_sid
+
+    def stop(self, reason: str) -> None:
+        """Nothing that happens from now on is noted."""
+        self._stopped = self._stopped or reason
+
+    def discard(self) -> None:
+        """Nothing is noted any more, and what there is will be removed."""
+        self._discarded = True
+        self.stop("discarded")
+
     def write(self, *, last: bool = False) -> None:
         """Write what waits. last: nothing more will come, whether the call has ended or not. Raises OSError."""
-        ended, overrun = last or self._ended, self._overrun
+        ended, stopped = last or self._ended, self._stopped
+        if self._discarded:
+            self._remove()
+            return
         while self._waiting and not self.outcome:
             at, event, commands, raised = self._waiting.popleft()
             line = self._hide(note_line(at, event, commands, raised, self._heading.policy.audio_format))
@@ -98,8 +120,8 @@ class Reel:
                 return
             self._put(line)
             time.sleep(0)  # the event loop goes first: a waiting thread would otherwise get its turn 5 ms later
-        if overrun:
-            self._stop(f"{MOST_WAITING} events waited for the disk")
+        if stopped and not self.outcome:
+            self._stop(stopped)
         elif ended:
             self._finish("kept")
 
@@ -110,7 +132,7 @@ class Reel:
 
     def _put(self, line: bytes) -> None:
         if self._file is None:
-            self._file = _new_file(self.path)
+            self._file, self.path = _new_file(self.path)
             line = self._hide(heading_line(self._heading)) + line
         while line:
             done = os.write(self._file, line)
@@ -121,6 +143,12 @@ class Reel:
         self._put(stop_line(reason))
         self._waiting.clear()
         self._finish("cut")
+
+    def _remove(self) -> None:
+        self._waiting.clear()
+        self._finish("discarded")
+        if self._written:
+            self.path.unlink(missing_ok=True)
 
     def _finish(self, outcome: str) -> None:
         self.outcome = outcome
@@ -144,7 +172,7 @@ class TraceFolder:
     ) -> None:
         """secrets: values that must not stand in a trace. wall_clock: the time in UTC.
 
-        count: told each trace's outcome, `kept`, `cut` or `failed`, from the thread.
+        count: told each trace's outcome, `kept`, `cut`, `failed` or `discarded`, from the thread.
         """
         self._folder = folder
         self._max_bytes = max_bytes
@@ -153,13 +181,16 @@ class TraceFolder:
         self._wall_clock = wall_clock
         self._count = count
         self._reels: list[Reel] = []
+        self._unwanted: deque[str] = deque(maxlen=UNWANTED_KEPT)
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._complained = False
         self._log = logs.get("trace")
 
-    def follow(self, bridge: Bridge, heading: Heading) -> TracedBridge:
-        """The same bridge, traced. The heading's time and version are filled in here."""
+    def follow(self, bridge: Bridge, heading: Heading) -> Bridge | TracedBridge:
+        """The same bridge, traced, unless the caller refused. The heading's time and version are filled in here."""
+        if heading.facts.call_sid in self._unwanted:
+            return bridge
         at = self._wall_clock()
         started = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         named = f"{at:%Y%m%dT%H%M%SZ}-{re.sub(r'[^A-Za-z0-9_-]', '', heading.facts.call_sid)[:64]}"
@@ -170,6 +201,19 @@ class TraceFolder:
             self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
             self._thread.start()
         return TracedBridge(bridge, reel)
+
+    def stop(self, call_sid: str, reason: str) -> None:
+        """What happens in this call from now on must not be kept."""
+        for reel in self._reels:
+            if reel.call_sid == call_sid:
+                reel.stop(reason)
+
+    def discard(self, call_sid: str) -> None:
+        """This call must not be kept, neither what was noted of it nor what will happen."""
+        self._unwanted.append(call_sid)
+        for reel in self._reels:
+            if reel.call_sid == call_sid:
+                reel.discard()
 
     def close(self) -> None:
         """Write what waits and end the thread. Blocks for as long as the disk does, 5 s at most."""
@@ -198,12 +242,12 @@ class TraceFolder:
                 self._log.error("trace.failed", file=str(reel.path), fault=f"{type(fault).__name__}: {fault}")
 
 
-def _new_file(path: Path) -> int:
+def _new_file(path: Path) -> tuple[int, Path]:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     attempt = path
     for number in range(2, 100):
         try:
-            return os.open(attempt, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            return os.open(attempt, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), attempt
         except FileExistsError:
             attempt = path.with_name(f"{path.stem}-{number}{path.suffix}")
     raise FileExistsError(f"{path} and 98 more of that name are there already")
