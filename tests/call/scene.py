@@ -9,6 +9,7 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
+from random import Random
 from typing import TypeVar
 
 from voice_gateway.audio.onset import OnsetDetector
@@ -23,35 +24,75 @@ Wanted = TypeVar("Wanted")
 
 @dataclass
 class Line:
-    """The carrier's playout: everything in order, in real time, behind a jitter buffer whenever it had run dry."""
+    """The carrier's playout: everything in order, in real time, behind a jitter buffer whenever it had run dry.
+
+    one_way_s: to the carrier; back_s: from it, as long when None. jitter_s: a message takes up to so much longer, each
+    way, and none overtakes another. late_s: the carrier plays so much later still whenever playing starts anew; it may
+    be changed in the midst of a call.
+    """
 
     one_way_s: float = 0.05
     jitter_buffer_s: float = 0.06
+    back_s: float | None = None
+    jitter_s: float = 0.0
+    late_s: float = 0.0
+    seed: int = 0
     busy_until: float = 0.0
     spans: list[tuple[float, int]] = field(default_factory=list)
     pending: list[tuple[float, str]] = field(default_factory=list)
+    sound: list[tuple[float, bytes]] = field(default_factory=list)
+    """Everything that was or will be heard in the call, clears taken off: when, and what."""
+
+    def __post_init__(self) -> None:
+        self._chance = Random(self.seed)  # noqa: S311 - seeded weather wants a repeatable generator, not a secret one
+        self._arrived = self._returned = float("-inf")
 
     def play(self, sent_at: float, ulaw: bytes) -> None:
-        arrived = sent_at + self.one_way_s
-        start = self.busy_until if self.busy_until > arrived else arrived + self.jitter_buffer_s
-        self.spans.append((start, len(ulaw)))
+        arrived = self._arrive(sent_at)
+        start = self.busy_until if self.busy_until > arrived else arrived + self.jitter_buffer_s + self.late_s
+        if self.sound or ulaw != FRAME:  # the frame of silence ahead of all is not our voice
+            self.spans.append((start, len(ulaw)))
+        self.sound.append((start, ulaw))
         self.busy_until = start + len(ulaw) / 8000
 
     def mark(self, sent_at: float, name: str) -> float:
         """When its receipt comes back."""
-        due = max(sent_at + self.one_way_s, self.busy_until)
+        due = max(self._arrive(sent_at), self.busy_until)
         self.pending.append((due, name))
-        return due + self.one_way_s
+        return self._return(due)
 
     def clear(self, sent_at: float) -> tuple[int, list[tuple[float, str]]]:
-        """Bytes really played of this generation, and the marks that come back at once."""
-        arrived = sent_at + self.one_way_s
-        played = sum(min(length, max(0, round((arrived - start) * 8000))) for start, length in self.spans)
-        returned = [(arrived + self.one_way_s, name) for due, name in self.pending if due > arrived]
+        """Bytes really played since the last clear, and the marks that it returns at once."""
+        arrived = self._arrive(sent_at)
+        played = sum(min(length, _bytes_until(arrived, start)) for start, length in self.spans)
+        self.sound = [(start, ulaw[: _bytes_until(arrived, start)]) for start, ulaw in self.sound]
+        unreached = [name for due, name in self.pending if due > arrived]
+        self._returned = self._return(arrived, anew=True)
         self.spans.clear()
         self.pending.clear()
         self.busy_until = arrived
-        return played, returned
+        return played, [(self._returned, name) for name in unreached]
+
+    def heard_ms(self, ulaw: bytes) -> float:
+        """How much was played in the whole call of sound made of this one byte."""
+        return sum(sound.count(ulaw) for _, sound in self.sound) / 8
+
+    def _arrive(self, sent_at: float) -> float:
+        self._arrived = max(self._arrived, sent_at + self.one_way_s + self._jitter())
+        return self._arrived
+
+    def _return(self, due: float, *, anew: bool = False) -> float:
+        back = self.one_way_s if self.back_s is None else self.back_s
+        at = due + back + self._jitter()
+        self._returned = at if anew else max(self._returned, at)
+        return self._returned
+
+    def _jitter(self) -> float:
+        return self._chance.uniform(0.0, self.jitter_s) if self.jitter_s else 0.0
+
+
+def _bytes_until(at: float, start: float) -> int:
+    return max(0, round((at - start) * 8000))
 
 
 class Scene:
@@ -65,6 +106,7 @@ class Scene:
         self.bridge = Bridge(policy or Policy(audio_format="pcmu"), 0.0, detector)
         self.said: list[tuple[float, do.Command]] = []
         self.truths: list[int] = []
+        self._silence: do.PlayAudio | None = None
         self._due: list[tuple[float, int, ev.Event]] = []
         self._order = count()
 
@@ -73,6 +115,8 @@ class Scene:
     def tell(self, event: ev.Event) -> list[do.Command]:
         """It happens now."""
         commands = self.bridge.handle(event, self.now)
+        if isinstance(event, ev.Woke) and not any(isinstance(command, do.PlayAudio) for _, command in self.said):
+            self._silence = next((c for c in commands if isinstance(c, do.PlayAudio) and c.ulaw == FRAME), None)
         for command in commands:
             self.said.append((self.now, command))
             self._carry(command)
@@ -107,8 +151,8 @@ class Scene:
             case do.ClearPlayout():
                 played, returned = self.line.clear(self.now)
                 self.truths.append(played)
-                reached = self.now + 2 * self.line.one_way_s  # what comes back by then was played before the clear
-                self._due = [d for d in self._due if not isinstance(d[2], ev.MarkReached) or d[0] <= reached]
+                unreached = {name for _, name in returned}
+                self._due = [d for d in self._due if not (isinstance(d[2], ev.MarkReached) and d[2].name in unreached)]
                 heapq.heapify(self._due)
                 for at, name in returned:
                     self._return(at, name)
@@ -146,7 +190,8 @@ class Scene:
     # --- what was commanded -------------------------------------------------------------------------------------
 
     def all(self, kind: type[Wanted]) -> list[Wanted]:
-        return [command for _, command in self.said if isinstance(command, kind)]
+        """In order; of what is played without the frame of silence ahead of the first words."""
+        return [command for _, command in self.said if isinstance(command, kind) and command is not self._silence]
 
     def entries(self, kind: type[Wanted]) -> list[Wanted]:
         return [c.entry for _, c in self.said if isinstance(c, do.WriteEntry) and isinstance(c.entry, kind)]

@@ -87,3 +87,46 @@ def test_heard_is_never_more_than_sent_and_never_less_than_nothing(at: float, si
     assert 0 <= playout.heard(at) <= sent
     for heard in playout.cut(at):
         assert 0 <= heard.heard_ms <= heard.total_ms
+
+
+def test_more_of_an_item_that_seemed_finished_goes_to_its_account() -> None:
+    playout = Playout(filter_delay_ms=0.0)
+    for item, ms in (("item_1", 100), ("item_2", 200), ("item_1", 300)):
+        segment = playout.open_segment("resp", item, 0)
+        playout.queue(segment, b"\x10" * (8 * ms), float(ms))
+        playout.finish(segment)
+    told = {heard.segment.item_id: (heard.heard_ms, heard.total_ms) for heard in playout.cut(0.0)}
+    assert told == {"item_1": (0, 400), "item_2": (0, 200)}, "each item once"
+
+
+def test_what_was_told_of_an_item_counts_when_more_of_it_comes() -> None:
+    playout = Playout(filter_delay_ms=0.0)
+    segment = playout.open_segment("resp", "item", 0)
+    playout.queue(segment, b"\x10" * 800, 100.0)
+    playout.finish(segment)
+    for mark in [command for command in playout.pump(0.0) if isinstance(command, SendMark)]:
+        playout.reach_mark(mark.name, 0.3)
+    (whole,) = playout.pop_heard(0.3)
+    late = playout.open_segment("resp", "item", 0)
+    playout.queue(late, b"\x10" * 1600, 200.0)
+    (cut,) = playout.cut(0.3)
+    assert (whole.heard_ms, whole.total_ms) == (100, 100)
+    assert (cut.heard_ms, cut.total_ms) == (100, 300)
+
+
+def test_the_line_is_measured_while_nobody_speaks_and_not_any_more_when_somebody_does() -> None:
+    playout = Playout()
+    commands, now = playout.prime(0.0), 0.0
+    while (deadline := playout.deadline()) is not None:
+        commands += playout.pump(now := deadline)
+    assert now < 0.2
+    assert [type(command) for command in commands] == [SendMark] * 7 + [PlayAudio, SendMark]
+    assert spoken(commands) == 160
+    assert not playout.is_audible(now), "silence is no voice"
+    assert not playout.hold(now)
+    spoken_to = Playout()
+    spoken_to.prime(0.0)
+    segment = spoken_to.open_segment("resp", "item", 0)
+    spoken_to.queue(segment, b"\x10" * 160, 20.0)
+    assert [c.ulaw for c in spoken_to.pump(0.01) if isinstance(c, PlayAudio)] == [b"\x10" * 160]
+    assert spoken_to.deadline() is None

@@ -241,7 +241,7 @@ class Bridge:
         if self._policy.clip is not None:
             return [started, *self._speaking.play(self._policy.clip, now)]
         self._greet(now)
-        return [started, *self._speaking.playout.probe(now)]
+        return [started, *self._speaking.playout.prime(now)]
 
     def _on_caller_audio(self, event: ev.CallerAudio, now: float) -> list[do.Command]:
         heard = self._hearing.hear(event, now)

@@ -5,36 +5,61 @@ mark at its end; the carrier sends the mark back when it has played so far.
 
 Rules
 -----
-1. A mark that comes back at t for position p says: the carrier had played p when it sent the receipt. From then on the
-   *marked position* grows with the clock: M(now) = p + (now - t), and it never passes a mark that is still out, unless
-   that one is overdue by `LOST_AFTER_S`: then its receipt was lost, and the clock alone must do.
-2. Before a run's first mark the marked position is reckoned from the send: one round trip and the carrier's start
-   delay (its jitter buffer, learnt from the marks of earlier runs) later. A run is sound that the carrier plays
-   without a pause.
-3. When a clear sent now takes effect, the ear will have heard what would be marked one round trip from now:
-   heard = M(now + round trip). The round trip is measured with a mark sent into an empty playout.
-4. A clear begins a new generation of marks. Those of an older one, which come back when a clear empties the carrier's
-   buffer, say nothing and are ignored.
-5. A mark of the run before may still be on its way when a new run begins: it is a receipt like any other, and says
-   nothing about the new run's clock.
+1. A run is sound that the carrier plays without a pause. A mark that comes back at t for position p says when the run
+   seems to have begun, seen from here: p played at t, so its first byte at t - p / 8000. The median of the last marks
+   is believed, so that the jitter of single receipts does not count; a mark that is off by more than `STEP_S` tells of
+   a pause that we did not know of, and is believed alone.
+2. Before a run's first mark its beginning is reckoned from the send: one round trip and the carrier's start delay (its
+   jitter buffer, learnt from earlier runs) later. Where it is open whether the carrier had run dry when the sound
+   arrived, so much of the start delay is reckoned as a pause is probable.
+3. The marked position grows with the clock from there on. It passes a mark that is still out by no more than the
+   jitter seen, unless that one is overdue by `LOST_AFTER_S`: then its receipt was lost, and the clock alone must do.
+4. When a clear sent now takes effect, the ear will have heard what will be marked one round trip from now. The round
+   trip is measured with marks sent into an empty playout; the median of the last ones is believed.
+5. What was heard is never taken back: when a receipt shows that it was reckoned too early, the position waits.
+6. A clear begins a new generation of marks. Those of an older one, which come back when a clear empties the carrier's
+   buffer, say nothing and are ignored. A mark of an earlier run is a receipt like any other, and says nothing about
+   the clock of this one.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import median
 
 BYTES_PER_SECOND = 8000
 FIRST_GUESS_ROUND_TRIP = 0.1
-FIRST_GUESS_START_DELAY = 0.06
+FIRST_GUESS_START_DELAY = 0.04
+"""The middle of what jitter buffers add, 0 to 80 ms: nothing is further off."""
+LONGEST_START_DELAY = 1.0
 LOST_AFTER_S = 3
+STEP_S = 0.05
+FIRST_GUESS_JITTER = 0.02
+LEAST_JITTER, MOST_JITTER = 0.002, 0.04
+ENOUGH_FOR_JITTER = 4
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Mark:
     name: str
     position: int
     probe_sent_at: float | None = None
+
+
+@dataclass(slots=True)
+class _Run:
+    """Sound that the carrier plays without a pause.
+
+    base: its first position. due: when it was sent, or later if the carrier had still so much to play. pause: how
+    probable it is that the carrier had run dry and starts anew. begins: what its marks said of its beginning.
+    """
+
+    base: int = 0
+    due: float = 0.0
+    pause: float = 1.0
+    begins: deque[float] = field(default_factory=lambda: deque(maxlen=8))
+    start_delay_learnt: bool = False
 
 
 class HeardClock:
@@ -43,85 +68,81 @@ class HeardClock:
     def __init__(self) -> None:
         self._generation = 0
         self._mark_count = 0
-        self._round_trips: deque[float] = deque(maxlen=5)
-        self._start_delay = FIRST_GUESS_START_DELAY
         self._marks: deque[_Mark] = deque()
+        self._round_trips: deque[float] = deque(maxlen=9)
+        self._start_delays: deque[float] = deque(maxlen=5)
         self._sent = 0
         self._receipted = 0
-        self._run_base = 0
-        self._run_began = 0.0
-        self._anchor: tuple[int, float] | None = None
-        self._learnt_in_run = False
-
-    @property
-    def round_trip(self) -> float:
-        """Seconds for a message to the carrier and its answer back, the best of the last measurements."""
-        return min(self._round_trips, default=FIRST_GUESS_ROUND_TRIP)
+        self._floor = 0
+        self._run = _Run()
+        self._run_before: _Run | None = None
+        self.round_trip = FIRST_GUESS_ROUND_TRIP
+        """Seconds for a message to the carrier and its answer back."""
+        self.start_delay = FIRST_GUESS_START_DELAY
+        """Seconds from the arrival of sound at a carrier with nothing to play until it plays it."""
+        self.jitter = FIRST_GUESS_JITTER
+        """By how many seconds the receipts of one run differ."""
 
     @property
     def receipted(self) -> int:
         """The last position of which it is certain that the ear has reached it."""
         return self._receipted
 
-    def marked(self, now: float, ahead: float = 0.0) -> float:
-        """The position whose mark comes back `ahead` seconds from now, going by what is known now (rules 1 and 2)."""
-        at = now + ahead
-        if self._anchor is not None:
-            position, anchored_at = self._anchor
-            reckoned = position + (at - anchored_at) * BYTES_PER_SECOND
-        else:
-            played = at - self._run_began - self.round_trip - self._start_delay
-            reckoned = self._run_base + max(0.0, played) * BYTES_PER_SECOND
+    # --- where the ear is -------------------------------------------------------------------------------------------
+
+    def marked(self, now: float) -> float:
+        """The position whose mark should come back just now, going by what is known (rules 1 to 3)."""
+        return self._reckon(now, 0.0)
+
+    def heard(self, now: float) -> int:
+        """The position that the ear will have reached when a clear sent now takes effect (rule 4)."""
+        return max(self._floor, int(self._reckon(now, self.round_trip)))
+
+    def left(self, now: float) -> float:
+        """Seconds that the carrier will still play when a message sent now arrives; negative when it has run dry."""
+        heard = self.heard(now)
+        if heard < self._sent:
+            return (self._sent - heard) / BYTES_PER_SECOND
+        ends = self._begin() + (self._sent - self._run.base) / BYTES_PER_SECOND
+        return min(0.0, ends - now - self.round_trip)
+
+    def _reckon(self, now: float, ahead: float) -> float:
+        reckoned = self._run.base + max(0.0, now + ahead - self._begin()) * BYTES_PER_SECOND
         lost = reckoned - LOST_AFTER_S * BYTES_PER_SECOND
         out = (mark.position for mark in self._marks if mark.probe_sent_at is None and mark.position > lost)
         outstanding = next(out, self._sent)
-        return min(reckoned, outstanding + ahead * BYTES_PER_SECOND, self._sent)
+        return min(reckoned, outstanding + (ahead + self.jitter) * BYTES_PER_SECOND, self._sent)
 
-    def heard(self, now: float) -> int:
-        """The position that the ear will have reached when a clear sent now takes effect (rule 3)."""
-        return int(self.marked(now, ahead=self.round_trip))
+    def _begin(self) -> float:
+        """When the run seems to have begun, or will: the time at which a mark before its first byte would come back."""
+        run = self._run
+        return median(run.begins) if run.begins else run.due + self.round_trip + run.pause * self.start_delay
+
+    # --- what is sent -----------------------------------------------------------------------------------------------
 
     def probe(self, now: float) -> str:
         """A mark for an empty playout: its way there and back is the round trip."""
         return self._new_mark(probe_sent_at=now)
 
     def begin_run(self, now: float) -> None:
-        """The next message finds the carrier idle."""
-        self._run_base = self._sent
-        self._run_began = now
-        self._anchor = None
-        self._learnt_in_run = False
+        """The next message finds the carrier idle, or nearly so (rule 2)."""
+        self._floor = self.heard(now)
+        left = -self.jitter if self._receipted >= self._sent else self.left(now)
+        pause = min(max(0.0, 0.5 - left / (2 * self.jitter)), 1.0)
+        self._run_before = self._run
+        self._run = _Run(self._sent, now + max(0.0, left), pause)
 
     def mark(self, position: int) -> str:
         """Sound up to this position has been sent: the name of the mark that follows it."""
         self._sent = position
         return self._new_mark()
 
-    def reach(self, name: str, now: float) -> float | None:
-        """Take a receipt. Returns how far off our reckoning was, in seconds, or None when the mark said nothing new."""
-        if not any(mark.name == name for mark in self._marks):
-            return None
-        reckoned = self.marked(now)
-        while True:
-            mark = self._marks.popleft()
-            if mark.name == name:
-                break
-        if mark.probe_sent_at is not None:
-            self._round_trips.append(now - mark.probe_sent_at)
-            return None
-        self._receipted = mark.position
-        if mark.position <= self._run_base:
-            return None
-        self._learn_start_delay(mark.position, now)
-        self._anchor = (mark.position, now)
-        return (reckoned - mark.position) / BYTES_PER_SECOND
-
     def clear(self, position: int) -> None:
         """A clear is sent, after which the ear will have reached this position. The next sound goes on from there."""
         self._generation += 1
         self._marks.clear()
-        self._sent = self._receipted = self._run_base = position
-        self._anchor = None
+        self._sent = self._receipted = self._floor = position
+        self._run, self._run_before = _Run(position), None
 
     def _new_mark(self, *, probe_sent_at: float | None = None) -> str:
         self._mark_count += 1
@@ -130,10 +151,47 @@ class HeardClock:
         self._marks.append(mark)
         return mark.name
 
-    def _learn_start_delay(self, position: int, now: float) -> None:
-        """The first mark of a run tells how long the carrier waited before it played (rule 2)."""
-        if self._learnt_in_run or self._anchor is not None:
+    # --- what comes back --------------------------------------------------------------------------------------------
+
+    def reach(self, name: str, now: float) -> float | None:
+        """Take a receipt. Returns how far off our reckoning was, in seconds, or None when the mark said nothing new."""
+        if not any(mark.name == name for mark in self._marks):
+            return None
+        reckoned = self.marked(now)
+        self._floor = self.heard(now)
+        while (mark := self._marks.popleft()).name != name:
+            pass
+        if mark.probe_sent_at is not None:
+            self._round_trips.append(now - mark.probe_sent_at)
+            self.round_trip = median(self._round_trips)
+            return None
+        self._receipted = mark.position
+        run = self._run
+        if mark.position > run.base:
+            self._learn(run, now - (mark.position - run.base) / BYTES_PER_SECOND)
+            return (reckoned - mark.position) / BYTES_PER_SECOND
+        before = self._run_before
+        if before is not None and mark.position > before.base:
+            self._learn(before, now - (mark.position - before.base) / BYTES_PER_SECOND)
+        return None
+
+    def _learn(self, run: _Run, begin: float) -> None:
+        """A mark of this run came back: by it, the run began then (rule 1)."""
+        if run.begins and abs(begin - median(run.begins)) > STEP_S:
+            run.begins.clear()
+            run.begins.append(begin)
             return
-        self._learnt_in_run = True
-        ideal = self._run_began + (position - self._run_base) / BYTES_PER_SECOND + self.round_trip
-        self._start_delay = min(max(0.0, now - ideal), 1.0)
+        run.begins.append(begin)
+        if len(run.begins) >= ENOUGH_FOR_JITTER:
+            self.jitter = min(max(LEAST_JITTER, max(run.begins) - min(run.begins)), MOST_JITTER)
+        if run.pause == 1.0:
+            self._learn_start_delay(run)
+
+    def _learn_start_delay(self, run: _Run) -> None:
+        """Of a run that found the carrier idle; what its first mark told is told better by those after it."""
+        if run.start_delay_learnt:
+            self._start_delays.pop()
+        run.start_delay_learnt = True
+        start_delay = median(run.begins) - run.due - self.round_trip
+        self._start_delays.append(min(max(0.0, start_delay), LONGEST_START_DELAY))
+        self.start_delay = median(self._start_delays)

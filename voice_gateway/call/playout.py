@@ -13,53 +13,26 @@ Rules
 4. A hold stops it where the ear will be when the clear takes effect, and may change its mind: nothing is sent until
    `resume`, which goes on from that very sample. All else goes on meanwhile: sound may be queued, and a cut tells what
    was heard as of the hold. Positions run on across a hold; marks begin a new generation at each clear.
+5. At a call's beginning, while nobody speaks yet, the line is measured: some probes for the round trip, and then a
+   frame of silence, by whose mark the carrier's start delay is known before our first words can be interrupted.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
-
 from voice_gateway.audio.fade import fade_in
+from voice_gateway.audio.g711 import SILENCE
 from voice_gateway.call.commands import CallerCommand, PlayAudio, SendMark
 from voice_gateway.call.heard import BYTES_PER_SECOND, LOST_AFTER_S, HeardClock
+from voice_gateway.call.segments import Heard, Segment, Segments
 from voice_gateway.call.tape import Tape
+
+__all__ = ["Heard", "Playout", "Segment"]
 
 SHORTEST_MESSAGE = 160
 """One frame: the carrier is never bothered with less, except at the end of an item."""
 
-
-@dataclass(slots=True)
-class Segment:
-    """The sound of one content part of one item, from its first byte since the last cut.
-
-    start: position of its first byte. length: bytes queued so far. received_ms: model audio received, before the
-    filter. finished: no more will come.
-    """
-
-    response_id: str
-    item_id: str
-    content_index: int
-    start: int
-    length: int = 0
-    received_ms: float = 0.0
-    finished: bool = False
-
-    @property
-    def end(self) -> int:
-        return self.start + self.length
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """How much of a segment reached the ear, in milliseconds of the model's audio."""
-
-    segment: Segment
-    heard_ms: int
-
-    @property
-    def total_ms(self) -> int:
-        return int(self.segment.received_ms)
+PROBES = 6
+PROBE_EVERY_S = 0.02
 
 
 class Playout:
@@ -72,15 +45,16 @@ class Playout:
         """
         self._lead = max(SHORTEST_MESSAGE, int(lead_s * BYTES_PER_SECOND))
         self._chunk = min(self._lead, max(SHORTEST_MESSAGE, int(chunk_s * BYTES_PER_SECOND)))
-        self._filter_delay_ms = filter_delay_ms
         self._clock = HeardClock()
-        self._segments: deque[Segment] = deque()
+        self._segments = Segments(filter_delay_ms)
         self._tape = Tape()
         self._sent = 0
         self._held = False
         self._fading = False
         self._run_base = 0
         self._run_began: float | None = None
+        self._priming_at: float | None = None
+        self._primed = 0
 
     # --- what is known ------------------------------------------------------------------------------------------
 
@@ -112,11 +86,11 @@ class Playout:
     @property
     def unfinished(self) -> bool:
         """True while a segment may still grow."""
-        return any(not segment.finished for segment in self._segments)
+        return self._segments.unfinished
 
     def is_audible(self, now: float) -> bool:
         """True while the ear has not heard all that was queued."""
-        return self.queued > 0 and self.heard(now) < self.queued
+        return bool(self._segments) and self.heard(now) < self.queued
 
     def heard(self, now: float) -> int:
         """The position that the ear will have reached when a clear sent now takes effect."""
@@ -138,10 +112,8 @@ class Playout:
     # --- sound in -----------------------------------------------------------------------------------------------
 
     def open_segment(self, response_id: str, item_id: str, content_index: int) -> Segment:
-        """Begin the sound of a content part behind everything queued."""
-        segment = Segment(response_id, item_id, content_index, start=self.queued)
-        self._segments.append(segment)
-        return segment
+        """Begin the sound of a content part behind everything queued, or go on with one that seemed finished."""
+        return self._segments.open(response_id, item_id, content_index, self.queued)
 
     def queue(self, segment: Segment, ulaw: bytes, received_ms: float) -> None:
         """Add sound to the segment opened last. received_ms: length of the model audio it was made from."""
@@ -154,15 +126,17 @@ class Playout:
 
     # --- sound out ----------------------------------------------------------------------------------------------
 
-    def probe(self, now: float) -> list[CallerCommand]:
-        """Measure the round trip: with nothing to play, the carrier returns a mark at once."""
-        return [SendMark(self._clock.probe(now))] if self._is_dry(now) else []
+    def prime(self, now: float) -> list[CallerCommand]:
+        """Measure the line while nobody speaks yet (rule 5). Sound that is queued meanwhile goes out at once."""
+        self._primed = 0
+        self._priming_at = now
+        return self.pump(now)
 
     def pump(self, now: float) -> list[CallerCommand]:
         """Hand over what is due (rule 1). Nothing while held."""
-        commands: list[CallerCommand] = []
+        commands = self._prime(now)
         while self._waiting and not self._held:
-            if self._run_began is None or self._is_dry(now):
+            if self._run_began is None or (self._run_began < now and self._clock.left(now) < self._clock.jitter):
                 commands += self._begin_run(now)
             room = self._room(now)
             if room < min(self._chunk, self._waiting):
@@ -173,6 +147,8 @@ class Playout:
 
     def deadline(self) -> float | None:
         """When `pump` has something to send again; None when nothing waits, or all of it is held."""
+        if self._priming_at is not None:
+            return self._priming_at
         if self._held or not self._waiting or self._run_began is None:
             return None
         needed = self._sent + min(self._chunk, self._waiting) - self._lead - self._run_base
@@ -187,12 +163,9 @@ class Playout:
         return error
 
     def pop_heard(self, now: float) -> list[Heard]:
-        """Segments of which every byte was heard, oldest first; each is told once."""
-        done: list[Heard] = []
-        while self._segments and self._segments[0].finished and self._was_heard(self._segments[0]):
-            segment = self._segments.popleft()
-            done.append(Heard(segment, int(segment.received_ms)))
-        if not self._segments and self._is_dry(now):
+        """Parts of which every byte was heard, oldest first; each is told once, and again if more of it comes later."""
+        done = self._segments.pop_heard(self._clock.receipted)
+        if not self._segments and self._clock.left(now) <= 0:
             self._run_began = None
         return done
 
@@ -220,13 +193,11 @@ class Playout:
     def cut(self, now: float) -> list[Heard]:
         """End our voice; nothing of it is sent any more.
 
-        Returns every segment not yet told as heard, with what the ear has heard when a clear sent now takes effect, or
+        Returns every part not yet told as heard, with what the ear has heard when a clear sent now takes effect, or
         took effect at the hold.
         """
-        position = self.heard(now)
-        cut = [Heard(segment, self._heard_ms(segment, position)) for segment in self._segments]
+        cut = self._segments.cut(self.heard(now))
         self._clock.clear(0)
-        self._segments.clear()
         self._tape = Tape()
         self._sent = 0
         self._run_began = None
@@ -240,21 +211,25 @@ class Playout:
         """Bytes queued and not sent, or not sent again."""
         return self._tape.end - self._sent
 
-    def _heard_ms(self, segment: Segment, position: int) -> int:
-        played = min(max(0, position - segment.start), segment.length)
-        heard_ms = played / (BYTES_PER_SECOND / 1000) - self._filter_delay_ms
-        return int(min(max(0.0, heard_ms), segment.received_ms))
-
-    def _was_heard(self, segment: Segment) -> bool:
-        return segment.length == 0 or self._clock.receipted >= segment.end
-
-    def _is_dry(self, now: float) -> bool:
-        """Will the carrier have nothing left to play when a message sent now arrives?"""
-        return self.heard(now) >= self._sent
+    def _prime(self, now: float) -> list[CallerCommand]:
+        """The next probe, and after the last one the frame of silence. Real sound ends it: a run has its own probe."""
+        commands: list[CallerCommand] = []
+        if self._waiting:
+            self._priming_at = None
+        while self._priming_at is not None and self._priming_at <= now:
+            if self._primed == PROBES:
+                self._priming_at = None
+                self._tape.add(SILENCE * SHORTEST_MESSAGE)
+                break
+            commands.append(SendMark(self._clock.probe(now)))
+            self._primed += 1
+            self._priming_at += PROBE_EVERY_S
+        return commands
 
     def _begin_run(self, now: float) -> list[CallerCommand]:
-        """Start the clocks anew. The probe goes ahead of the sound, while the carrier is surely idle."""
-        probe = self.probe(now) if self._clock.receipted >= self._sent else []
+        """Start the clocks anew. A mark that finds nothing to play comes back at once: ahead of the sound goes one."""
+        idle = self._clock.receipted >= self._sent
+        probe: list[CallerCommand] = [SendMark(self._clock.probe(now))] if idle else []
         self._clock.begin_run(now)
         self._run_base = self._sent
         self._run_began = now
@@ -270,10 +245,8 @@ class Playout:
         """Never across a segment's end: each item gets a mark of its own. One frame at the beginning of a run."""
         longest = SHORTEST_MESSAGE if self._sent == self._run_base else self._chunk
         size = min(room, longest, self._waiting)
-        for segment in self._segments:
-            if segment.start <= self._sent < segment.end:
-                return min(size, segment.end - self._sent)
-        return size
+        end = self._segments.end_at(self._sent)
+        return size if end is None else min(size, end - self._sent)
 
     def _take(self, size: int) -> bytes:
         """The next bytes to send. They stay on the tape until their receipt, or until that is given up for lost."""
