@@ -114,6 +114,30 @@ def test_what_was_told_of_an_item_counts_when_more_of_it_comes() -> None:
     assert (cut.heard_ms, cut.total_ms) == (100, 300)
 
 
+def test_an_item_is_told_when_its_last_sound_was_heard_and_not_before() -> None:
+    playout = Playout(lead_s=5.0, filter_delay_ms=0.0)
+    for ms in (100, 300):
+        segment = playout.open_segment("resp", "item", 0)
+        playout.queue(segment, b"\x10" * (8 * ms), float(ms))
+        playout.finish(segment)
+    told, marks = [], [command.name for command in playout.pump(0.0) if isinstance(command, SendMark)]
+    for number, mark in enumerate(marks):
+        playout.reach_mark(mark, 0.2 + number / 10)
+        told.append([(heard.heard_ms, heard.total_ms) for heard in playout.pop_heard(0.2 + number / 10)])
+    assert told == [[]] * (len(marks) - 1) + [[(400, 400)]]
+
+
+def test_marks_carry_a_generation_that_grows_with_each_clear() -> None:
+    playout = Playout()
+    seen = []
+    for _ in range(3):
+        segment = playout.open_segment("resp", "item", 0)
+        playout.queue(segment, b"\x10" * 800, 100.0)
+        seen.append({command.name.split(":")[0] for command in playout.pump(0.0) if isinstance(command, SendMark)})
+        playout.cut(0.0)
+    assert seen == [{"g0"}, {"g1"}, {"g2"}]
+
+
 def test_the_line_is_measured_while_nobody_speaks_and_not_any_more_when_somebody_does() -> None:
     playout = Playout()
     commands, now = playout.prime(0.0), 0.0
