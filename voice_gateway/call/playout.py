@@ -76,7 +76,7 @@ class Playout:
     @property
     def playing(self) -> Segment | None:
         """The oldest segment of which not every byte is known to be heard."""
-        return self._segments[0] if self._segments else None
+        return self._segments.first
 
     @property
     def held(self) -> bool:
@@ -107,7 +107,7 @@ class Playout:
 
     def unheard_s(self, now: float) -> float:
         """How long our voice goes on until all of it is receipted, or surely heard where receipts are lost."""
-        return max(0.0, self.queued - self._clock.marked(now)) / BYTES_PER_SECOND
+        return max(0.0, self.queued - self._clock.marked(now)) / BYTES_PER_SECOND if self._segments else 0.0
 
     # --- sound in -----------------------------------------------------------------------------------------------
 
@@ -160,7 +160,7 @@ class Playout:
         """Take a receipt. Returns how far off our reckoning was, in seconds, or None when the mark said nothing new."""
         error = self._clock.reach(name, now)
         self._tape.forget(self._clock.receipted)
-        return error
+        return error if self._segments else None  # silence that measures the line was not reckoned well, nor had to be
 
     def pop_heard(self, now: float) -> list[Heard]:
         """Parts of which every byte was heard, oldest first; each is told once, and again if more of it comes later."""

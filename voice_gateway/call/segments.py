@@ -62,6 +62,11 @@ class Segments:
         return bool(self._untold)
 
     @property
+    def first(self) -> Segment | None:
+        """The oldest one."""
+        return self._untold[0] if self._untold else None
+
+    @property
     def unfinished(self) -> bool:
         """True while one may still grow."""
         return any(not segment.finished for segment in self._untold)
