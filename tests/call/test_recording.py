@@ -27,7 +27,7 @@ class Ledger(Line):
 
     def play(self, sent_at: float, ulaw: bytes) -> None:
         super().play(sent_at, ulaw)
-        self._playing.append((round((self.spans[-1][0] + self.one_way_s - JOINED_AT) * 8000), ulaw))
+        self._playing.append((round((self.sound[-1][0] + self.one_way_s - JOINED_AT) * 8000), ulaw))
 
     def clear(self, sent_at: float) -> tuple[int, list[tuple[float, str]]]:
         self.stop(sent_at + self.one_way_s)
