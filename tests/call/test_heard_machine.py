@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -220,4 +220,6 @@ class PlayoutMachine(RuleBasedStateMachine):
 
 
 TestPlayout = PlayoutMachine.TestCase
-TestPlayout.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestPlayout.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)

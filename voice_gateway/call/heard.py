@@ -126,6 +126,7 @@ class HeardClock:
 
     def begin_run(self, now: float) -> None:
         """The next message finds the carrier idle, or nearly so (rule 2)."""
+        self._floor = self.heard(now)
         left = -self.jitter if self._receipted >= self._sent else self.left(now)
         pause = min(max(0.0, 0.5 - left / (2 * self.jitter)), 1.0)
         self._run_before = self._run
