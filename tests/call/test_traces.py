@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from test_any_order import EVENTS, POLICIES
 from voice_gateway.call import commands as do
 from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Bridge, Policy
-from voice_gateway.trace.notes import Heading, Note, Trace, read, write_commands
+from voice_gateway.trace.folder import Reel, TracedBridge
+from voice_gateway.trace.notes import Heading, Trace, read
 from voice_gateway.trace.replay import accepted, first_difference, same, side_by_side, told
 
 TRACES = sorted(Path(__file__).with_name("traces").glob("*.jsonl*"))
@@ -26,13 +28,15 @@ def test_a_traced_call_is_led_as_it_was(path: Path) -> None:
 
 
 def traced(policy: Policy, happenings: list[tuple[float, ev.Event]]) -> Trace:
-    """A call as its trace would be read."""
-    bridge = Bridge(policy, 0.0)
-    notes = [
-        Note(now, event, tuple(write_commands(bridge.handle(event, now), policy.audio_format)))
-        for now, event in happenings
-    ]
-    return Trace(Heading(ev.CallFacts("CA1"), policy, 0.0), tuple(notes))
+    """The trace of a call, by way of its file."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "call.jsonl")
+        reel = Reel(file, Heading(ev.CallFacts("CA1"), policy, 0.0), 10**9, lambda line: line)
+        bridge = TracedBridge(Bridge(policy, 0.0), reel)
+        for now, event in happenings:
+            bridge.handle(event, now)
+        reel.write(last=True)
+        return read(file) if file.exists() else Trace(Heading(ev.CallFacts("CA1"), policy, 0.0), ())
 
 
 @settings(max_examples=60, deadline=None)
@@ -42,7 +46,11 @@ def test_any_call_is_replayed_as_it_was(policy: Policy, happenings: list[tuple[f
     for pause, event in happenings:
         now += pause
         timed.append((now, event))
-    assert first_difference(traced(policy, timed)) is None
+    trace = traced(policy, timed)
+    assert [(note.at, note.event) for note in trace.notes] == timed[: len(trace.notes)]
+    if len(trace.notes) < len(timed):
+        assert "EndCall" in trace.notes[-1].do[-1], "what comes after the end is nobody's business"
+    assert first_difference(trace) is None
 
 
 @pytest.fixture

@@ -35,8 +35,9 @@ def replay(
 
     The exit code is 1 when there was a difference.
 
-    A bad call becomes a test: copy its trace into tests/call/traces, change the code until the call goes right, look at
-    what changed, and keep it with --accept. The suite replays every file in that folder.
+    A bad call becomes a test: copy its trace into tests/call/traces; the suite replays every file there.
+
+    Change the code until the call goes right, look at what changed, and keep it with --accept.
 
     Example: voice-gateway replay var/traces/20260504T102030Z-CA0123.jsonl
     """
