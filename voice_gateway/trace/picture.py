@@ -77,7 +77,9 @@ def clean(text: str) -> str:
 
 
 def default_scale(length_s: float) -> float:
-    """So many units a second that words find room, and an hour still opens."""
+    """So many units a second that words find room, a short call fills a screen, and an hour still opens."""
+    if length_s <= 20:
+        return min(160.0, 1120.0 / max(length_s, 1.0))
     return 56.0 if length_s <= 180 else 32.0 if length_s <= 900 else 14.0
 
 
