@@ -59,7 +59,7 @@ begin
       coalesce(p.cost_usd, 0), coalesce(p.last_seq, 0), p.purge_after
     from jsonb_populate_record(null::calls, patch) p
   on conflict (call_sid) do update set
-      created_at = least(c.created_at, excluded.created_at),
+      created_at = least(c.created_at, (patch->>'created_at')::timestamptz),
       from_number = coalesce(c.from_number, excluded.from_number),
       to_number = coalesce(c.to_number, excluded.to_number),
       direction = coalesce(c.direction, excluded.direction),

@@ -18,6 +18,7 @@ from datetime import UTC, date, datetime
 from datetime import time as time_of_day
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 from starlette.applications import Starlette
@@ -62,6 +63,9 @@ from voice_gateway.trace.notes import Heading
 from voice_gateway.web import health
 from voice_gateway.web.twilio import Doorbell, Sentences, TwilioDoors
 
+if TYPE_CHECKING:
+    from voice_gateway.store.shipper import Shipper
+
 SECOND_ATTEMPT_AFTER = 0.25
 MCP_SERVED = False
 """Whether this version has the MCP door that MCP_ENABLED opens."""
@@ -71,6 +75,8 @@ SPOKEN_CHARACTERS_PER_S = 10.0
 """Slow speech: the carrier says the first sentence before it opens the stream."""
 
 LAST_QUESTIONS_S = 2.0
+LAST_SHIPPING_S = 5.0
+"""What is not in Supabase by then stays in the file, and is shipped by the next process."""
 
 
 class Gateway:
@@ -90,7 +96,8 @@ class Gateway:
             models=[settings.openai_realtime_model],
             enabled=settings.metrics_enabled,
         )
-        self.store = SqliteStore(settings.store_path)
+        self.store = SqliteStore(settings.store_path, max_bytes=settings.store_max_mb << 20)
+        self.shipper = self._new_shipper()
         self._tables = Tables(settings.store_path)
         self.budget = Budget(Limits(settings.max_caller_usd_per_day, settings.max_usd_per_day), _today)
         self._greetings = Greetings(
@@ -126,7 +133,9 @@ class Gateway:
         )
         self._prices = load_prices(Path(settings.prices_file) if settings.prices_file else BUILT_IN)
         self.metrics.watch_admission(self._is_available, lambda: self.switchboard.draining)
-        self.metrics.watch_store(lambda: self.store.depth, lambda: self.store.oldest_age_s(time.monotonic()))
+        self.metrics.watch_store(
+            lambda: self.store.depth, lambda: self.store.oldest_age_s(time.monotonic()), lambda: self.store.cleared
+        )
         self.asgi = Starlette(routes=self._routes(), lifespan=self._live)
 
     @property
@@ -147,6 +156,16 @@ class Gateway:
 
     def _voice(self, persona: Persona) -> str:
         return persona.voice or self._settings.openai_realtime_voice
+
+    def _new_shipper(self) -> Shipper | None:
+        """What brings the record to Supabase, where a project is named; it costs memory that nobody else should pay."""
+        if not self._settings.supabase_url:
+            return None
+        from voice_gateway.store.supabase import shipper_to  # noqa: PLC0415 - see above
+
+        shipper = shipper_to(self._settings.supabase_url, self._settings.supabase_key, self.store)
+        self.metrics.watch_outbox(shipper)
+        return shipper
 
     # --- what a call is made of ---------------------------------------------------------------------------------
 
@@ -396,8 +415,11 @@ class Gateway:
             health.not_full(lambda: self.switchboard.live, settings.max_calls),
         ]
         features = {"voiceAgent": enabled, "mcp": settings.mcp_enabled and MCP_SERVED}
+        details = {} if self.shipper is None else {"outbox": self.shipper.tell}
         return [
-            *health.health_routes(version=__version__, features=features, checks=checks, metrics=self.metrics),
+            *health.health_routes(
+                version=__version__, features=features, checks=checks, metrics=self.metrics, details=details
+            ),
             *TwilioDoors(self.switchboard, doorbell).routes(),
         ]
 
@@ -413,6 +435,9 @@ class Gateway:
         if self._judges is not None:  # the first one loads the library, and says so if there is none
             self._judges.keep("", await asyncio.to_thread(self._judges.make))
             self._judges.give_back("")
+
+        if self.shipper is not None:
+            self.shipper.start()
         lag = asyncio.create_task(LoopLag(self.metrics.loop_lagged).run())
         # What was imported lives as long as the process: a full collection would stop every call to look at it again.
         gc.collect()
@@ -428,6 +453,9 @@ class Gateway:
             if self._traces is not None:
                 await asyncio.to_thread(self._traces.close)
             await self._greetings.close()
+
+            if self.shipper is not None:
+                await self.shipper.close(LAST_SHIPPING_S)
             lost = await self.store.close()
             if lost:
                 self._log.error("store.records_lost", records=lost)

@@ -194,6 +194,7 @@ class Settings(BaseModel):
         SecretStr(""), description="postgresql://user:password@host:5432/database"
     )
     store_path: Path = Field(Path("var/voice_gateway.sqlite3"), description="the path of the local database file")
+    store_max_mb: int = Field(2048, ge=16, le=1_048_576, description="a whole number from 16 to 1048576")
 
     voice_agent_enabled: Switch = True
     ai_realtime_enabled: Switch = True
@@ -287,8 +288,6 @@ class Settings(BaseModel):
         found = [*_model_warnings(self), *_exposure_warnings(self)]
         if self.max_call_seconds > _MODEL_SESSION_SECONDS:
             found.append("MAX_CALL_SECONDS is above 3600, but the model ends its session after 60 minutes.")
-        if self.supabase_url:
-            found.append("SUPABASE_URL is set, but this version ships nothing there: the record stays in STORE_PATH.")
         if self.trace_dir is not None:
             found.append("TRACE_DIR is set: every call is written there, with what people say, until it is unset.")
         if self.mark_every_ms > self.playout_lead_ms:

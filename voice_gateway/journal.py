@@ -1,7 +1,8 @@
 """The journal: an entry becomes a row of the record the moment it happens.
 
 The bridge says what happened; the journal adds who (the call), when (wall clock, UTC) and in which order (seq), folds
-the entry into the call's own row, and hands both to the store, which never makes the call wait.
+the entry into the call's own row and into a turn or a response's usage, and hands all of it to the store, which never
+makes the call wait.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from typing import Any, Protocol, TypeAlias
 
 from voice_gateway.call import entries
 from voice_gateway.call.events import CallFacts
-from voice_gateway.store.records import CallPatch, EventRecord
+from voice_gateway.store.records import CallPatch, EventRecord, FoldedRow, TurnRecord, UsageRecord
 
 Listener: TypeAlias = Callable[[CallFacts, entries.Entry], None]
 """Told of every entry, on the event loop: must be quick and must not raise."""
 
 
 class Store(Protocol):
-    def write(self, event: EventRecord, patch: CallPatch | None = None) -> None:
-        """Put an event and what it changes in the call's row on the record, in one transaction, without waiting."""
+    def write(self, event: EventRecord, patch: CallPatch | None = None, rows: Sequence[FoldedRow] = ()) -> None:
+        """Put an event and what is folded from it on the record, in one transaction, without waiting."""
 
 
 @dataclass(slots=True)
@@ -68,7 +69,7 @@ class Journal:
             seq=seq,
             instance_id=self._instance_id,
         )
-        self._store.write(event, self._fold(facts, seq, entry, at))
+        self._store.write(event, self._fold(facts, seq, entry, at), _rows(facts, event, entry, at))
         for listener in self._listeners:
             listener(facts, entry)
 
@@ -91,6 +92,7 @@ def _changes(facts: CallFacts, entry: entries.Entry, at: datetime) -> dict[str, 
                 "correlation_id": facts.correlation_id,
                 "status": "in_progress",
                 "channel": "twilio",
+                "created_at": at,
             }
         case entries.MediaStarted():
             return {"stream_sid": entry.stream_sid, "answered_at": at}
@@ -109,3 +111,37 @@ def _changes(facts: CallFacts, entry: entries.Entry, at: datetime) -> dict[str, 
             }
         case _:
             return {}
+
+
+def _rows(facts: CallFacts, event: EventRecord, entry: entries.Entry, at: datetime) -> Sequence[FoldedRow]:
+    """What an entry is besides an event: a turn, or what a response used."""
+    match entry:
+        case entries.UserSpoke():
+            turn = TurnRecord(
+                event.id, event.call_sid, event.seq, "user", entry.text, at,
+                item_id=entry.item_id, start_ms=entry.start_ms, end_ms=entry.end_ms,
+            )  # fmt: skip
+            return (turn,)
+        case entries.AssistantSpoke():
+            turn = TurnRecord(
+                event.id, event.call_sid, event.seq, "assistant", entry.text, at,
+                item_id=entry.item_id,
+                persona=facts.persona or None,
+                generated=entry.generated if entry.generated != entry.text else None,
+                start_ms=entry.start_ms,
+                end_ms=None if entry.start_ms is None else entry.start_ms + entry.heard_ms,
+                heard_ms=entry.heard_ms,
+                total_ms=entry.total_ms,
+                interrupted=entry.interrupted,
+                latency_ms=entry.latency_ms,
+            )  # fmt: skip
+            return (turn,)
+        case entries.ResponseMetered() if entry.usage is not None:
+            used = {f"{name}_tokens": getattr(entry.usage, name) for name in _MODALITIES}
+            cost_usd = entry.cost_usd or 0.0
+            return (UsageRecord(event.id, event.call_sid, entry.response_id, at, cost_usd=cost_usd, **used),)
+        case _:
+            return ()
+
+
+_MODALITIES = ("input_text", "input_audio", "cached_text", "cached_audio", "output_text", "output_audio")

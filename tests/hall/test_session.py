@@ -41,7 +41,7 @@ class Shelf:
     def __init__(self) -> None:
         self.events: list[EventRecord] = []
 
-    def write(self, event: EventRecord, patch: CallPatch | None = None) -> None:  # noqa: ARG002 - the Protocol's shape
+    def write(self, event: EventRecord, patch: CallPatch | None = None, rows: object = ()) -> None:  # noqa: ARG002 - the Protocol's shape
         self.events.append(event)
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import far_side
 import postgres_server
 import psycopg
 import pytest
@@ -70,3 +71,28 @@ def event() -> Callable[..., EventRecord]:
         return EventRecord(id=new_id(), call_sid=call_sid, seq=seq, **(values | fields))
 
     return make
+
+
+@pytest.fixture
+async def supabase(postgres: postgres_server.Server, fresh: str) -> Any:
+    """A project of this test's own, on a port, behind a wire that can be cut."""
+    async with far_side.supabase(postgres.url(fresh)) as far:
+        yield far
+
+
+@pytest.fixture
+def database_of(postgres: postgres_server.Server, fresh: str) -> Callable[[], psycopg.Connection[Any]]:
+    """Connects to the database of this test's project."""
+    return lambda: postgres.connect(fresh)
+
+
+@pytest.fixture
+async def rested(tmp_path: Path, supabase: far_side.Supabase) -> Any:
+    async with far_side.shipped(tmp_path / "store.db", supabase) as each:
+        yield each
+
+
+@pytest.fixture(params=["sqlite", pytest.param("supabase", marks=pytest.mark.postgres)])
+def kept(request: pytest.FixtureRequest) -> Any:
+    """Each of the places that a record is kept in."""
+    return request.getfixturevalue("store" if request.param == "sqlite" else "rested")

@@ -64,8 +64,8 @@ async def test_what_comes_together_is_one_transaction(tmp_path: Path, event: Mak
     store = SqliteStore(tmp_path / "store.db", linger_s=30)
     await store.start()
     statements: list[str] = []
-    assert store._db is not None
-    store._db.set_trace_callback(statements.append)
+    assert store._writer._db is not None
+    store._writer._db.set_trace_callback(statements.append)
     for seq in range(1, 51):
         store.write(event(seq), CallPatch("CA1", seq))
         if seq == 25:
@@ -280,7 +280,7 @@ async def test_a_file_that_breaks_while_in_use_is_set_aside_too(
     with path.open("r+b") as file:  # everything but the first page: to an opening eye the file is sound
         file.seek(4096)
         file.write(b"\xff" * (path.stat().st_size - 4096))
-    store._db.execute("pragma shrink_memory")  # what the connection still remembers of the sound file
+    store._writer._db.execute("pragma shrink_memory")  # what the connection still remembers of the sound file
     with capture_logs() as logs:
         store.write(event(2, payload={"text": "x" * 100_000}))
         assert await store.flush(10)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.exposition import choose_encoder
@@ -88,6 +88,18 @@ class _Family(Generic[Series]):
         if permitted not in self._bound:
             self._bound[permitted] = self._metric.labels(*permitted)
         return self._bound[permitted]
+
+
+class Outbox(Protocol):
+    """What is on its way to Supabase; `store.shipper.Shipper` is one."""
+
+    @property
+    def depth(self) -> int: ...
+    @property
+    def refused(self) -> int: ...
+    @property
+    def failures(self) -> int: ...
+    def oldest_age_s(self) -> float: ...
 
 
 class Metrics:
@@ -217,10 +229,26 @@ class Metrics:
     def loop_lagged(self, lag_s: float) -> None:
         self._house.lag.observe(lag_s)
 
-    def watch_store(self, depth: Callable[[], float], oldest_age_s: Callable[[], float]) -> None:
-        """Ask these two at each scrape: records waiting, and the age of the oldest. Called from another thread."""
+    def watch_store(
+        self,
+        depth: Callable[[], float],
+        oldest_age_s: Callable[[], float],
+        cleared: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """Ask these at each scrape: records waiting to be written, the age of the oldest, events given up for room.
+
+        Called from another thread.
+        """
         self._house.store_depth.set_function(depth)
         self._house.store_age.set_function(oldest_age_s)
+        self._house.store_cleared.set_function(cleared)
+
+    def watch_outbox(self, outbox: Outbox) -> None:
+        """Ask it at each scrape, from another thread. Without this call there is no outbox, and its series say 0."""
+        self._house.outbox_depth.set_function(lambda: outbox.depth)
+        self._house.outbox_age.set_function(outbox.oldest_age_s)
+        self._house.outbox_refused.set_function(lambda: outbox.refused)
+        self._house.outbox_failures.set_function(lambda: outbox.failures)
 
     def watch_admission(self, available: Callable[[], bool], draining: Callable[[], bool]) -> None:
         """Ask these two at each scrape: would a new call be taken, and is this process on its way out."""
@@ -342,6 +370,17 @@ class _HouseSeries:
         self.traces = _Family(traces, TRACE_OUTCOMES)
         self.store_depth = Gauge("voice_store_queue_depth", "Records waiting to be written.", registry=registry)
         self.store_age = Gauge("voice_store_oldest_age_seconds", "Age of the oldest waiting record.", registry=registry)
+        self.store_cleared = Gauge(
+            "voice_store_events_cleared", "Untold events given up to keep the file in its size.", registry=registry
+        )
+        self.outbox_depth = Gauge("voice_outbox_depth", "Facts that are not in Supabase yet.", registry=registry)
+        self.outbox_age = Gauge("voice_outbox_oldest_age_seconds", "Age of the oldest of them.", registry=registry)
+        self.outbox_refused = Gauge(
+            "voice_outbox_refused", "Facts set aside: Supabase refused them.", registry=registry
+        )
+        self.outbox_failures = Gauge(
+            "voice_outbox_failures", "Attempts to ship that failed since the start.", registry=registry
+        )
         self.available = Gauge("voice_available", "1 while a new call would be taken.", registry=registry)
         self.draining = Gauge("voice_draining", "1 while live calls are left to end.", registry=registry)
 

@@ -1,4 +1,4 @@
-"""An SQLite file: opening it, reading it, setting a broken one aside, and the statements that write the record."""
+"""An SQLite file: opening it, bringing an older one up to date, reading it, setting a broken one aside."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import structlog
 
 from voice_gateway.errors import GatewayError
 from voice_gateway.store.records import Row, json_text
+from voice_gateway.store.statements import FILL_OUTBOX
 
 SCHEMA_VERSION = 2
 BUSY_TIMEOUT_S = 0.25
@@ -118,7 +119,8 @@ def _create_tables(db: sqlite3.Connection, path: Path) -> None:
         )
     if version < SCHEMA_VERSION:
         tables = Path(__file__).with_name("sqlite.sql").read_text(encoding="utf-8")
-        db.executescript(f"begin immediate;\n{tables}\npragma user_version = {SCHEMA_VERSION};\ncommit;")
+        steps = f"{tables}\n{FILL_OUTBOX}\npragma user_version = {SCHEMA_VERSION};"
+        db.executescript(f"begin immediate;\n{steps}\ncommit;")
 
 
 def _merged(older: str | None, newer: str | None) -> str:
@@ -143,51 +145,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-# --- the two statements that write -------------------------------------------------------------------------------
-
-INSERT_EVENT = """
-insert into call_events (id, call_sid, event_type, payload, occurred_at, leg, seq, instance_id, schema_version)
-values (:id, :call_sid, :event_type, :payload, :occurred_at, :leg, :seq, :instance_id, :schema_version)
-on conflict (id) do nothing
-"""
-
-_FIRST_KNOWN = ("from_number", "to_number", "direction", "correlation_id", "parent_call_sid", "answered_at")
-_NEWEST = (
-    "transcript", "intent", "persona", "language", "model", "stream_sid", "instance_id", "ended_at", "duration_ms",
-    "end_reason", "summary", "purge_after",
-)  # fmt: skip
-_FINAL = "('completed', 'failed', 'busy', 'no_answer', 'canceled', 'transferred')"
-
-
-def _upsert_call() -> str:
-    """The folding rule of `records` as one statement; see `upsert_call` in migrations/ for the same in PostgreSQL."""
-    columns = (*_FIRST_KNOWN, *_NEWEST)
-    first = "".join(f"  {c} = coalesce(calls.{c}, excluded.{c}),\n" for c in _FIRST_KNOWN)
-    newest = "".join(
-        f"  {c} = iif(excluded.last_seq >= calls.last_seq, coalesce(excluded.{c}, calls.{c}), "
-        f"coalesce(calls.{c}, excluded.{c})),\n"
-        for c in _NEWEST
-    )
-    return f"""
-insert into calls (call_sid, {", ".join(columns)}, meta, status, channel, cost_usd, last_seq)
-values (:call_sid, {", ".join(f":{c}" for c in columns)}, :meta,
-  coalesce(:status, 'in_progress'), coalesce(:channel, 'twilio'), coalesce(:cost_usd, 0), :last_seq)
-on conflict (call_sid) do update set
-{first}{newest}  meta = iif(excluded.last_seq >= calls.last_seq,
-    merged(calls.meta, excluded.meta), merged(excluded.meta, calls.meta)),
-  channel = iif(:channel is not null and excluded.last_seq >= calls.last_seq, excluded.channel, calls.channel),
-  status = case
-    when :status is null then calls.status
-    when (excluded.status in {_FINAL}) <> (calls.status in {_FINAL})
-      then iif(excluded.status in {_FINAL}, excluded.status, calls.status)
-    when excluded.last_seq >= calls.last_seq then excluded.status
-    else calls.status end,
-  cost_usd = max(excluded.cost_usd, calls.cost_usd),
-  last_seq = max(excluded.last_seq, calls.last_seq),
-  updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
-"""  # noqa: S608 - put together from this module's own constants
-
-
-UPSERT_CALL = _upsert_call()

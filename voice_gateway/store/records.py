@@ -5,26 +5,26 @@ they may be repeated and may come late:
 
 - the patch with the higher `last_seq` wins, field by field; a late one only fills what is still empty;
 - `meta` is merged key by key under the same rule;
-- who called whom, and when it was answered, stay as first known;
+- who called whom, and when it was answered, stay as first known; so does the row's beginning, the earliest told;
 - a status that is final is never replaced by one that is not: an ended call stays ended.
 
-The same rule stands in `migrations/` (the function `upsert_call`) and in `database.py`; a test runs both on the same
-patches.
+The same rule stands in `migrations/` (the function `upsert_call`) and in `statements.py`; a test runs both on the same
+patches. A turn and a response's usage are rows of their own, folded from one event each and never changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import orjson
 import uuid_utils
 
 Row: TypeAlias = dict[str, Any]
 
-_TIMES = frozenset({"answered_at", "ended_at", "purge_after"})
+_TIMES = frozenset({"answered_at", "created_at", "ended_at", "purge_after"})
 
 
 def new_id() -> str:
@@ -87,22 +87,79 @@ class CallPatch:
     summary: str | None = field(default=None, repr=False)
     cost_usd: float | None = None
     purge_after: datetime | str | None = None
+    created_at: datetime | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord:
+    """A row of `call_turns`; id, leg, seq and time are those of the event that told it.
+
+    text: as heard. generated: all that the model had written, None where that is no more. Times are milliseconds of the
+    call's audio; heard_ms and total_ms of ours alone.
+    """
+
+    id: str
+    call_sid: str
+    seq: int
+    speaker: Literal["user", "assistant"]
+    text: str = field(repr=False)
+    created_at: datetime | str
+    leg: int = 1
+    item_id: str | None = None
+    persona: str | None = None
+    generated: str | None = field(default=None, repr=False)
+    start_ms: int | None = None
+    end_ms: int | None = None
+    heard_ms: int | None = None
+    total_ms: int | None = None
+    interrupted: bool = False
+    latency_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    """A row of `call_usage`: tokens of one response by modality, cached ones a part of the input's. id: its event's."""
+
+    id: str
+    call_sid: str
+    response_id: str
+    created_at: datetime | str
+    model: str | None = None
+    input_text_tokens: int = 0
+    input_audio_tokens: int = 0
+    cached_text_tokens: int = 0
+    cached_audio_tokens: int = 0
+    output_text_tokens: int = 0
+    output_audio_tokens: int = 0
+    cost_usd: float = 0.0
+
+
+FoldedRow: TypeAlias = TurnRecord | UsageRecord
 
 
 class Store(Protocol):
     """Where the record goes. Nothing that happens to a store is ever raised into a call."""
 
-    last_error: str
-    """What keeps the store from writing, in words for the operator; empty while all is well."""
+    @property
+    def last_error(self) -> str:
+        """What keeps the store from writing, in words for the operator; empty while all is well."""
 
     async def start(self) -> None:
         """Make ready to write. Raises `StoreError` when that cannot succeed without someone's help."""
 
-    def write(self, event: EventRecord, patch: CallPatch | None = None) -> None:
-        """Put an event and what it changes in its call's row on the record, in one transaction, without waiting."""
+    def write(self, event: EventRecord, patch: CallPatch | None = None, rows: Sequence[FoldedRow] = ()) -> None:
+        """Put an event on the record, with what it changes in its call's row and the rows folded from it.
+
+        All in one transaction, without waiting.
+        """
 
     async def write_durably(
-        self, event: EventRecord, patch: CallPatch | None = None, *, timeout_s: float = 5.0
+        self,
+        event: EventRecord,
+        patch: CallPatch | None = None,
+        rows: Sequence[FoldedRow] = (),
+        *,
+        timeout_s: float = 5.0,
     ) -> bool:
         """As `write`, and wait until it would survive this process. False: not yet (it is still being tried)."""
 
@@ -156,7 +213,7 @@ def event_row(event: EventRecord) -> Row:
 def call_row(patch: CallPatch) -> Row:
     """A patch's columns with values that every database takes; meta is JSON text, None is unchanged."""
     row: Row = {}
-    for column in _PATCH_COLUMNS:
+    for column in COLUMNS[CallPatch]:
         value = getattr(patch, column)
         if value is not None and column in _TIMES:
             value = iso_utc(value) if value else None
@@ -169,7 +226,23 @@ def call_row(patch: CallPatch) -> Row:
     return row
 
 
-_PATCH_COLUMNS = tuple(each.name for each in fields(CallPatch))
+def folded_row(record: FoldedRow) -> Row:
+    """A turn's or a usage's columns with values that every database takes."""
+    row: Row = {}
+    for column in COLUMNS[type(record)]:
+        value = getattr(record, column)
+        if column in _TIMES:
+            value = iso_utc(value)
+        elif isinstance(value, str):
+            value = clean_text(value)
+        elif isinstance(value, float):
+            value = round(value, 6)
+        row[column] = value
+    return row
+
+
+COLUMNS = {kind: tuple(each.name for each in fields(kind)) for kind in (CallPatch, TurnRecord, UsageRecord)}
+"""The columns that each kind of row may hold, in order."""
 
 
 def iso_utc(at: datetime | str) -> str:

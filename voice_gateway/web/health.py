@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
 
 import orjson
@@ -48,13 +49,14 @@ def health_routes(
     features: Mapping[str, bool],
     checks: Sequence[Check],
     metrics: Exposition,
+    details: Mapping[str, Callable[[], object]] = MappingProxyType({}),
     clock: Callable[[], float] = time.monotonic,
     today: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> list[Route]:
     """The three routes. Each answers GET and HEAD; any other method gets 405.
 
-    features: camel-case names as `/health` tells them, such as `voiceAgent`. clock: seconds; uptime counts from this
-    call on.
+    features: camel-case names as `/health` tells them, such as `voiceAgent`. details: what `/ready` tells besides, by
+    name, ready or not. clock: seconds; uptime counts from this call on.
     """
     started = clock()
 
@@ -71,9 +73,9 @@ def health_routes(
 
     async def ready(_request: Request) -> Response:
         reasons = [reason for check in checks for reason in check()]
-        if not reasons:
-            return _json({"ok": True, "reasons": []})
-        return _json({"ok": False, "reasons": [asdict(reason) for reason in reasons]}, status=503)
+        told = {name: detail() for name, detail in details.items()}
+        body = {"ok": not reasons, "reasons": [asdict(reason) for reason in reasons], **told}
+        return _json(body, status=503 if reasons else 200)
 
     async def show_metrics(request: Request) -> Response:
         if not metrics.enabled:

@@ -1,0 +1,39 @@
+"""Where the record is shipped to, and the ways in which that can fail."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Remote(Protocol):
+    """Takes facts; `supabase.SupabaseRecord` is one."""
+
+    async def ingest(self, facts: str) -> dict[int, str]:
+        """Have facts stored: a JSON array as `ingest_call_events` in migrations/ takes it.
+
+        Returns why some were refused, by index. Sending the same again changes nothing. Raises `RemoteError`; then all,
+        some or none of them may be stored.
+        """
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+
+
+class RemoteError(Exception):
+    """Supabase did not take what was sent. Subclasses say whether it will."""
+
+
+class Rejected(RemoteError):  # noqa: N818 - as it is said
+    """What was sent is not acceptable (400, 409, 413, 422): the same will not be either, a part of it may."""
+
+
+class Misconfigured(RemoteError):  # noqa: N818 - as it is said
+    """Nothing is accepted before somebody changes a setting or the project. The text says which."""
+
+
+class Unavailable(RemoteError):  # noqa: N818 - as it is said
+    """Not now. retry_after_s: how long Supabase asks us to wait, 0 where it says nothing."""
+
+    def __init__(self, text: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(text)
+        self.retry_after_s = retry_after_s

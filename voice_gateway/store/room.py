@@ -1,0 +1,62 @@
+"""Keeping the SQLite file within its size, by a policy that anyone can foretell.
+
+Past nine tenths of STORE_MAX_MB room is made, in this order and only as far as needed, the oldest first:
+
+1. what Supabase has already: events, turns and usage of calls that are over and wholly told, and the row of such a call
+   when it began more than two days ago;
+2. events that still wait to be told and that the record can best do without: `CLEARED_FIRST`, kind by kind. They are
+   counted as cleared. What was said, what it cost, and a call's beginning and end are never given up.
+
+When that is not enough the file is full: what comes then waits in memory, `/ready` says 503, and no more calls are
+taken. Without Supabase nothing is ever told, so that only the second step is left.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+FULL_SHARE: Final = 0.9
+BITE_CALLS: Final = 50
+BITE_EVENTS: Final = 1000
+KEPT_S: Final = 2 * 86_400
+
+CLEARED_FIRST: Final = ("MODEL_JOINED", "MEDIA_STARTED", "BARGE_IN", "DTMF", "ERROR", "TOOL_CALL", "TOOL_RESULT")
+
+_TOLD: Final = """
+select call_sid from calls c where (ended_at is not null or created_at < :before)
+  and not exists (select 1 from outbox o where o.call_sid = c.call_sid)
+  and (created_at < :before or exists (select 1 from call_events e where e.call_sid = c.call_sid))
+  order by created_at limit :bite
+"""
+_UNTOLD: Final = """
+select o.n, o.event_id from outbox o join call_events e on e.id = o.event_id
+  where o.changes is null and e.event_type = :kind order by o.n limit :bite
+"""
+
+
+def is_tight(db: sqlite3.Connection, max_bytes: int) -> bool:
+    """Whether room should be made. Costs some microseconds."""
+    pages, free, page_bytes = (
+        db.execute(f"pragma {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return bool((pages - free) * page_bytes > FULL_SHARE * max_bytes)
+
+
+def make_room(db: sqlite3.Connection, now: float) -> int:
+    """Take one bite, within the caller's transaction. Returns how many untold events it cost. now: since 1970."""
+    told = db.execute("select strftime('%Y-%m-%dT%H:%M:%fZ', :now, 'unixepoch')", {"now": now - KEPT_S}).fetchone()
+    before = told[0]
+    sids = [(row[0],) for row in db.execute(_TOLD, {"before": before, "bite": BITE_CALLS})]
+    if sids:
+        for table in ("call_events", "call_turns", "call_usage"):
+            db.executemany(f"delete from {table} where call_sid = ?", sids)  # noqa: S608 - our own names
+        db.executemany("delete from calls where call_sid = ? and created_at < ?", [(sid, before) for (sid,) in sids])
+        return 0
+    for kind in CLEARED_FIRST:
+        rows = db.execute(_UNTOLD, {"kind": kind, "bite": BITE_EVENTS}).fetchall()
+        if rows:
+            db.executemany("delete from outbox where n = ?", [(n,) for n, _ in rows])
+            db.executemany("delete from call_events where id = ?", [(event_id,) for _, event_id in rows])
+            return len(rows)
+    return 0

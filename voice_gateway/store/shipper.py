@@ -1,0 +1,269 @@
+"""Shipping: what stands in the outbox goes to Supabase, in order, in batches, until it has arrived.
+
+At most one request is under way, so facts arrive in the order they were written. New facts are collected for a moment
+first; a backlog goes out batch after batch. What may pass (no network, 429, 5xx, no answer) is tried again with ever
+longer pauses, with some chance in them so that many gateways do not come back in one beat; so is what somebody must put
+right (a key, missing tables). A batch that is not acceptable is halved until the fact is found that is to blame; it is
+set aside with the reason. A request whose answer was lost is simply sent again: Supabase knows each fact by its id.
+
+Of the processes that share a file one ships; when it dies, another takes over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import math
+import os
+import random
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from voice_gateway.store.outbox import ONCE_MORE, Backlog, Parcel, read_backlog, read_parcel, settled
+from voice_gateway.store.remote import Rejected, Remote, RemoteError, Unavailable
+from voice_gateway.store.sqlite import SqliteStore
+
+LEASE_POLL_S: Final = 5.0
+LOOK_EVERY_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast, in seconds and facts.
+
+    collect_s: for how long new facts wait for company. most, most_bytes: of one request. Pauses after failures grow
+    from first_pause_s to longest_pause_s; what Supabase itself wishes (Retry-After) counts up to longest_wish_s.
+    """
+
+    collect_s: float = 0.3
+    most: int = 500
+    most_bytes: int = 1 << 20
+    first_pause_s: float = 0.25
+    longest_pause_s: float = 15.0
+    longest_wish_s: float = 120.0
+
+
+class Shipper:
+    def __init__(
+        self,
+        store: SqliteStore,
+        remote: Remote,
+        pace: Pace = Pace(),
+        *,
+        chance: Callable[[], float] = random.random,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """chance: between 0 and 1, for the pauses. wall_clock: seconds since 1970."""
+        self.last_error = ""
+        self.backlog = Backlog()
+        """As it was when last looked at."""
+        self.shipped = 0
+        self.failures = 0
+        self._store = store
+        self._remote = remote
+        self._pace = pace
+        self._chance = chance
+        self._wall_clock = wall_clock
+        self._most = pace.most
+        self._in_a_row = 0
+        self._looked_at = -math.inf
+        self._log = structlog.get_logger()
+        self._news = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._lease: int | None = None
+        self._ships = False
+
+    def start(self) -> None:
+        """Begin to ship, first of all what an earlier process left."""
+        loop = asyncio.get_running_loop()
+
+        def news() -> None:
+            if not self._news.is_set():
+                with suppress(RuntimeError):  # the loop is closed: nobody ships any more
+                    loop.call_soon_threadsafe(self._news.set)
+
+        self._store.tell_commits(news)
+        self._news.set()
+        self._task = loop.create_task(self._run())
+
+    async def flush(self, timeout_s: float) -> bool:
+        """Ship, without collecting, all that was written before. False when that was not done within timeout_s."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._store.flush(timeout_s)
+                self._empty.clear()
+                self._hurry.set()
+                self._news.set()
+                await self._empty.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._hurry.clear()
+        return True
+
+    async def close(self, timeout_s: float) -> int:
+        """Ship what can be within timeout_s, and stop. Returns how many facts still wait: they stay in the file."""
+        if self._task is None:
+            return self.depth
+        await self.flush(timeout_s if self._ships else 0.0)
+        self._store.tell_commits(None)
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._task = None
+        with suppress(sqlite3.Error):
+            await self._look(now=True)
+        await self._remote.close()
+        self._ships = False
+        if self._lease is not None:
+            os.close(self._lease)
+            self._lease = None
+        if self.depth:
+            self._log.warning("outbox.left", facts=self.depth, reason=self.last_error)
+        return self.depth
+
+    @property
+    def depth(self) -> int:
+        """Facts that are not in Supabase yet, as last counted."""
+        return self.backlog.depth
+
+    @property
+    def refused(self) -> int:
+        """Facts that Supabase refused and that are set aside."""
+        return self.backlog.refused
+
+    def oldest_age_s(self) -> float:
+        """For how long the oldest fact has been waiting to be shipped; 0 when none is."""
+        oldest = self.backlog.oldest
+        return 0.0 if oldest is None else max(0.0, self._wall_clock() - oldest)
+
+    def tell(self) -> dict[str, object]:
+        """How it stands, for `/ready`."""
+        return {
+            "depth": self.depth,
+            "oldestAgeSeconds": round(self.oldest_age_s(), 1),
+            "refused": self.refused,
+            "lastError": self.last_error,
+        }
+
+    # --- the loop -----------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while not self._ships:
+            self._ships = self._take_lease()
+            if not self._ships:
+                await self._wait(LEASE_POLL_S, least=0.05)
+        await self._store.work([ONCE_MORE])  # what was refused before may have been put right since
+        while True:
+            try:
+                await self._ship_next()
+            except Exception as fault:  # noqa: BLE001 - a fault of ours must not end the shipping; it is told and tried again
+                self._log.exception("outbox.fault")
+                await self._pause(fault)
+
+    async def _ship_next(self) -> None:
+        self._news.clear()  # before looking: what is committed from now on is news
+        try:
+            await self._look()
+            parcel = await asyncio.to_thread(read_parcel, self._store.path, self._most, self._pace.most_bytes)
+        except sqlite3.Error as error:
+            await self._pause(error)
+            return
+        if not parcel.ns:
+            await self._rest()
+            return
+        try:
+            refused = await self._remote.ingest(parcel.text)
+        except Rejected as error:
+            if len(parcel.ns) > 1:
+                self._most = len(parcel.ns) // 2
+                return
+            refused = {0: str(error)}
+        except RemoteError as error:
+            await self._pause(error)
+            return
+        await self._arrived(parcel, refused)
+
+    async def _arrived(self, parcel: Parcel, refused: dict[int, str]) -> None:
+        self._recover()
+        self._most = min(self._pace.most, 2 * self._most)
+        self.shipped += len(parcel.ns) - len(refused)
+        for index, reason in refused.items():
+            self._log.error("outbox.refused", callSid=parcel.call_sids[index], reason=reason)
+        if not await self._store.work(settled(parcel, refused)):
+            await self._pause(StoreSlowError("the file does not take down what has arrived"))
+        elif not parcel.more:
+            await self._collect()
+
+    async def _rest(self) -> None:
+        """Nothing waits: until there is news."""
+        await self._look(now=True)
+        if not self._news.is_set():
+            self._empty.set()
+        await self._news.wait()
+        await self._collect()
+
+    async def _collect(self) -> None:
+        await self._wait(self._pace.collect_s)
+
+    async def _pause(self, error: Exception) -> None:
+        """After a failure: longer each time, and no two the same."""
+        if not self.last_error:
+            self._log.error("outbox.failing", reason=str(error), waiting=self.backlog.depth)
+        self.last_error = str(error) or type(error).__name__
+        self.failures += 1
+        pause = min(self._pace.longest_pause_s, self._pace.first_pause_s * 2**self._in_a_row) * (
+            0.5 + self._chance() / 2
+        )
+        self._in_a_row = min(self._in_a_row + 1, 16)
+        wish = min(error.retry_after_s, self._pace.longest_wish_s) if isinstance(error, Unavailable) else 0.0
+        await self._wait(max(pause, wish), least=self._pace.first_pause_s)
+
+    async def _wait(self, pause_s: float, *, least: float = 0.0) -> None:
+        """A pause that ends early when there is a hurry, though not before `least` seconds have passed."""
+        if self._hurry.is_set():
+            await asyncio.sleep(min(least, pause_s))
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._hurry.wait()
+
+    def _recover(self) -> None:
+        if self.last_error:
+            self._log.warning("outbox.recovered", waiting=self.backlog.depth)
+        self.last_error = ""
+        self._in_a_row = 0
+
+    async def _look(self, *, now: bool = False) -> None:
+        """See how much waits; not each time, for counting much takes some milliseconds."""
+        if now or time.monotonic() - self._looked_at >= LOOK_EVERY_S:
+            self.backlog = await asyncio.to_thread(read_backlog, self._store.path)
+            self._looked_at = time.monotonic()
+
+    def _take_lease(self) -> bool:
+        """True when it is ours to ship this file: a lock says so, which ends with its process, however that ends."""
+        path = f"{self._store.path}-shipper"
+        try:
+            lease = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+        except OSError:
+            return True  # then all ship who have the file, which does no harm
+        try:
+            fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lease)
+            return False
+        except OSError:
+            self._log.warning("outbox.no_lock", path=path)  # a disk without locks
+        self._lease = lease
+        return True
+
+
+class StoreSlowError(Exception):
+    """What has arrived could not be crossed off in time; it is sent again, which changes nothing."""
