@@ -151,8 +151,8 @@ class Diary(Shelf):
         super().__init__()
         self._happened = happened
 
-    def write(self, event: EventRecord, patch: CallPatch | None = None) -> None:
-        super().write(event, patch)
+    def write(self, event: EventRecord, patch: CallPatch | None = None, rows: object = ()) -> None:
+        super().write(event, patch, rows)
         self._happened.append(event.event_type)
 
 
