@@ -38,6 +38,7 @@ from voice_gateway.call import entries
 from voice_gateway.call.bridge import Bridge, Policy
 from voice_gateway.call.events import CallFacts, Usage
 from voice_gateway.call.greeting import Clip
+from voice_gateway.caller.consent import ConsentRules, Terms, Wish, load_rules
 from voice_gateway.caller.farewells import Farewells
 from voice_gateway.caller.rest import TwilioRest
 from voice_gateway.caller.signature import SignatureCheck
@@ -51,9 +52,11 @@ from voice_gateway.model.settings import ModelSettings, Transcription
 from voice_gateway.model.socket import ModelRefused, ModelSocket
 from voice_gateway.ops import logs
 from voice_gateway.ops.metrics import LoopLag, Metrics
+from voice_gateway.recorder import Recorder
 from voice_gateway.session import Core, Service
 from voice_gateway.store.clips import Clips
 from voice_gateway.store.database import StoreError, open_sound_database
+from voice_gateway.store.recordings import check_folder
 from voice_gateway.store.records import new_id
 from voice_gateway.store.sqlite import SqliteStore
 from voice_gateway.store.tables import Tables
@@ -61,6 +64,7 @@ from voice_gateway.switchboard import Switchboard
 from voice_gateway.trace.folder import TraceFolder
 from voice_gateway.trace.notes import Heading
 from voice_gateway.web import health
+from voice_gateway.web.calls import CallDoors
 from voice_gateway.web.twilio import Doorbell, Sentences, TwilioDoors
 
 if TYPE_CHECKING:
@@ -121,6 +125,14 @@ class Gateway:
             confirm_s=settings.end_confirm_seconds,
             count=self.metrics.end_unconfirmed,
         )
+        self._consents: ConsentRules | None = None
+        self._recorder: Recorder | None = None
+        if settings.recording_enabled:
+            languages = {role.persona.key: role.persona.language for role in cast.roles}
+            wish = Wish(settings.recording_consent, settings.recording_wording)
+            self._consents = load_rules(settings.recording_rules, wish, languages)
+            folder, keep_days = settings.recordings_dir, settings.recording_retention_days
+            self._recorder = Recorder(folder, keep_days=keep_days, count=self.metrics.recorded)
         self.switchboard = Switchboard(
             journal=self.journal,
             prepare_model=self._prepare_model,
@@ -129,7 +141,9 @@ class Gateway:
             max_calls=settings.max_calls,
             exceeded=self.budget.exceeded,
             farewells=self._farewells,
-            stream_patience_s=STREAM_PATIENCE_S + len(settings.answer_sentence) / SPOKEN_CHARACTERS_PER_S,
+            stream_patience_s=STREAM_PATIENCE_S
+            + len(settings.answer_sentence) / SPOKEN_CHARACTERS_PER_S
+            + (0.0 if self._consents is None else self._consents.longest_s),
         )
         self._prices = load_prices(Path(settings.prices_file) if settings.prices_file else BUILT_IN)
         self.metrics.watch_admission(self._is_available, lambda: self.switchboard.draining)
@@ -261,7 +275,23 @@ class Gateway:
             max_cost_usd=settings.max_call_usd,
         )
         bridge = Bridge(policy, began_at, None if judge is None else OnsetDetector(judge))
-        return bridge if self._traces is None else self._traces.follow(bridge, Heading(facts, policy, began_at))
+        followed = bridge if self._traces is None else self._traces.follow(bridge, Heading(facts, policy, began_at))
+        call = self.switchboard.find(facts.call_sid)
+        if self._recorder is None or call is None or call.consent is None:
+            return followed
+        return self._recorder.follow(followed, call.record, call.consent)
+
+    def _recording_terms(self, facts: CallFacts) -> Terms:
+        """How a caller's consent is had; a persona that came later and whose language has no sentence records none."""
+        try:
+            return (
+                Terms("never")
+                if self._consents is None
+                else self._consents.terms(facts, self._role(facts).persona.language)
+            )
+        except ValueError as problem:
+            self._log.error("recording.no_wording", persona=facts.persona, detail=str(problem))
+            return Terms("never")
 
     def _keep_greeting(self, facts: CallFacts, clip: Clip) -> None:
         persona = self._role(facts).persona
@@ -282,6 +312,7 @@ class Gateway:
                 market=persona.market or None,
                 key=key,
                 tables=self._tables,
+                tell=lambda event: self.switchboard.tell(call.call_sid, event),
             )
             return await toolbox.run(name, arguments, context)
 
@@ -407,6 +438,7 @@ class Gateway:
             start_timeout_s=settings.start_timeout_seconds,
             enabled=enabled and not settings.missing(),
             choose_persona=self._cast.choose,
+            recording_terms=None if self._consents is None else self._recording_terms,
         )
         checks = [
             health.configured(settings.missing()),
@@ -421,6 +453,7 @@ class Gateway:
                 version=__version__, features=features, checks=checks, metrics=self.metrics, details=details
             ),
             *TwilioDoors(self.switchboard, doorbell).routes(),
+            *CallDoors(self.switchboard, settings.api_token.get_secret_value(), self.metrics.refused).routes(),
         ]
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -435,7 +468,8 @@ class Gateway:
         if self._judges is not None:  # the first one loads the library, and says so if there is none
             self._judges.keep("", await asyncio.to_thread(self._judges.make))
             self._judges.give_back("")
-
+        if self._recorder is not None:
+            await self._recorder.start()
         if self.shipper is not None:
             self.shipper.start()
         lag = asyncio.create_task(LoopLag(self.metrics.loop_lagged).run())
@@ -452,8 +486,9 @@ class Gateway:
             lag.cancel()
             if self._traces is not None:
                 await asyncio.to_thread(self._traces.close)
+            if self._recorder is not None:
+                await self._recorder.close()
             await self._greetings.close()
-
             if self.shipper is not None:
                 await self.shipper.close(LAST_SHIPPING_S)
             lost = await self.store.close()
@@ -521,11 +556,21 @@ def run(settings: Settings) -> None:
     for sentence in gateway.unpriced():
         log.warning("config.warning", detail=sentence)
     _check_store(settings.store_path)
+    if settings.recording_enabled:
+        _check_recordings(settings.recordings_dir)
     try:
         listener = socket.create_server((settings.host, settings.port))
     except OSError as fault:
         raise ConfigError([f"HOST and PORT are {settings.host} and {settings.port}: {fault.strerror}."]) from None
     server(gateway, settings).run(sockets=[listener])
+
+
+def _check_recordings(folder: Path) -> None:
+    """Say in a sentence, before anything starts, when calls could not be recorded. Raises `GatewayError`."""
+    try:
+        check_folder(folder)
+    except OSError as fault:
+        raise ConfigError([f"RECORDINGS_DIR is {folder}: {fault.strerror}."]) from None
 
 
 def _check_store(path: Path) -> None:

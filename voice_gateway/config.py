@@ -234,6 +234,15 @@ class Settings(BaseModel):
     log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)] = Field(
         "info", description="debug, info, warning, error or critical"
     )
+    api_token: Annotated[Secret, AfterValidator(_long_enough)] = Field(
+        SecretStr(""), description="16 characters or more, best at random"
+    )
+    recording_enabled: Switch = False
+    recordings_dir: Path = Field(Path("var/recordings"), description="the path of a folder")
+    recording_retention_days: int = Field(30, ge=0, le=3650, description="a whole number of days, 0 for no end")
+    recording_consent: Literal["notice", "keypress", "none"] = Field("notice", description="notice, keypress or none")
+    recording_wording: str = Field("", max_length=1000, description="up to 1000 characters of text, or nothing")
+    recording_rules: Path | None = Field(None, description="the path of a TOML file, or nothing for no rules")
     trace_dir: Path | None = Field(None, description="the path of a folder, or nothing for no traces")
     trace_max_mb: int = Field(100, ge=1, le=10_000, description="a whole number from 1 to 10000")
 

@@ -185,7 +185,7 @@ class Session:
         self._lose_patience_later()
         self.ask(ev.HangUpAsked(reason))
 
-    def ask(self, event: ev.GoodbyeAsked | ev.HangUpAsked) -> None:
+    def ask(self, event: ev.InnerEvent) -> None:
         """Tell the bridge something from outside, from the event loop's own thread."""
         self._asked.append(event)
         self._wake()

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from voice_gateway.call import entries
-from voice_gateway.call.events import CallFacts, GoodbyeAsked
+from voice_gateway.call.events import CallFacts, GoodbyeAsked, InnerEvent
+from voice_gateway.caller.consent import Consent
 from voice_gateway.caller.farewells import Farewell, Farewells
 from voice_gateway.caller.media_stream import MediaStreamDialect
 from voice_gateway.caller.socket import CallerSocket
@@ -46,7 +47,7 @@ class Refusal(Enum):
 
 @dataclass(slots=True)
 class LiveCall:
-    """A call between its admission and its release."""
+    """A call between its admission and its release. consent: to its recording, where calls are recorded."""
 
     facts: CallFacts
     admitted_at: float
@@ -54,6 +55,7 @@ class LiveCall:
     model: asyncio.Task[ModelSocket]
     session: Session | None = None
     expiry: asyncio.TimerHandle | None = field(default=None, repr=False)
+    consent: Consent | None = None
 
 
 class Switchboard:
@@ -203,10 +205,14 @@ class Switchboard:
 
     def say_goodbye(self, call_sid: str, asked: GoodbyeAsked) -> bool:
         """End a live call politely: its last word is heard first. Returns False when there is no such call."""
+        return self.tell(call_sid, asked)
+
+    def tell(self, call_sid: str, event: InnerEvent) -> bool:
+        """Tell a call something from inside the house. Returns False when no such call has its media stream."""
         call = self._calls.get(call_sid)
         if call is None or call.session is None:
             return False
-        call.session.ask(asked)
+        call.session.ask(event)
         return True
 
     def give_up(self, call_sid: str) -> bool:

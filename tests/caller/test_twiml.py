@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_gateway.caller.twiml import TwimlError, connect_stream, hang_up, say_and_hang_up, transfer
+from voice_gateway.caller.twiml import Asked, TwimlError, connect_stream, hang_up, say_and_hang_up, transfer
 
 WS_URL = "wss://voice.example.com/ws/twilio"
 
@@ -117,3 +117,24 @@ def test_what_xml_forbids_is_removed_and_the_rest_kept() -> None:
     parameter = parse(document).find("Connect/Stream/Parameter")
     assert parameter is not None
     assert parameter.attrib["value"] == "Ada \U0001f4de"
+
+
+def test_a_notice_is_said_before_the_stream() -> None:
+    said, notice, stream = parse(connect(asked=Asked("This call is recorded.", "en-US")))
+    assert (said.tag, notice.tag, stream.tag) == ("Say", "Say", "Connect")
+    assert (notice.text, notice.attrib) == ("This call is recorded.", {"language": "en-US"})
+
+
+def test_a_question_leads_to_its_answer_and_who_presses_nothing_goes_on_to_the_stream() -> None:
+    asked = Asked("Press 1 & stay.", "", "https://voice.example.com/twilio/consent", 6)
+    _, gather, stream = parse(connect(asked=asked))
+    assert stream.tag == "Connect"
+    assert gather.attrib == {
+        "action": "https://voice.example.com/twilio/consent",
+        "method": "POST",
+        "input": "dtmf",
+        "numDigits": "1",
+        "timeout": "6",
+        "finishOnKey": "",
+    }
+    assert [(inner.tag, inner.text) for inner in gather] == [("Say", "Press 1 & stay.")]

@@ -27,6 +27,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
+from voice_gateway.call.events import InnerEvent
 from voice_gateway.errors import GatewayError
 from voice_gateway.store.records import clean_text
 from voice_gateway.store.tables import Tables
@@ -40,10 +41,11 @@ RESULT_BYTES = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """What a tool may know of the call it works for. market: whose menu and prices; None for all.
+    """What a tool may know of the call it works for, and do to it. market: whose menu and prices; None for all.
 
     digits: the keys that the caller has pressed so far. now: when the tool was asked. key: the same for a repetition of
-    the same wish, so that what has an effect is done once; empty outside a call.
+    the same wish, so that what has an effect is done once; empty outside a call. tell: tells the call something, True
+    when it is live; for async tools alone, which run on the event loop.
     """
 
     call_sid: str = ""
@@ -56,6 +58,7 @@ class ToolContext:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     key: str = field(default="", repr=False)
     tables: Tables | None = field(default=None, repr=False)
+    tell: Callable[[InnerEvent], bool] | None = field(default=None, repr=False)
 
 
 class ToolOutcome(NamedTuple):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from twilio.twiml.voice_response import Connect, Stream, VoiceResponse  # type: ignore[import-untyped]  # has no py.typed
+from twilio.twiml.voice_response import Connect, Gather, Stream, VoiceResponse  # type: ignore[import-untyped]  # has no py.typed
 
 CONTENT_TYPE = "text/xml"
 MAX_PARAMETER_CHARS = 500
@@ -19,6 +20,18 @@ MAX_DOCUMENT_BYTES = 64_000
 
 # What XML 1.0 (section 2.2, `Char`) allows in a document; everything else would make it unreadable as a whole.
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class Asked(NamedTuple):
+    """What a caller is told before the stream begins. answer_url: where the one key he presses is posted to.
+
+    Without an answer_url nothing is asked. A caller who presses none goes on to the stream after seconds.
+    """
+
+    wording: str
+    language: str = ""
+    answer_url: str = ""
+    seconds: int = 6
 
 
 class TwimlError(ValueError):
@@ -34,8 +47,9 @@ def connect_stream(
     say: str = "",
     language: str = "",
     voice: str = "",
+    asked: Asked | None = None,
 ) -> str:
-    """An optional spoken line, then the caller's sound to and from `ws_url` until that socket closes.
+    """An optional spoken line, a notice or question, then the caller's sound to and from `ws_url` until that closes.
 
     action_url: asked by POST when the stream has ended; its TwiML decides how the call goes on.
     status_url: told by POST of the stream's start, stop and errors; empty for none.
@@ -45,6 +59,8 @@ def connect_stream(
     _check_stream_url(ws_url)
     response = VoiceResponse()
     _say(response, say, language, voice)
+    if asked is not None:
+        _ask(response, asked, voice)
     stream = Stream(
         url=_legal(ws_url),
         status_callback=_legal(status_url) or None,
@@ -88,7 +104,23 @@ def hang_up() -> str:
     return say_and_hang_up("")
 
 
-def _say(response: VoiceResponse, sentence: str, language: str, voice: str) -> None:
+def _ask(response: VoiceResponse, asked: Asked, voice: str) -> None:
+    if not asked.answer_url:
+        _say(response, asked.wording, asked.language, voice)
+        return
+    gather = Gather(
+        input="dtmf",
+        num_digits=1,
+        timeout=asked.seconds,
+        finish_on_key="",  # every key is an answer, # too
+        action=_legal(asked.answer_url),
+        method="POST",
+    )
+    _say(gather, asked.wording, asked.language, voice)
+    response.append(gather)
+
+
+def _say(response: VoiceResponse | Gather, sentence: str, language: str, voice: str) -> None:
     spoken = _legal(sentence).strip()
     if spoken:
         response.say(spoken, language=_legal(language) or None, voice=_legal(voice) or None)

@@ -41,6 +41,7 @@ STALLS: Final = ("media_stalled", "response_stalled", "send_blocked", "end_stuck
 END_OUTCOMES: Final = ("ended", "failed", "left_open")
 TOOL_OUTCOMES: Final = ("ok", "failed", "timeout", "unknown", "refused")
 TRACE_OUTCOMES: Final = ("kept", "cut", "failed", "discarded")
+RECORDING_OUTCOMES: Final = ("kept", "failed", "discarded")
 
 # Codes that ask for different things to be done: those of the Realtime API's `error` events and failed responses, those
 # of a connection that could not be had or kept, and the HTTP statuses and close codes among them that are met.
@@ -226,6 +227,10 @@ class Metrics:
         """A call's trace was kept whole, was cut short, failed, or was removed at the caller's wish."""
         self._house.traces(outcome).inc()
 
+    def recorded(self, outcome: str) -> None:
+        """A recording became a whole file, failed, or was discarded: its caller wanted none, or it held nothing."""
+        self._house.recordings(outcome).inc()
+
     def loop_lagged(self, lag_s: float) -> None:
         self._house.lag.observe(lag_s)
 
@@ -368,6 +373,10 @@ class _HouseSeries:
         self.faults = Counter("voice_internal_faults", "Calls ended by a fault of the gateway.", registry=registry)
         traces = Counter("voice_traces", "Calls traced, by what became of it.", ["outcome"], registry=registry)
         self.traces = _Family(traces, TRACE_OUTCOMES)
+        recordings = Counter("voice_recordings", "Recordings that ended.", ["outcome"], registry=registry)
+        self.recordings = _Family(recordings, RECORDING_OUTCOMES)
+        for outcome in RECORDING_OUTCOMES:
+            self.recordings(outcome)
         self.store_depth = Gauge("voice_store_queue_depth", "Records waiting to be written.", registry=registry)
         self.store_age = Gauge("voice_store_oldest_age_seconds", "Age of the oldest waiting record.", registry=registry)
         self.store_cleared = Gauge(

@@ -81,7 +81,7 @@ class RecordingFile:
         self.shown = shown
         self.ended = ended
         self.waiting = 0
-        self.given_up = False
+        self.given_up = ""
         self.over = False
         self.file: int | None = None
         self.blocks = 0
@@ -136,7 +136,7 @@ class Recordings:
         if file.over:
             return
         if file.waiting >= MOST_WAITING:
-            file.given_up = True
+            file.given_up = f"more than {MOST_WAITING} s of sound waited for the disk"
         if file.given_up:
             return
         file.waiting += 1
@@ -145,6 +145,11 @@ class Recordings:
     def finish(self, file: RecordingFile) -> None:
         """No more will come of this one."""
         self._work.put(("close", file, None))
+
+    def give_up(self, file: RecordingFile, reason: str) -> None:
+        """No more will come of this one, and it is not whole."""
+        file.given_up = reason
+        self.finish(file)
 
     def discard(self, file: RecordingFile) -> None:
         """Remove it: it should not have been made, or not be kept."""
@@ -191,7 +196,7 @@ class Recordings:
         if file.over:
             return
         if file.given_up:
-            raise OSError(f"more than {MOST_WAITING} s of sound waited for the disk")
+            raise OSError(file.given_up)
         if file.file is None:
             self._end(file, Ended(file.recording_id, file.shown, "discarded", "the call ended before there was sound"))
             return

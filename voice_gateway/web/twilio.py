@@ -2,7 +2,8 @@
 
 | door | asked by the carrier | answer |
 |---|---|---|
-| POST /twilio/answer | when a call comes in | TwiML: a spoken line, then the media stream |
+| POST /twilio/answer | when a call comes in | TwiML: a spoken line, a notice or a question, then the media stream |
+| POST /twilio/consent | when the caller pressed a key at that question | TwiML: the media stream |
 | WS /ws/twilio | when it opens the media stream | the call itself |
 | POST /twilio/after | when the media stream has ended | TwiML: a last sentence if one is owed, the end or a transfer |
 | POST /twilio/status | when the call's status changes | 204; a call whose stream was lost without a word ends |
@@ -28,6 +29,7 @@ from starlette.websockets import WebSocket
 
 from voice_gateway.call.events import CallFacts
 from voice_gateway.caller import twiml
+from voice_gateway.caller.consent import SECONDS_FOR_AN_ANSWER, Consent, Terms
 from voice_gateway.caller.media_stream import MediaStreamDialect, StreamStarted
 from voice_gateway.caller.signature import SignatureCheck, public_url
 from voice_gateway.caller.socket import POLICY_VIOLATION, CallerSocket, StreamNeverStarted
@@ -58,7 +60,8 @@ class Doorbell:
 
     base_url: https, without a trailing slash. ws_url: exactly the `wss://` URL for the TwiML. signatures: None when the
     check is switched off. wall_clock: seconds since 1970. count_refusal: told (door, reason). start_timeout_s: how long
-    a media stream may stay silent before its `start`.
+    a media stream may stay silent before its `start`. recording_terms: how a caller's consent to a recording is had;
+    None where calls are not recorded.
     """
 
     base_url: str
@@ -72,6 +75,7 @@ class Doorbell:
     start_timeout_s: float = 3.0
     enabled: bool = True
     choose_persona: Callable[[str, str, str], str] = lambda _from, _to, _language: ""
+    recording_terms: Callable[[CallFacts], Terms] | None = None
 
 
 class TwilioDoors:
@@ -83,6 +87,7 @@ class TwilioDoors:
     def routes(self) -> list[BaseRoute]:
         return [
             Route("/twilio/answer", self.answer, methods=["POST"]),
+            Route("/twilio/consent", self.consent, methods=["POST"]),
             Route("/twilio/after", self.after, methods=["POST"]),
             Route("/twilio/status", self.status, methods=["POST"]),
             Route("/twilio/stream-status", self.stream_status, methods=["POST"]),
@@ -109,10 +114,12 @@ class TwilioDoors:
             self._bell.count_refusal("admission", call.value)
             self._log.warning("twilio.answer.refused", reason=call.value, **_who(facts))
             return _twiml(_farewell(call, sentences))
+        if call.consent is None and self._bell.recording_terms is not None:
+            call.consent = Consent(self._bell.recording_terms(call.facts))
         self._log.info("twilio.answer.connecting", **_who(call.facts))
         return _twiml(self._connect(call))
 
-    def _connect(self, call: LiveCall) -> str:
+    def _connect(self, call: LiveCall, *, answered: bool = False) -> str:
         base = self._bell.base_url
         facts = call.facts
         return twiml.connect_stream(
@@ -125,8 +132,21 @@ class TwilioDoors:
                 "to": facts.to_number[:200],
                 "direction": facts.direction[:50],
             },
-            say=self._bell.sentences.answer,
+            say="" if answered else self._bell.sentences.answer,
+            asked=None if answered or call.consent is None else _asked(call.consent, base),
         )
+
+    async def consent(self, request: Request) -> Response:
+        form = await self._signed_form(request, "consent")
+        if isinstance(form, Response):
+            return form
+        call = self._switchboard.find(_text(form, "CallSid"))
+        if call is None or call.consent is None:
+            return _twiml(twiml.say_and_hang_up(self._bell.sentences.failed))
+        for entry in call.consent.press(_text(form, "Digits")):
+            call.record.write(entry)
+        self._log.info("twilio.consent", given=call.consent.answer, **_who(call.facts))
+        return _twiml(self._connect(call, answered=True))
 
     async def after(self, request: Request) -> Response:
         form = await self._signed_form(request, "after")
@@ -276,6 +296,15 @@ def _text(form: FormData, name: str) -> str:
     """A form field as text, of a sane length, without control characters."""
     value = form.get(name, "")
     return "".join(c for c in value[:256] if c.isprintable()) if isinstance(value, str) else ""
+
+
+def _asked(consent: Consent, base_url: str) -> twiml.Asked | None:
+    """What the carrier's voice says of a recording before the stream begins."""
+    terms = consent.terms
+    if not terms.wording:
+        return None
+    answer_url = f"{base_url}/twilio/consent" if terms.method == "keypress" else ""
+    return twiml.Asked(terms.wording, terms.language, answer_url, SECONDS_FOR_AN_ANSWER)
 
 
 def _who(facts: CallFacts) -> dict[str, str]:

@@ -11,6 +11,7 @@ from voice_gateway.agent.toolbox.reception import (
     check_availability,
     lookup_customer,
 )
+from voice_gateway.agent.toolbox.recording import pause_recording, resume_recording, stop_recording
 from voice_gateway.agent.toolbox.savings import get_member_balance, redeem_voucher
 from voice_gateway.agent.tools import Toolbox, ToolFunction
 
@@ -20,6 +21,7 @@ HOUSE_TOOLS: tuple[ToolFunction, ...] = (
     get_member_balance, redeem_voucher,
     lookup_customer, check_availability, book_appointment, cancel_appointment,
     take_message,
+    pause_recording, resume_recording, stop_recording,
 )  # fmt: skip
 
 
