@@ -17,6 +17,7 @@ from test_call import LONG
 from whole_calls import Staging, nothing_is_left, payloads, record_of, speech
 
 from voice_gateway import app, config
+from voice_gateway.agent.cast import Cast
 from voice_gateway.agent.personas import Persona
 from voice_gateway.agent.toolbox import house_toolbox
 from voice_gateway.audio import wav
@@ -235,7 +236,7 @@ async def test_a_persona_pauses_and_a_caller_takes_his_consent_back_by_tools(
     )
 
     def make(settings: config.Settings) -> app.Gateway:
-        return app.Gateway(settings, persona, house_toolbox().pick(persona.tools))
+        return app.Gateway(settings, Cast.alone(persona, house_toolbox().pick(persona.tools)))
 
     replies: list[Any] = [
         "Hello!",
