@@ -37,6 +37,7 @@ from voice_gateway.budget import Budget, Limits
 from voice_gateway.call import entries
 from voice_gateway.call.bridge import Bridge, Policy
 from voice_gateway.call.events import CallFacts, Usage
+from voice_gateway.call.goodbye import END_CALL
 from voice_gateway.call.greeting import Clip
 from voice_gateway.caller.consent import ConsentRules, Terms, Wish, load_rules
 from voice_gateway.caller.farewells import Farewells
@@ -159,7 +160,9 @@ class Gateway:
 
     def _model_interrupts(self, persona: Persona) -> bool:
         """Whether the model may cancel its response when it hears the caller; what it does not, the bridge does."""
-        return self._settings.barge_in_enabled and persona.barge_in.left_to_the_model
+        detection = persona.turn_detection
+        wanted = detection is None or detection.interrupt_response
+        return self._settings.barge_in_enabled and persona.barge_in.left_to_the_model and wanted
 
     def _may_hold(self, persona: Persona) -> bool:
         """Whether our voice may be held for a caller before the model has heard him (BARGE_IN_MODE=edge)."""
@@ -259,6 +262,9 @@ class Gateway:
             protect_greeting=wish.protect_greeting,
             speech_prefix_ms=persona.speech_prefix_ms,
             model_interrupts=self._model_interrupts(persona),
+            model_answers=persona.turn_detection is None or persona.turn_detection.create_response,
+            may_end=END_CALL in self._role(facts).toolbox.names,
+            idle=persona.idle,
             duplex=settings.duplex_enabled,
             audio_format=settings.openai_audio_format,
             lead_s=settings.playout_lead_ms / 1000,

@@ -8,6 +8,9 @@ import pytest
 
 from voice_gateway.agent.personas import Interruptions, Persona, PersonaError, load_persona, load_personas
 from voice_gateway.agent.toolbox import house_toolbox
+from voice_gateway.agent.toolbox.ending import end_call
+from voice_gateway.call.goodbye import END_CALL
+from voice_gateway.call.policy import Idle
 from voice_gateway.model.settings import ModelSettings, SemanticVad, ServerVad
 
 SOUND = 'name = "Host"\ninstructions = "Be kind."\n'
@@ -26,7 +29,7 @@ def test_the_waiter_comes_with_the_program_and_has_its_tools() -> None:
     assert waiter.greeting in waiter.greeting_instructions
     assert "lookup_menu" in waiter.instructions
     tools = house_toolbox().pick(waiter.tools)
-    assert tools.names == ("lookup_menu", "recommend_pairing")
+    assert tools.names == ("lookup_menu", "recommend_pairing", END_CALL)
     ModelSettings(instructions=waiter.instructions, tools=tuple(tools.specs()), turn_detection=waiter.turn_detection)
 
 
@@ -52,10 +55,28 @@ def test_only_name_and_instructions_are_needed(tmp_path: Path) -> None:
     assert persona.turn_detection == ServerVad()
 
 
-def test_turn_detection_may_be_semantic_or_none(tmp_path: Path) -> None:
-    semantic = write(tmp_path, SOUND + '[turn_detection]\ntype = "semantic_vad"\neagerness = "high"\n')
-    assert load_persona(semantic).turn_detection == SemanticVad(eagerness="high")
-    assert load_persona(write(tmp_path, SOUND + '[turn_detection]\ntype = "none"\n')).turn_detection is None
+def test_every_setting_of_turn_detection_is_read(tmp_path: Path) -> None:
+    semantic = '[turn_detection]\ntype = "semantic_vad"\neagerness = "high"\ncreate_response = false\n'
+    assert load_persona(write(tmp_path, SOUND + semantic)).turn_detection == SemanticVad("high", create_response=False)
+    server = (
+        "[turn_detection]\nthreshold = 1\nprefix_padding_ms = 100\nsilence_duration_ms = 900\nidle_timeout_ms = 5000\n"
+        "create_response = false\ninterrupt_response = false\n"
+    )
+    assert load_persona(write(tmp_path, SOUND + server)).turn_detection == ServerVad(1.0, 100, 900, 5000, False, False)  # noqa: FBT003 - in the file's order
+
+
+def test_what_becomes_of_a_silent_caller_is_read(tmp_path: Path) -> None:
+    idle = '[idle]\nprompt_after_s = 12\nprompts = 3\ngoodbye = "Bye, then."\n'
+    assert load_persona(write(tmp_path, SOUND + idle)).idle == Idle(12, 3, "Bye, then.")
+    own = "[turn_detection]\nidle_timeout_ms = 8000\n[idle]\nprompts = 0\n"
+    assert load_persona(write(tmp_path, SOUND + own)).idle == Idle(prompts=0), "the model notices, we count"
+
+
+def test_the_calls_own_tool_has_the_name_that_the_call_knows() -> None:
+    assert end_call.__name__ == END_CALL
+    (spec,) = house_toolbox().pick([END_CALL]).specs()
+    assert spec["parameters"].get("required", []) == []
+    assert "goodbye" in spec["description"]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +115,17 @@ def test_a_later_folder_wins(tmp_path: Path) -> None:
         (SOUND + "[barge_in]\nenabled = 'no'\n", "barge_in.enabled: Input should be a valid boolean"),
         (
             SOUND + '[turn_detection]\ntype = "magic"\n',
-            "turn_detection.type: must be one of server_vad, semantic_vad or none",
+            "turn_detection.type: must be one of server_vad, semantic_vad, not 'magic'",
+        ),
+        (SOUND + '[turn_detection]\ntype = "none"\n', "turn_detection.type: with none nobody would notice"),
+        (SOUND + "idle = 3\n", "idle: must be a table, not 3"),
+        (SOUND + "[idle]\nafter = 3\n", "idle.after: it has prompt_after_s, prompts, goodbye"),
+        (SOUND + "[idle]\nprompt_after_s = -1\n", "idle.prompt_after_s: must be from 1 to 600, or 0"),
+        (SOUND + "[idle]\nprompts = -1\n", "idle.prompts: must be from 0 to 20, not -1"),
+        (SOUND + "[idle]\ngoodbye = 1\n", "idle.goodbye: Input should be a valid string"),
+        (
+            SOUND + "[turn_detection]\nidle_timeout_ms = 8000\n[idle]\nprompt_after_s = 8\n",
+            "idle.prompt_after_s: turn_detection.idle_timeout_ms lets the model prompt; set one of the two",
         ),
         (SOUND + "[turn_detection]\neagerness = 'low'\n", "turn_detection.eagerness: server_vad has threshold"),
         (SOUND + "[turn_detection]\nthreshold = '0.5'\n", "turn_detection.threshold: Input should be a valid number"),

@@ -269,6 +269,7 @@ def test_everything_else_that_differs_is_a_warning(settings: ModelSettings) -> N
         'audio.output.voice: asked for "marin", got "alloy"',
         'audio.input.turn_detection.type: asked for "server_vad", got "semantic_vad"',
         "audio.input.turn_detection.create_response: asked for true, got nothing",
+        "audio.input.turn_detection.silence_duration_ms: asked for 500, got nothing",
         'audio.input.transcription.model: asked for "gpt-realtime-whisper", got nothing',
         'tools: asked for ["look_up_menu"], got []',
     ]

@@ -8,13 +8,18 @@ greeting_clip = false                  the model speaks it anew in every call; w
 voice = "marin"                        without it, the one that is configured
 market = "RW"                          whose menu and prices its tools read; without it all
 language = "en"                        ISO 639-1, of the caller's speech; without it any
-tools = ["lookup_menu"]
-[turn_detection]                       type: server_vad, semantic_vad or none; the rest as in model/settings.py
+tools = ["lookup_menu", "end_call"]    with end_call the model may end the call; without it, only the caller does
+[turn_detection]                       type: server_vad or semantic_vad; the rest as in model/settings.py
 type = "server_vad"
 [barge_in]
 enabled = false                        our voice is heard to its end whoever speaks; without it, he may interrupt
 min_speech_ms = 400                    a shorter "yes" or cough does not interrupt; without it, any sound of speech does
 protect_greeting = true                the greeting is heard to its end
+[idle]                                 for a caller who says nothing
+prompt_after_s = 12                    so long after the last sound he is asked whether he is still there; without it he
+                                       is not, unless the model does it by itself (idle_timeout_ms, server_vad alone)
+prompts = 2                            how often, before he is bidden goodbye; without it, twice
+goodbye = "Goodbye, then."             the words; without them the model finds its own
 """
 
 from __future__ import annotations
@@ -29,13 +34,14 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from voice_gateway.call.policy import Idle
 from voice_gateway.errors import GatewayError
 from voice_gateway.model.settings import SemanticVad, ServerVad, TurnDetection
 
 BUILT_IN = Path(__file__).with_suffix("")
 """The folder of the personas that come with the program."""
 
-Shape = TypeVar("Shape", bound="ServerVad | SemanticVad | Interruptions")
+Shape = TypeVar("Shape", bound="ServerVad | SemanticVad | Interruptions | Idle")
 
 _DETECTIONS: Mapping[str, type[ServerVad | SemanticVad]] = {"server_vad": ServerVad, "semantic_vad": SemanticVad}
 
@@ -77,6 +83,7 @@ class Persona:
     tools: tuple[str, ...] = ()
     turn_detection: TurnDetection = field(default_factory=ServerVad)
     barge_in: Interruptions = field(default_factory=Interruptions)
+    idle: Idle = field(default_factory=Idle)
 
     @property
     def speech_prefix_ms(self) -> int:
@@ -113,18 +120,17 @@ def load_persona(path: Path) -> Persona:
         problems.append(f"the file name is the persona's key: small letters, digits, _ and -, not {path.stem!r}")
     detection = _turn_detection(given.pop("turn_detection", {}), problems)
     barge_in = _barge_in(given.pop("barge_in", {}), problems)
+    idle = _idle(given.pop("idle", {}), detection, problems)
     values = _values(given, problems)
     if problems:
         raise PersonaError("".join(f"{path}: {problem}\n" for problem in problems).rstrip())
-    return Persona(key=path.stem, turn_detection=detection, barge_in=barge_in, **values)
+    return Persona(key=path.stem, turn_detection=detection, barge_in=barge_in, idle=idle, **values)
 
 
 def _values(given: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
-    known = [each.name for each in fields(Persona) if each.name not in ("key", "turn_detection", "barge_in")]
-    problems += [
-        f"{name}: no such field; there are {', '.join(known)}, turn_detection and barge_in"
-        for name in given.keys() - known
-    ]
+    tables = ("turn_detection", "barge_in", "idle")
+    known = [each.name for each in fields(Persona) if each.name not in ("key", *tables)]
+    problems += [f"{name}: no such field; there are {', '.join([*known, *tables])}" for name in given.keys() - known]
     values: dict[str, Any] = {}
     for name in known:
         value = given.get(name)
@@ -151,10 +157,14 @@ def _turn_detection(given: Any, problems: list[str]) -> TurnDetection:
         problems.append(f"turn_detection: must be a table with a type, not {given!r}")
         return None
     kind = given.pop("type", "server_vad")
-    if kind == "none" and not given:
+    if kind == "none":
+        problems.append(
+            "turn_detection.type: with none nobody would notice that a caller has finished, and none would ever be "
+            f"answered; choose {' or '.join(_DETECTIONS)}"
+        )
         return None
     if kind not in _DETECTIONS:
-        problems.append(f"turn_detection.type: must be one of {', '.join(_DETECTIONS)} or none, not {kind!r}")
+        problems.append(f"turn_detection.type: must be one of {', '.join(_DETECTIONS)}, not {kind!r}")
         return None
     return _table("turn_detection", _DETECTIONS[kind], given, problems, called=kind)
 
@@ -164,6 +174,20 @@ def _barge_in(given: Any, problems: list[str]) -> Interruptions:
         problems.append(f"barge_in: must be a table, not {given!r}")
         return Interruptions()
     return _table("barge_in", Interruptions, given, problems) or Interruptions()
+
+
+def _idle(given: Any, detection: TurnDetection, problems: list[str]) -> Idle:
+    if not isinstance(given, dict):
+        problems.append(f"idle: must be a table, not {given!r}")
+        return Idle()
+    idle = _table("idle", Idle, given, problems) or Idle()
+    if idle.prompt_after_s and not 1 <= idle.prompt_after_s <= 600:
+        problems.append(f"idle.prompt_after_s: must be from 1 to 600, or 0 for never, not {idle.prompt_after_s:g}")
+    if not 0 <= idle.prompts <= 20:
+        problems.append(f"idle.prompts: must be from 0 to 20, not {idle.prompts}")
+    if idle.prompt_after_s and isinstance(detection, ServerVad) and detection.idle_timeout_ms is not None:
+        problems.append("idle.prompt_after_s: turn_detection.idle_timeout_ms lets the model prompt; set one of the two")
+    return idle
 
 
 def _table(

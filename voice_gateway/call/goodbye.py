@@ -29,10 +29,7 @@ LONGEST_S = 60.0
 END_CALL = "end_call"
 """The name of the call's own tool: the model ends the call with it."""
 
-ENDING = (
-    '{"ok":true,"message":"The call ends when your goodbye was heard. Say it in one short sentence now, unless you '
-    'have just said it."}'
-)
+ENDING = '{"ok":true,"say":"Goodbye!"}'
 NOT_NOW = (
     '{"error":"caller_speaks","message":"The caller is speaking. Listen first; end the call when he has finished."}'
 )

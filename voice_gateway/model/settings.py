@@ -227,6 +227,9 @@ _WATCHED: Final = (
     "audio.input.turn_detection.type",
     "audio.input.turn_detection.create_response",
     "audio.input.turn_detection.interrupt_response",
+    "audio.input.turn_detection.silence_duration_ms",
+    "audio.input.turn_detection.idle_timeout_ms",
+    "audio.input.turn_detection.eagerness",
     "audio.input.transcription.model",
 )
 

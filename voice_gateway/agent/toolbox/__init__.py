@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from voice_gateway.agent.toolbox.ending import end_call
 from voice_gateway.agent.toolbox.finance import check_tax_rule, fetch_financials
 from voice_gateway.agent.toolbox.menu import lookup_menu, recommend_pairing
 from voice_gateway.agent.toolbox.ordering import check_id, get_menu, place_order, take_message
@@ -20,7 +21,7 @@ HOUSE_TOOLS: tuple[ToolFunction, ...] = (
     fetch_financials, check_tax_rule,
     get_member_balance, redeem_voucher,
     lookup_customer, check_availability, book_appointment, cancel_appointment,
-    take_message,
+    take_message, end_call,
     pause_recording, resume_recording, stop_recording,
 )  # fmt: skip
 
