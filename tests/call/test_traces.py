@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Bridge, Policy
 from voice_gateway.trace.folder import Reel, TracedBridge
 from voice_gateway.trace.notes import Heading, Trace, read
-from voice_gateway.trace.replay import accepted, first_difference, same, side_by_side, told
+from voice_gateway.trace.replay import accepted, first_difference, first_unwoken, same, side_by_side, told
 
 TRACES = sorted(Path(__file__).with_name("traces").glob("*.jsonl*"))
 
@@ -71,7 +72,7 @@ def barge_in(monkeypatch: pytest.MonkeyPatch) -> Trace:
         scene.answer("resp_1", "item_1", 4.0, text="It is quite a long answer.")
         scene.pass_until(3.0)
         scene.caller_speaks()
-        scene.pass_until(4.0)
+        scene.pass_until(5.0)
         scene.tell(ev.CallerLeft("hangup"))
     return traced(Policy(audio_format="pcmu"), happened)
 
@@ -122,6 +123,13 @@ def test_a_bridge_that_raises_is_a_difference(barge_in: Trace, monkeypatch: pyte
     difference = first_difference(barge_in)
     assert difference is not None
     assert (difference.number, difference.now.raised) == (1, "ZeroDivisionError: no")
+
+
+def test_a_limit_that_the_bridge_of_then_had_not_is_told(barge_in: Trace) -> None:
+    assert first_unwoken(barge_in) is None
+    sooner = replace(barge_in.heading, policy=replace(barge_in.heading.policy, max_duration_s=3.5))
+    limited = replace(barge_in, heading=sooner)
+    assert first_unwoken(limited) == 3.5
 
 
 EQUAL, OTHER = "equal", "other"

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from voice_gateway.cli.show import Teller
 from voice_gateway.trace.notes import Note, Trace, read, write_trace
-from voice_gateway.trace.replay import Difference, accepted, first_difference, side_by_side, told_event
+from voice_gateway.trace.replay import Difference, accepted, first_difference, first_unwoken, side_by_side, told_event
 
 _BEFORE: Final = 4
 """So many events that led up to a difference are shown; frames of sound are not worth it."""
@@ -48,6 +48,7 @@ def replay(
         difference = first_difference(trace)
         if difference is None:
             teller.out(f"{path}: {_about(trace)}: the same today", "green")
+            _tell_unwoken(teller, trace)
             continue
         different += 1
         _tell(teller, path, trace, difference)
@@ -55,6 +56,13 @@ def replay(
             _replace(path, accepted(trace))
             teller.out(f"{path}: today's answers are written into it", "yellow")
     raise typer.Exit(1 if different and not accept else 0)
+
+
+def _tell_unwoken(teller: Teller, trace: Trace) -> None:
+    at_s = first_unwoken(trace)
+    if at_s is not None:
+        told = f"today's bridge would have acted by itself {at_s:.3f} s into the call, and these events do not let it"
+        teller.out(f"  But {told}.", "yellow")
 
 
 def _about(trace: Trace) -> str:

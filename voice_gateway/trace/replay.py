@@ -6,7 +6,8 @@ a change of ours. What counts as equal: the same commands in the same order, eac
 does to them, and a sound by one step of its code.
 
 The events are those that really came. What a bridge that answers otherwise would have made happen afterwards nobody
-knows: therefore only the first difference is worth telling.
+knows: therefore only the first difference is worth telling. Among them are the times at which the bridge was woken; one
+that would like to be woken at others is told by `first_unwoken`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ from voice_gateway.trace.notes import Heading, Note, Trace, write_commands
 
 _SOUNDS: Final = frozenset({"ulaw", "audio"})
 _DECIBELS: Final = 0.5
+_LATE_S: Final = 1.0
+"""A busy process may have woken the bridge so late."""
+
 _RANKS: Final = np.array([code - 127 if code < 128 else 255 - code for code in range(256)], np.int16)
 """µ-law bytes in the order of their samples; the two zeros are one."""
 
@@ -73,6 +77,20 @@ def first_difference(trace: Trace) -> Difference | None:
     for number, (then, now) in enumerate(zip(trace.notes, replayed(trace), strict=True), 1):
         if not same(list(then.do), list(now.do)) or _kind(then.raised) != _kind(now.raised):
             return Difference(number, then, now)
+    return None
+
+
+def first_unwoken(trace: Trace) -> float | None:
+    """When today's bridge wanted to be woken and was not, in seconds into the call; None when that never was so.
+
+    Then it has a limit that the bridge of then had not, or had later: what it would have done about it does not show.
+    """
+    bridge = rebuild(trace.heading)
+    for note in trace.notes:
+        wanted = bridge.deadline()
+        if wanted is not None and note.at - wanted > _LATE_S:
+            return wanted - trace.heading.began_at
+        bridge.handle(note.event, note.at)
     return None
 
 
