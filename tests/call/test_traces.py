@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,14 @@ TRACES = sorted(Path(__file__).with_name("traces").glob("*.jsonl*"))
 @pytest.mark.parametrize("path", TRACES, ids=lambda path: path.name)
 def test_a_traced_call_is_led_as_it_was(path: Path) -> None:
     difference = first_difference(read(path))
-    assert difference is None, f"see: voice-gateway replay {path}, and if it is meant: voice-gateway replay --accept"
+    assert difference is None, (
+        f"This call would be led otherwise today. To see how: voice-gateway replay {os.path.relpath(path)}. "
+        f"If that is meant: voice-gateway replay --accept {os.path.relpath(path)}"
+    )
+
+
+def test_there_are_traces_to_be_led_again() -> None:
+    assert TRACES
 
 
 def traced(policy: Policy, happenings: list[tuple[float, ev.Event]]) -> Trace:
