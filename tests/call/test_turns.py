@@ -191,6 +191,15 @@ def test_a_stalled_response_that_is_never_ended_is_waited_for_no_longer_than_the
     assert scene.all(do.CreateResponse) == [do.CreateResponse()]
 
 
+def test_a_stalled_response_whose_tool_is_at_work_wakes_nobody_in_vain(scene: Scene) -> None:
+    scene.tell(ev.ResponseStarted("resp_1"))
+    scene.tell(ev.ToolCalled("resp_1", "item_1", "call_1", "menu", "{}"))
+    scene.pass_until(scene.now + 20.0)
+    assert (scene.bridge.deadline() or 0.0) > scene.now
+    scene.tell(ev.ToolFinished("call_1", "{}"))
+    assert scene.all(do.CreateResponse) == [do.CreateResponse()]
+
+
 def test_a_model_that_keeps_falling_silent_is_lost(scene: Scene) -> None:
     scene.tell(ev.ResponseStarted("resp_1"))
     scene.pass_until(scene.now + 12.0)

@@ -180,9 +180,11 @@ class Turns:
                 return None
             self._wish = self._wish or (CreateResponse(), now)
         held = self._held_until is not None and now < self._held_until
+        if not held:
+            self._held_until = None
         if self._wish is None or held or (tools_at_work and not owed):
             return None
-        self._held_until = self._answer_due_since = None
+        self._answer_due_since = None
         response, _ = self._wish
         self._wish = None
         self._asked = (response, now)
