@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from voice_gateway.audio import g711, wav
-from voice_gateway.store.recordings import MOST_WAITING, Ended, Recordings, check_folder, safe_name, sweep
+from voice_gateway.store.recordings import MOST_WAITING, Ended, Recordings, check_folder, erase, safe_name, sweep
 from voice_gateway.store.records import new_id
 
 DAY = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
@@ -292,6 +292,22 @@ def test_the_sweeper_removes_a_day_that_is_empty_and_finds_nothing_in_a_folder_t
     assert sweep(tmp_path, 1, old.stat().st_mtime + 3 * 86_400) == 1
     assert not old.parent.exists()
     assert sweep(tmp_path / "nowhere", 1, 0.0) == 0
+
+
+def test_a_calls_recordings_are_erased_and_no_others(tmp_path: Path) -> None:
+    paths = [
+        tmp_path / "2026-01-01" / f"CA1_{new_id()}.wav",
+        tmp_path / "2026-01-02" / f"CA1_{new_id()}.wav",
+        tmp_path / "2026-01-02" / f"CA11_{new_id()}.wav",
+        tmp_path / "2026-01-02" / f"{safe_name('../*')}_{new_id()}.wav",
+    ]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert erase(tmp_path, "*") == 0
+    assert erase(tmp_path, "CA1") == 2
+    assert erase(tmp_path, "../*") == 1
+    assert [path.exists() for path in paths] == [False, False, True, False]
 
 
 def test_a_folder_that_cannot_be_written_to_is_found_at_once(tmp_path: Path) -> None:

@@ -33,16 +33,14 @@ class _Pause:
 
 
 class Discretion:
+    """was_asked_for: True once there was a pause; only then `veil` has anything to do."""
+
     def __init__(self, transcript: Transcript, written_ms: Callable[[], float]) -> None:
         """written_ms: how much sound the model was given, which is the clock of a caller's turns."""
         self._transcript = transcript
         self._written_ms = written_ms
         self._pauses: list[_Pause] = []
-
-    @property
-    def was_asked_for(self) -> bool:
-        """True once there was a pause: only then `veil` has anything to do."""
-        return bool(self._pauses)
+        self.was_asked_for = False
 
     @property
     def is_paused(self) -> bool:
@@ -51,6 +49,7 @@ class Discretion:
     def pause(self, by: str, now: float) -> list[do.Command]:
         if self.is_paused:
             return []
+        self.was_asked_for = True
         self._pauses.append(_Pause(now, self._written_ms()))
         return [do.WriteEntry(entries.RecordingPaused(by))]
 

@@ -274,6 +274,14 @@ def sweep(folder: Path, keep_days: int, now: float) -> int:
     return removed
 
 
+def erase(folder: Path, call_sid: str) -> int:
+    """Remove every recording of a call. Returns how many there were. Raises OSError where one cannot be removed."""
+    found = [path for path in folder.glob(f"*/{safe_name(call_sid)}_*.wav") if _NAME.fullmatch(path.name)]
+    for path in found:
+        path.unlink()
+    return len(found)
+
+
 def check_folder(folder: Path) -> None:
     """Make the folder and see that files can be made in it. Raises OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
