@@ -21,6 +21,7 @@ from bench.wire import upgrade_request
 ANSWER_S, ANSWER_EVERY_S = 1.9, 2.0
 INTERRUPTED_AFTER_S, INTERRUPTED_EVERY_S = 0.6, 1.5
 SETTLE_S = 1.0
+OPENING_S = 60.0  # under valgrind it takes many
 
 
 @dataclass
@@ -77,11 +78,11 @@ class FarSides:
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_connection(lambda: phone, url.hostname, url.port)
         transport.write(upgrade_request(url.netloc, url.path, {"X-Twilio-Signature": signature(url.geturl(), {})}))
-        head = await asyncio.wait_for(phone.upgraded, 10)
+        head = await asyncio.wait_for(phone.upgraded, OPENING_S)
         if b" 101 " not in head.partition(b"\r\n")[0]:
             raise RuntimeError(f"the media stream was refused: {head[:100]!r}")
         phone.start(dict(re.findall(r'name="([^"]+)" value="([^"]*)"', twiml)))
-        model = await asyncio.wait_for(self._configured.get(), 10)
+        model = await asyncio.wait_for(self._configured.get(), OPENING_S)
         model.call = call
         self.metronome.add(phone.beat)
         self.calls.append(call)

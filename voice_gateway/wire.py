@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSProtocolError, WSTransport
 
@@ -59,18 +59,28 @@ class Wire(WSListener):
 
     on_message: is given each whole message, and whether it is text. on_end: is told as soon as the end is known, and
     nothing is given afterwards. Both are called in the step of the event loop that read the bytes.
+    on_flow: is told False when much of what was written waits for the far side to read, and True when little does.
+    on_gone: nothing is left of the connection.
     transport: there once the connection is open.
     """
 
     transport: WSTransport
 
     def __init__(
-        self, most_bytes: int, on_message: Callable[[bytes, bool], None], on_end: Callable[[Ended], None]
+        self,
+        most_bytes: int,
+        on_message: Callable[[bytes, bool], None],
+        on_end: Callable[[Ended], None],
+        *,
+        on_flow: Callable[[bool], None] = lambda _free: None,
+        on_gone: Callable[[], None] = lambda: None,
     ) -> None:
         """most_bytes: of one message. Beyond them the connection ends with 1009."""
         self._most_bytes = most_bytes
         self._on_message = on_message
         self._on_end = on_end
+        self._on_flow = on_flow
+        self._on_gone = on_gone
         self._gathered = bytearray()
         self._is_text: bool | None = None  # what is being gathered; None between messages
         self._told = False
@@ -115,8 +125,9 @@ class Wire(WSListener):
             code = int(frame.get_close_code().value) if frame.payload_size else NO_CODE
             if not 1000 <= code < 5000 or code == ABNORMAL:
                 self.fail(WSCloseCode.PROTOCOL_ERROR, "invalid close code")
-            self.close(1000 if code == NO_CODE else code)
-            self._end(Ended(code, frame.get_close_reason() or ""))
+            ended = Ended(code, frame.get_close_reason() or "")
+            self.close(1000 if code == NO_CODE else code, ended.reason)
+            self._end(ended)
         transport.disconnect()
 
     def close(self, code: int, reason: str = "") -> None:
@@ -125,7 +136,7 @@ class Wire(WSListener):
         fitting = reason.encode()[:_LONGEST_REASON].decode(errors="ignore")
         self.transport.send_close(code, fitting)  # type: ignore[arg-type]  # any code will do
 
-    def fail(self, code: WSCloseCode, reason: str) -> None:
+    def fail(self, code: WSCloseCode, reason: str) -> NoReturn:
         """Give the connection up because of what the far side sent; to be called from `on_message`. Always raises."""
         self._deaf = True
         self._end(Ended(int(code.value), reason, ours=True))
@@ -139,6 +150,7 @@ class Wire(WSListener):
             self._end(Ended(int(said.recv.code.value) or NO_CODE, said.recv.reason or ""))
         else:
             self._end(Ended(ABNORMAL))
+        self._on_gone()
 
     def _end(self, ended: Ended) -> None:
         if not self._told:
@@ -146,7 +158,7 @@ class Wire(WSListener):
             self._on_end(ended)
 
     def pause_writing(self) -> None:
-        """Whoever writes looks at the buffer himself."""
+        self._on_flow(False)  # noqa: FBT003 - the callback's shape
 
     def resume_writing(self) -> None:
-        """As `pause_writing`."""
+        self._on_flow(True)  # noqa: FBT003 - the callback's shape

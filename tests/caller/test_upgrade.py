@@ -1,18 +1,20 @@
-"""The upgrade's own reader of frames, against raw sockets that cut and mix what they send as no library would."""
+"""The upgrade behind uvicorn, against raw sockets that cut and mix what they send as no library would."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
+import random
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from voice_gateway.caller.socket import CallerSocket
-from voice_gateway.caller.upgrade import READ_AHEAD, Inbox, _span
+from voice_gateway.caller.upgrade import READ_AHEAD, Inbox
 
 TEXT, MORE, BINARY, CLOSE, PING = 0x81, 0x80, 0x82, 0x88, 0x89
 
@@ -43,12 +45,15 @@ class Line:
             return await self.reader.read()
 
 
+REQUEST = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
 async def upgrade(port: int) -> Line:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(
-        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-    )
+    writer.write(REQUEST)
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
     return Line(reader, writer)
 
@@ -104,7 +109,7 @@ async def test_many_frames_in_one_piece_are_read_in_order_beyond_the_read_ahead(
     assert line.read == messages
 
 
-async def test_fragments_pings_and_binary_go_by_way_of_the_library(upgraded: Any) -> None:
+async def test_fragments_with_a_ping_between_them_and_binary_arrive_whole(upgraded: Any) -> None:
     async with upgraded() as line:
         line.writer.write(
             frame(0x01, b"one ")  # the first of three fragments
@@ -146,6 +151,207 @@ async def test_a_large_frame_and_all_after_it_arrive(upgraded: Any) -> None:
         line.writer.write(frame(TEXT, b"before") + frame(TEXT, large.encode()) + frame(TEXT, b"after"))
         await hang_up(line)
     assert line.read == ["before", large, "after"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        (b"\x83\x80\0\0\0\0", 1002),  # no frame is of this kind
+        (frame(0xC1, b"hi"), 1002),  # a bit of an extension that nobody agreed on
+        (frame(MORE, b"of what?"), 1002),
+        (frame(0x01, b"begun") + frame(BINARY, b"and another"), 1002),
+        (frame(0x09, b"half a ping"), 1002),
+        (frame(PING, b"x" * 126), 1002),
+        (frame(CLOSE, b"\x03"), 1002),
+        (frame(CLOSE, b"\x03\xee"), 1002),  # 1006 is for nobody to send
+        (frame(CLOSE, b"\0\0"), 1002),
+        (frame(CLOSE, b"\x13\x88"), 1002),  # 5000
+        (frame(0x01, b"\xe2\x82") + frame(MORE, b"a"), 1007),
+    ],
+    ids=itertools.count(),  # the masks are random, and no name
+)
+async def test_what_breaks_the_protocol_is_answered_with_its_code(upgraded: Any, wrong: bytes, code: int) -> None:
+    async with upgraded() as line:
+        line.writer.write(frame(TEXT, b"fine") + wrong)
+        said = await line.rest()
+        await asyncio.wait_for(line.ended.wait(), 5)
+    assert said[0] == CLOSE
+    assert int.from_bytes(said[2:4], "big") == code
+    assert line.read == ["fine"]
+
+
+async def test_fragments_have_the_limit_of_a_message_together(serve: Any) -> None:
+    ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        socket = CallerSocket(scope, receive, send)
+        await socket.accept()
+        assert await socket.read() is None
+        ended.set_result(socket.close_code)
+
+    async with serve(app, ws_max_size=1000) as port:
+        line = await upgrade(port)
+        line.writer.write(frame(0x01, b"x" * 400) + 2 * frame(0x00, b"x" * 400) + frame(MORE, b""))
+        assert int.from_bytes((await line.rest())[2:4], "big") == 1009
+        assert await asyncio.wait_for(ended, 5) == 1009
+        line.writer.close()
+
+
+async def test_what_a_hasty_client_says_before_the_answer_is_read_after_it(serve: Any) -> None:
+    read: list[str | bytes] = []
+    ended = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        socket = CallerSocket(scope, receive, send)
+        await asyncio.sleep(0.05)
+        await socket.accept()
+        while (message := await socket.read()) is not None:
+            read.append(message)
+        ended.set()
+
+    two = frame(TEXT, b"two" * 2000)
+    async with serve(app) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(REQUEST)
+        await asyncio.sleep(0.02)
+        writer.write(frame(TEXT, b"one") + two[:5000])
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(two[5000:] + frame(TEXT, b"three"))
+        writer.close()
+        await asyncio.wait_for(ended.wait(), 5)
+    assert read == ["one", "two" * 2000, "three"]
+
+
+async def test_a_peer_that_answers_no_ping_is_given_up(serve: Any) -> None:
+    ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        socket = CallerSocket(scope, receive, send)
+        await socket.accept()
+        assert await socket.read() is None
+        ended.set_result(socket.close_code)
+
+    async with serve(app, ws_ping_interval=0.05, ws_ping_timeout=0.05) as port:
+        line = await upgrade(port)
+        said = await line.rest()
+        assert await asyncio.wait_for(ended, 5) == 1001
+        line.writer.close()
+    assert said[:2] == b"\x89\0", "a ping was sent"
+
+
+async def test_a_server_that_ends_says_so_to_an_open_connection(serve: Any) -> None:
+    ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        socket = CallerSocket(scope, receive, send)
+        await socket.accept()
+        assert await socket.read() is None
+        ended.set_result(socket.close_code)
+
+    async with serve(app) as port:
+        line = await upgrade(port)
+    assert await line.rest() == b"\x88\x02\x03\xf4"  # 1012
+    assert await asyncio.wait_for(ended, 5) == 1012
+    line.writer.close()
+
+
+async def test_headers_a_subprotocol_and_a_refusal_with_a_body_are_as_asgi_has_them(serve: Any) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "websocket.connect"
+        if scope["path"] == "/no":
+            await send({"type": "websocket.http.response.start", "status": 418, "headers": [(b"x-tea", b"1")]})
+            await send({"type": "websocket.http.response.body", "body": b"short and stout"})
+            return
+        await send({"type": "websocket.accept", "subprotocol": scope["subprotocols"][1], "headers": [(b"x-tea", b"2")]})
+        await send({"type": "websocket.send", "bytes": b"\0\1"})
+        await send({"type": "websocket.close", "code": 4002, "reason": "ü" * 100})
+        with pytest.raises(RuntimeError):
+            await send({"type": "websocket.send", "text": "too late"})
+
+    async with serve(app) as port:
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(f"ws://127.0.0.1:{port}/no")
+        assert (refused.value.response.status_code, refused.value.response.body) == (418, b"short and stout")
+        assert refused.value.response.headers["X-Tea"] == "1"
+        async with connect(f"ws://127.0.0.1:{port}/", subprotocols=["a", "b"]) as client:
+            assert client.subprotocol == "b"
+            assert client.response.headers["X-Tea"] == "2"
+            assert await client.recv() == b"\0\1"
+            with pytest.raises(ConnectionClosed):
+                await client.recv()
+            assert (client.close_code, client.close_reason) == (4002, "ü" * 61)
+
+
+async def test_writing_at_once_is_refused_while_the_peer_lags(serve: Any) -> None:
+    message = "x" * 50_000
+    full, ended = asyncio.Event(), asyncio.Event()
+    taken = 0
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal taken
+        socket = CallerSocket(scope, receive, send)
+        assert not socket.write("before it is open")
+        await socket.accept()
+        while socket.write(message):
+            taken += 1
+        full.set()
+        await socket.send("the last")
+        assert socket.write("and one more"), "it reads again"
+        await socket.close()
+        assert socket.write("to nobody"), "there is nothing to wait for"
+        ended.set()
+
+    async with serve(app) as port, connect(f"ws://127.0.0.1:{port}/", max_queue=1) as client:
+        await asyncio.wait_for(full.wait(), 5)
+        received = [text async for text in client]
+        await asyncio.wait_for(ended.wait(), 5)
+    assert 0 < taken < 300, "the kernel's buffers and little more"
+    assert received == [message] * taken + ["the last", "and one more"]
+
+
+def streams(seed: int) -> tuple[bytes, list[int]]:
+    """A client's life in whole frames, and where to cut it."""
+    dice = random.Random(seed)  # noqa: S311 - a dice, and the same each time
+    said: list[bytes] = []
+    for _ in range(dice.randrange(1, 9)):
+        text = dice.choice(("", "a", "ü" * 62 + "a", "ü" * 63, "long " * 1000, "x" * 70_000)).encode()
+        at = dice.randrange(len(text) + 1)
+        said += dice.choice(
+            (
+                [frame(TEXT, text)],
+                [frame(BINARY, text)],
+                [frame(PING, text[:125])],
+                [frame(0x01, text[:at]), frame(PING, b"?"), frame(0x00, b""), frame(MORE, text[at:])],
+            )
+        )
+    whole = b"".join((*said, frame(CLOSE, b"\x0f\xa1bye")))
+    return whole, sorted(dice.randrange(len(whole)) for _ in range(dice.choice((0, 1, 5, 30))))
+
+
+async def test_any_stream_is_read_and_answered_as_stock_uvicorn_would(serve: Any) -> None:
+    read: list[Any] = []
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            read.append(message.get("text") or message.get("bytes"))
+        read.append((message["code"], message["reason"]))
+
+    async def lead(port: int, whole: bytes, cuts: list[int]) -> tuple[bytes, list[Any]]:
+        read.clear()
+        line = await upgrade(port)
+        for begin, end in itertools.pairwise((0, *cuts, len(whole))):
+            line.writer.write(whole[begin:end])
+            await asyncio.sleep(0)
+        said = await line.rest()
+        line.writer.close()
+        return said, list(read)
+
+    async with serve(app) as ours, serve(app, ws="websockets-sansio") as stock:
+        for seed in range(25):
+            whole, cuts = streams(seed)
+            assert await lead(ours, whole, cuts) == await lead(stock, whole, cuts), f"seed {seed}"
 
 
 async def test_what_follows_a_close_is_not_read(upgraded: Any) -> None:
@@ -202,16 +408,3 @@ async def test_the_inbox_wakes_its_reader_and_survives_one_that_gave_up() -> Non
     inbox.put_nowait("second")
     assert (await waiting, inbox.qsize()) == ("first", 1)
     assert (await inbox.get(), inbox.empty()) == ("second", True)
-
-
-@given(st.lists(st.tuples(st.sampled_from([TEXT, BINARY, PING]), st.binary(max_size=300)), max_size=5), st.data())
-def test_a_frame_s_span_is_known_as_soon_as_its_header_is_there(frames: list[tuple[int, bytes]], data: Any) -> None:
-    stream = b"".join(frame(first, payload) for first, payload in frames)
-    cut = data.draw(st.integers(0, len(stream)))
-    at = 0
-    for first, payload in frames:
-        whole = frame(first, payload)
-        header = len(whole) - len(payload)
-        expected = (at + header, at + len(whole)) if at + header <= cut else None
-        assert _span(stream[:cut], at) == expected
-        at += len(whole)

@@ -1,14 +1,12 @@
-"""uvicorn's WebSocket with two things more: the application may drop the connection at once, and hear at once.
+"""uvicorn's WebSocket by picows: the request stays uvicorn's and Starlette's, and what follows the answer is picows'.
 
-ASGI has no word for dropping. A peer that has stopped reading cannot be closed politely, because the close frame waits
-behind the full buffer, and so does the orderly end of the transport: connection, buffer and socket would stay for as
-long as the peer likes. Give this class to uvicorn as `ws=`.
+Give `CallerUpgrade` to uvicorn as `ws=`; routes and everything else of ASGI are as ever. Three things more are offered
+in `scope["extensions"]`, because ASGI has no words for them: the application may drop the connection, write at once and
+hear at once. A peer that has stopped reading cannot be closed politely: the close frame waits behind the full buffer,
+and so does the orderly end of the transport; connection, buffer and socket would stay for as long as the peer likes.
 
-What a carrier sends fifty times a second for each call is one masked text message in one frame (RFC 6455, section 5.2).
-That frame is read right here; the library's parser, a chain of generators, gets everything else, and always in whole
-frames, so that it never stands within one. Who lends an ear gets the text right there, in the step of the event loop
-that read it: no queue, no other task. Stock uvicorn also stops and starts the socket's reading around every message,
-two system calls each; here reading stops when the application is really behind.
+Stock uvicorn stops and starts the socket's reading around every message, two system calls each; here reading stops when
+the application is really behind.
 """
 
 from __future__ import annotations
@@ -17,12 +15,21 @@ import asyncio
 from collections import deque
 from typing import Any, Final
 
+from picows import (
+    WSAutoPingStrategy,
+    WSCloseCode,
+    WSMsgType,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+)
+from picows.picows import WSProtocol  # type: ignore[attr-defined]  # its own servers only are public, and uvicorn has one
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import apply_mask  # type: ignore[attr-defined]  # there the library chose the compiled one
 from websockets.http11 import Request
-from websockets.protocol import State
 
 from voice_gateway.caller.socket import DROP_EXTENSION, LISTEN_EXTENSION, WRITE_EXTENSION, Listener
+from voice_gateway.wire import Ended, FaultsOnly, Wire
 
 # How uvicorn should run the caller's sockets: `uvicorn.Config(app, **WEBSOCKET_SETTINGS)`. A message beyond 64 KiB is
 # counted and survived by the dialect, one beyond this size ends the connection with 1009. Compressing µ-law costs time
@@ -31,8 +38,7 @@ MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 
 READ_AHEAD: Final = 16
 """Messages that may wait for the application before the socket is no longer read, and TCP holds the peer back."""
-_LARGEST_FRAME: Final = 128 * 1024  # kept here until it is whole; a larger one is the library's, and all after it
-_WHOLE_TEXT, _FINAL, _CONTROL, _MASKED = 0x81, 0x80, 0x08, 0x80
+_READ_BUFFER: Final = 4096  # at first; it grows with what comes. A carrier's frame has some 400 bytes
 
 
 class Inbox:
@@ -63,7 +69,7 @@ class Inbox:
 
 
 class CallerUpgrade(WebSocketsSansIOProtocol):
-    """Adds three functions to `scope["extensions"]`.
+    """What uvicorn calls a WebSocket protocol. Adds three functions to `scope["extensions"]`.
 
     `["voice_gateway.drop"]["drop"]` aborts the transport.
     `["voice_gateway.write"]["write"]` sends a text message at once and says whether it did: not while the peer lags.
@@ -74,10 +80,19 @@ class CallerUpgrade(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.queue: Inbox = Inbox()  # type: ignore[assignment]  # it has what is used of a queue here
+        self._wire: Wire | None = None  # once the upgrade was accepted
         self._listener: Listener | None = None
-        self._rest = b""
-        self._in_fragments = False
-        self._library_only = False
+        self._early = b""
+
+    # --- the request ------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """The request is given here by uvicorn, and what a hasty client says before the answer."""
+        if not self.handshake_initiated:
+            super().data_received(data)
+            return
+        self._early += data
+        self.transport.pause_reading()
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
@@ -87,67 +102,114 @@ class CallerUpgrade(WebSocketsSansIOProtocol):
             scope["extensions"][LISTEN_EXTENSION] = {"listen": self._listen}
             scope["extensions"][WRITE_EXTENSION] = {"write": self._write}
 
+    async def send(self, message: Any) -> None:
+        """ASGI's `send`."""
+        kind = message["type"]
+        if self._wire is not None:
+            await self._send_on(self._wire, kind, message)
+        elif kind == "websocket.accept" and not self.handshake_complete and self.initial_response is None:
+            if self.disconnected or self.transport.is_closing():
+                raise ClientDisconnected
+            self._accept(message)
+        else:
+            await super().send(message)
+
+    def _accept(self, message: Any) -> None:
+        """Let picows answer the request and take the transport over. It is told what it needs of the request."""
+        headers = [*self.default_headers, *message.get("headers", [])]
+        answer = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+        if message.get("subprotocol"):
+            answer.append(("Sec-WebSocket-Protocol", message["subprotocol"]))
+        wire = Wire(
+            self.config.ws_max_size,
+            self._hear,
+            self._end,
+            on_flow=self._flow,
+            on_gone=self._gone,
+        )
+
+        def listen(_request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+            return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(answer), wire)
+
+        protocol = self._protocol(listen)
+        self.handshake_complete = True
+        self._wire = wire
+        self.transport.pause_reading()  # a transport of uvloop looks at its protocol's kind when it begins to read
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
+        request = f"Sec-WebSocket-Key: {self.request.headers['Sec-WebSocket-Key']}\r\n\r\n"
+        _feed(protocol, _REQUEST + request.encode() + self._early)
+        self._early = b""
+        self.transport.resume_reading()
+
+    def _protocol(self, listen: Any) -> Any:
+        interval, patience = self.ping_interval, self.ping_timeout
+        return WSProtocol(
+            None,  # host and
+            None,  # path of the server, for clients
+            False,  # noqa: FBT003 - whether it is a client; the library takes places, not names
+            listen,
+            FaultsOnly(),
+            True,  # noqa: FBT003 - ends the connection after an exception of ours
+            None,  # seconds to wait for the request, which is here
+            bool(interval),
+            interval,
+            min(interval, patience) if interval and patience else interval,
+            WSAutoPingStrategy.PING_WHEN_IDLE,
+            True,  # noqa: FBT003 - answers pings
+            self.config.ws_max_size,
+            None,  # headers, for clients
+            _READ_BUFFER,
+        )
+
+    # --- afterwards -------------------------------------------------------------------------------------------------
+
+    async def _send_on(self, wire: Wire, kind: str, message: Any) -> None:
+        await self.writable.wait()
+        if self.disconnected:
+            raise ClientDisconnected
+        if self.close_sent or kind not in {"websocket.send", "websocket.close"}:
+            raise RuntimeError(f"Unexpected ASGI message '{kind}' on an open or closing WebSocket.")
+        if kind == "websocket.close":
+            self._close(wire, message.get("code", 1000), message.get("reason") or "")
+        elif message.get("text") is not None:
+            wire.transport.send(WSMsgType.TEXT, message["text"])
+        else:
+            wire.transport.send(WSMsgType.BINARY, message["bytes"])
+
+    def _close(self, wire: Wire, code: int, reason: str) -> None:
+        self.close_sent = True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        wire.close(code, reason)
+        self._read_on()  # for the peer's answer; nothing else is heard of it any more
+        self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
+
+    def shutdown(self) -> None:
+        """The server ends."""
+        if self._wire is None:
+            super().shutdown()
+            return
+        if not self.close_sent:
+            self._close(self._wire, int(WSCloseCode.SERVICE_RESTART.value), "")
+        self.transport.close()
+
     def _drop(self) -> None:
         self.transport.abort()
-
-    def _write(self, text: str) -> bool:
-        if not self.writable.is_set() or self.close_sent or self.disconnected:
-            return False
-        self.conn.send_text(text.encode())
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        return True
 
     def _listen(self, listener: Listener | None) -> None:
         self._listener = listener
 
-    # --- reading ------------------------------------------------------------------------------------------------
+    def _write(self, text: str) -> bool:
+        if self._wire is None or self.close_sent or self.disconnected or not self.writable.is_set():
+            return False
+        self._wire.transport.send(WSMsgType.TEXT, text)
+        return True
 
-    def data_received(self, data: bytes) -> None:
-        """The first piece is the upgrade request. A client that speaks before its answer stays with the library."""
-        if self._rest:
-            data, self._rest = self._rest + data, b""
-        if self._library_only or self.conn.state is not State.OPEN:
-            self._library_only = self.handshake_initiated
-            super().data_received(data)
-            return
-        at = 0
-        while (span := _span(data, at)) is not None:
-            body, stop = span
-            if stop - at > _LARGEST_FRAME or self.conn.state is not State.OPEN:
-                self._library_only = True
-                super().data_received(data[at:])
-                return
-            if stop > len(data):
-                break
-            self._read_frame(data, at, body, stop)
-            at = stop
-        self._rest = data[at:]
-
-    def _read_frame(self, data: bytes, at: int, body: int, stop: int) -> None:
-        first = data[at]
-        if first == _WHOLE_TEXT and data[at + 1] & _MASKED and not self._in_fragments:
-            self.curr_msg_data_type = "text"
-            self.frames = [apply_mask(data[body:stop], data[body - 4 : body])]
-            self.send_receive_event_to_app()
-            return
-        if not first & _CONTROL:
-            self._in_fragments = not first & _FINAL
-        super().data_received(data[at:stop])
-
-    def send_receive_event_to_app(self) -> None:
-        data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
-        self.frames = []
-        if self.close_sent:
-            return
-        if self.curr_msg_data_type == "bytes":
-            self.queue.put_nowait({"type": "websocket.receive", "bytes": data})
+    def _hear(self, payload: bytes, is_text: bool) -> None:  # noqa: FBT001 - the wire's shape
+        if not is_text:
+            self.queue.put_nowait({"type": "websocket.receive", "bytes": payload})
         else:
-            try:
-                text = data.decode()
-            except UnicodeDecodeError:
-                self.conn.send_close(1007)
-                self.handle_parser_exception()
-                return
+            text = self._decode(payload)
             if self._listener is not None and self.queue.empty() and self._listener(text):
                 return
             self.queue.put_nowait({"type": "websocket.receive", "text": text})
@@ -155,18 +217,47 @@ class CallerUpgrade(WebSocketsSansIOProtocol):
             self.read_paused = True
             self.transport.pause_reading()
 
+    def _decode(self, payload: bytes) -> str:
+        try:
+            return payload.decode()
+        except UnicodeDecodeError:
+            assert self._wire is not None  # noqa: S101 - nobody else has read this
+            self._wire.fail(WSCloseCode.INVALID_TEXT, "text must be UTF-8")
 
-def _span(data: bytes, at: int) -> tuple[int, int] | None:
-    """Where the payload of the frame at this place begins and ends; None while its header is incomplete."""
-    if len(data) - at < 2:
-        return None
-    size, body = data[at + 1] & 0x7F, at + 2
-    if size > 125:
-        body += 2 if size == 126 else 8
-        size = int.from_bytes(data[at + 2 : body], "big")
-    if data[at + 1] & _MASKED:
-        body += 4
-    return None if body > len(data) else (body, body + size)
+    def _read_on(self) -> None:
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+
+    def _end(self, ended: Ended) -> None:
+        self.close_sent = True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": ended.code, "reason": ended.reason})
+
+    def _gone(self) -> None:
+        self._wire = None
+        self.connection_lost(None)
+
+    def _flow(self, free: bool) -> None:  # noqa: FBT001 - the wire's shape
+        if free:
+            self.resume_writing()
+        else:
+            self.pause_writing()
+
+
+# As much of a request as picows asks for. The real one was read by uvicorn; its `Connection` may name more.
+_REQUEST: Final = (
+    b"GET / HTTP/1.1\r\nHost: -\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
+)
+
+
+def _feed(protocol: Any, data: bytes) -> None:
+    """Give a protocol of asyncio's buffered kind what was read before it was there."""
+    while data:
+        buffer = protocol.get_buffer(len(data))
+        size = min(len(buffer), len(data))
+        buffer[:size] = data[:size]
+        protocol.buffer_updated(size)
+        data = data[size:]
 
 
 WEBSOCKET_SETTINGS: dict[str, Any] = {
