@@ -328,6 +328,8 @@ def _model_warnings(settings: Settings) -> list[str]:
 
 def _exposure_warnings(settings: Settings) -> list[str]:
     found = []
+    if settings.recording_enabled and settings.recording_consent == "none":
+        found.append("RECORDING_CONSENT is none: nobody is told of the recording, unless RECORDING_RULES says so.")
     if not settings.twilio_webhook_auth:
         found.append("TWILIO_WEBHOOK_AUTH is false: anyone who finds the address can place calls. Only for trials.")
     endpoint = urlsplit(settings.openai_realtime_endpoint)

@@ -89,17 +89,23 @@ class RecordedCall:
         return self._recording is not None
 
     def handle(self, event: ev.Event, now: float) -> list[do.Command]:
-        commands = self._core.handle(event, now)
+        try:
+            commands = self._core.handle(event, now)
+        except Exception:
+            self._give_up("the call was broken off by a fault")  # the call ends by it, and may not be able to say so
+            raise
+        told: list[entries.Entry] = []
         try:
             if type(event) is ev.CallerJoined:
-                return [*commands, *map(do.WriteEntry, self._begin(now))]
-            if type(event) is ev.ConsentWithdrawn:
-                return [*commands, *map(do.WriteEntry, self._withdraw(event.by))]
+                told = self._begin(now)
+            elif type(event) is ev.ConsentWithdrawn:
+                told = self._withdraw(event.by)
             if self._recording is not None:
                 self._follow(self._recording, event, commands, now)
         except Exception:  # noqa: BLE001 - a fault here costs the recording, counted, and not the call
-            self._give_up()
-        return commands
+            logs.get("recorder").error("recording.fault", call_sid=self._record.facts.call_sid, exc_info=True)
+            self._give_up("an internal fault")
+        return [*commands, *map(do.WriteEntry, told)] if told else commands
 
     def _begin(self, now: float) -> list[entries.Entry]:
         decision = self._consent.settle()
@@ -135,11 +141,10 @@ class RecordedCall:
         self._recordings.discard(self._file)
         return [self._consent.withdraw(by)]
 
-    def _give_up(self) -> None:
-        logs.get("recorder").error("recording.fault", call_sid=self._record.facts.call_sid, exc_info=True)
+    def _give_up(self, reason: str) -> None:
+        if self._recording is not None and self._file is not None:
+            self._recordings.give_up(self._file, reason)
         self._recording = None
-        if self._file is not None:
-            self._recordings.give_up(self._file, "an internal fault")
 
     def _tell_end(self, ended: Ended) -> None:
         """What became of the file goes on the record, most often after the call itself has ended."""

@@ -18,6 +18,7 @@ from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Bridge, Policy
 from voice_gateway.call.events import CallFacts
+from voice_gateway.call.greeting import Clip
 from voice_gateway.caller.consent import Consent, Terms
 from voice_gateway.journal import CallRecord, Journal
 from voice_gateway.ops import logs
@@ -143,6 +144,50 @@ async def test_consent_taken_back_removes_the_file_and_what_comes_later_is_not_r
     assert not list((tmp_path / "recordings").rglob("*.wav"))
     assert call.store.types.count("CONSENT_REFUSED") == 1
     assert "RECORDING_FINISHED" not in call.store.types
+
+
+async def test_a_greeting_that_begins_with_the_stream_is_on_the_recording(
+    line: Callable[..., Line], tmp_path: Path
+) -> None:
+    clip = Clip(b"\x10" * 8000, "Hello!")
+    call = line(core=Bridge(Policy(audio_format="pcmu", clip=clip, lead_s=2.0), 0.0))
+    joined = call.tell(ev.CallerJoined("MZ1"))
+    call.talk(0.5)
+    for command in joined:
+        if isinstance(command, do.SendMark):
+            call.tell(ev.MarkReached(command.name))
+    call.talk(2.0)
+    call.tell(ev.CallerLeft("hangup"))
+    await call.until("RECORDING_FINISHED")
+    (path,) = (tmp_path / "recordings").rglob("*.wav")
+    assert int((wav.read(path)[0][:, 1] != 0).sum()) == sum(
+        len(command.ulaw) for command in joined if isinstance(command, do.PlayAudio)
+    )
+
+
+class Fatal:
+    """A core that raises whatever it is told, after the first frames."""
+
+    def handle(self, event: ev.Event, now: float) -> list[do.Command]:
+        if now > 2.0:
+            raise RuntimeError(type(event).__name__)
+        return []
+
+    def deadline(self) -> float | None:
+        return None
+
+
+async def test_a_call_that_breaks_off_by_a_fault_leaves_what_there_is_and_says_so(
+    line: Callable[..., Line], tmp_path: Path
+) -> None:
+    call = line(core=Fatal())
+    call.tell(ev.CallerJoined("MZ1"))
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="CallerAudio"):
+            call.talk(3.0)
+    await call.until("RECORDING_FAILED")
+    (path,) = (tmp_path / "recordings").rglob("*.wav")
+    assert len(wav.read(path)[0]) >= 8000
 
 
 class Broken:

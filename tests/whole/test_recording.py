@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from test_bad_input import CALL_SID, Carrier, closed_with
+from test_bad_input import CALL_SID, FORM, Carrier, closed_with
 from test_call import LONG
 from whole_calls import Staging, nothing_is_left, payloads, record_of, speech
 
@@ -158,6 +158,27 @@ async def test_a_caller_who_lets_the_question_pass_is_not_recorded(
     (refused,) = payloads(events, "CONSENT_REFUSED")
     assert refused["evidence"] == ""
     assert not list((tmp_path / "recordings").rglob("*.wav"))
+
+
+async def test_a_webhook_that_comes_again_asks_only_who_has_not_answered(staging: Staging, recorded: Settings) -> None:
+    async with staging(settings=recorded(RECORDING_CONSENT="keypress")) as running:
+        carrier = Carrier(running)
+        assert "<Gather" in (await carrier.post("/twilio/answer", FORM)).text
+        assert "<Gather" in (await carrier.post("/twilio/answer", FORM)).text
+        for digit in "12":
+            answered = (await carrier.post("/twilio/consent", FORM | {"Digits": digit})).text
+            assert "<Gather" not in answered
+            assert "<Stream" in answered
+        assert "<Gather" not in (await carrier.post("/twilio/answer", FORM)).text
+        unknown = await carrier.post("/twilio/consent", FORM | {"CallSid": "CA" + "9" * 32, "Digits": "1"})
+        assert "<Hangup" in unknown.text
+        unsigned = await carrier.post("/twilio/consent", FORM | {"Digits": "1"}, {})
+        assert unsigned.status_code == 403
+        await running.gateway.store.flush()
+        events = await running.gateway.store.read_events(CALL_SID)
+        await carrier.post("/twilio/status", FORM | {"CallStatus": "completed"})
+    assert [each["evidence"] for each in payloads(events, "CONSENT_GIVEN")] == ["1"]
+    assert not payloads(events, "CONSENT_REFUSED")
 
 
 async def test_a_rule_for_a_country_goes_before_the_default(

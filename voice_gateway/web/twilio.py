@@ -133,7 +133,7 @@ class TwilioDoors:
                 "direction": facts.direction[:50],
             },
             say="" if answered else self._bell.sentences.answer,
-            asked=None if answered or call.consent is None else _asked(call.consent, base),
+            asked=None if call.consent is None else _asked(call.consent, base),
         )
 
     async def consent(self, request: Request) -> Response:
@@ -299,9 +299,9 @@ def _text(form: FormData, name: str) -> str:
 
 
 def _asked(consent: Consent, base_url: str) -> twiml.Asked | None:
-    """What the carrier's voice says of a recording before the stream begins."""
+    """What the carrier's voice says of a recording before the stream begins; nothing to a caller who has answered."""
     terms = consent.terms
-    if not terms.wording:
+    if not terms.wording or consent.answer is not None:
         return None
     answer_url = f"{base_url}/twilio/consent" if terms.method == "keypress" else ""
     return twiml.Asked(terms.wording, terms.language, answer_url, SECONDS_FOR_AN_ANSWER)
