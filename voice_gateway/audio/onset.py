@@ -38,6 +38,11 @@ AMONG: Final = 4
 GAP_WINDOWS: Final = 10
 """Windows without speech after which a stretch of speech is over: 320 ms, longer than any stop within a word."""
 
+SILENT_DBFS: Final = -56.0
+DOZES_AFTER: Final = 20
+WOKEN_WITH: Final = 8
+"""Windows of the silence before that the judge is given when he is woken."""
+
 REMEMBERED: Final = 140
 """Windows of what came in: 4.5 s."""
 
@@ -82,6 +87,8 @@ class OnsetDetector:
         self._windows = 0
         self._since_speech = GAP_WINDOWS
         self._began: int | None = None
+        self._quiet_windows = 0
+        self._dozed: deque[NDArray[np.float32]] = deque(maxlen=WOKEN_WITH)
         self.loss_db = FIRST_LOSS_DB
 
     @property
@@ -111,6 +118,8 @@ class OnsetDetector:
         self._levels.clear()
         self._blocks.clear()
         self._ours.clear()
+        self._dozed.clear()
+        self._quiet_windows = 0
         self._began = None
         self._since_speech = GAP_WINDOWS
         self._least_dbfs = QUIETEST_DBFS if speech_dbfs is None else max(QUIETEST_DBFS, speech_dbfs - LEVEL_MARGIN_DB)
@@ -132,7 +141,7 @@ class OnsetDetector:
         Returns True where this sound completes an onset.
         """
         came = _AMPLITUDES.take(np.frombuffer(ulaw, np.uint8))
-        sound = np.concatenate((self._rest, came)) if len(self._rest) else came
+        sound = np.concatenate((self._rest, came))
         onset = False
         start = 0
         while start + WINDOW <= len(sound):
@@ -151,8 +160,7 @@ class OnsetDetector:
         if self._windows % COMPARE_EVERY == 0:
             self._measure_loss()
         before = self._levels[-2] if len(self._levels) > 1 else level
-        likely = self._activity.probability(np.ascontiguousarray(window)) >= SPEECH
-        speech = likely and max(level, before) > self._gate(block)
+        speech = self._is_speech(window, level) and max(level, before) > self._gate(block)
         self._hits.append(speech)
         self._since_speech = 0 if speech else self._since_speech + 1
         if self._began is not None:
@@ -163,6 +171,19 @@ class OnsetDetector:
             return False
         self._began = self._windows - len(self._hits) + list(self._hits).index(True)
         return True
+
+    def _is_speech(self, window: NDArray[np.float32], level: float) -> bool:
+        """Ask the judge, who dozes while there is nothing to hear: most of our voice is listened to in silence."""
+        self._quiet_windows = self._quiet_windows + 1 if level < SILENT_DBFS else 0
+        if self._quiet_windows > DOZES_AFTER:
+            self._dozed.append(window)
+            return False
+        if self._dozed:
+            self._activity.reset()
+            for earlier in self._dozed:
+                self._activity.probability(earlier)
+            self._dozed.clear()
+        return self._activity.probability(window) >= SPEECH
 
     def _gate(self, block: int) -> float:
         """The level that a caller's voice must have now, in dBFS."""
