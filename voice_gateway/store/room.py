@@ -14,7 +14,7 @@ taken. Without Supabase nothing is ever told, so that only the second step is le
 from __future__ import annotations
 
 import sqlite3
-from typing import Final
+from typing import Final, NamedTuple
 
 FULL_SHARE: Final = 0.9
 BITE_CALLS: Final = 50
@@ -43,20 +43,29 @@ def is_tight(db: sqlite3.Connection, max_bytes: int) -> bool:
     return bool((pages - free) * page_bytes > FULL_SHARE * max_bytes)
 
 
-def make_room(db: sqlite3.Connection, now: float) -> int:
-    """Take one bite, within the caller's transaction. Returns how many untold events it cost. now: since 1970."""
-    told = db.execute("select strftime('%Y-%m-%dT%H:%M:%fZ', :now, 'unixepoch')", {"now": now - KEPT_S}).fetchone()
-    before = told[0]
-    sids = [(row[0],) for row in db.execute(_TOLD, {"before": before, "bite": BITE_CALLS})]
+class Room(NamedTuple):
+    """What a bite took. told: calls that Supabase has. cleared: untold events."""
+
+    told: int = 0
+    cleared: int = 0
+
+    def __bool__(self) -> bool:
+        return any(self)
+
+
+def make_room(db: sqlite3.Connection, now: float) -> Room:
+    """Take one bite, within the caller's transaction; nothing when there is nothing to take. now: since 1970."""
+    since = db.execute("select strftime('%Y-%m-%dT%H:%M:%fZ', ?, 'unixepoch')", [now - KEPT_S]).fetchone()[0]
+    sids = [(row[0],) for row in db.execute(_TOLD, {"before": since, "bite": BITE_CALLS})]
     if sids:
         for table in ("call_events", "call_turns", "call_usage"):
             db.executemany(f"delete from {table} where call_sid = ?", sids)  # noqa: S608 - our own names
-        db.executemany("delete from calls where call_sid = ? and created_at < ?", [(sid, before) for (sid,) in sids])
-        return 0
+        db.executemany("delete from calls where call_sid = ? and created_at < ?", [(sid, since) for (sid,) in sids])
+        return Room(told=len(sids))
     for kind in CLEARED_FIRST:
         rows = db.execute(_UNTOLD, {"kind": kind, "bite": BITE_EVENTS}).fetchall()
         if rows:
             db.executemany("delete from outbox where n = ?", [(n,) for n, _ in rows])
             db.executemany("delete from call_events where id = ?", [(event_id,) for _, event_id in rows])
-            return len(rows)
-    return 0
+            return Room(cleared=len(rows))
+    return Room()

@@ -17,7 +17,7 @@ import structlog
 from voice_gateway.store.database import fetch
 from voice_gateway.store.records import CallPatch, EventRecord, FoldedRow, Row, Store, iso_utc
 from voice_gateway.store.statements import Statement
-from voice_gateway.store.writer import Habits, Receipt, Waiting, Writer
+from voice_gateway.store.writer import Habits, Receipt, Waiting, Work, Writer
 
 
 class SqliteStore(Store):
@@ -84,8 +84,14 @@ class SqliteStore(Store):
         return self.lost
 
     async def work(self, statements: Sequence[Statement], timeout_s: float = 5.0) -> bool:
-        """Have the writer run these in its next transaction. False when that was not committed within timeout_s."""
-        return await self._wait_for(timeout_s, work=statements)
+        """Have the writer run these soon, before what waits to be written. False when not done within timeout_s."""
+        if not self._writer.running:
+            return False
+        receipt = Receipt()
+        self._writer.works.put(Work(statements, receipt))
+        self._writer.queue.put(Waiting(self._clock()))
+        self._writer.hurry.set()
+        return await _given(receipt, timeout_s)
 
     def tell_commits(self, listener: Callable[[], None] | None) -> None:
         """Have a listener called after each commit that brought something to tell: in the writer's thread."""
@@ -97,18 +103,13 @@ class SqliteStore(Store):
         event: EventRecord | None = None,
         patch: CallPatch | None = None,
         rows: Sequence[FoldedRow] = (),
-        work: Sequence[Statement] = (),
     ) -> bool:
         if not self._writer.running:
             return False
         receipt = Receipt()
-        self._writer.queue.put(Waiting(self._clock(), event, patch, rows, receipt, work))
+        self._writer.queue.put(Waiting(self._clock(), event, patch, rows, receipt))
         self._writer.hurry.set()
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await receipt.stored
-        except TimeoutError:
-            return False
+        return await _given(receipt, timeout_s)
 
     def _drop(self) -> None:
         if self.dropped == 0:
@@ -169,6 +170,14 @@ class SqliteStore(Store):
     async def recent_calls(self, limit: int = 20) -> list[Row]:
         sql = "select * from calls order by created_at desc, rowid desc limit ?"
         return [_unpacked(row, "meta") for row in await asyncio.to_thread(fetch, self.path, sql, [limit])]
+
+
+async def _given(receipt: Receipt, timeout_s: float) -> bool:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await receipt.stored
+    except TimeoutError:
+        return False
 
 
 def _unpacked(row: Row, column: str) -> Row:

@@ -30,7 +30,8 @@ from voice_gateway.store.room import is_tight, make_room
 from voice_gateway.store.statements import REFUSALS, Fact, Statement, as_fact, in_order
 
 FIRST_PAUSE_S = 0.05
-LONGEST_PAUSE_S = 5.0
+LONGEST_PAUSE_S = 2.0
+BITES = 10
 BATCH_RECORDS = 1000
 
 _ADVICE = {
@@ -61,7 +62,7 @@ class Receipt:
 
 
 class Waiting(NamedTuple):
-    """What stands in the queue: an event with what it changes, or work on the outbox, or a question; see `receipt`.
+    """What stands in the queue: an event with what it changes. Without an event it only wants the writer's attention.
 
     since: monotonic seconds. receipt: of who waits until this and all before it is committed.
     """
@@ -71,7 +72,13 @@ class Waiting(NamedTuple):
     patch: CallPatch | None = None
     rows: Sequence[FoldedRow] = ()
     receipt: Receipt | None = None
-    work: Sequence[Statement] = ()
+
+
+class Work(NamedTuple):
+    """Statements that free room. They do not wait in line with what needs it: in a full file that would be for ever."""
+
+    statements: Sequence[Statement]
+    receipt: Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,7 @@ class Writer:
         self.on_commit: Callable[[], None] | None = None
         """Called in the writer's thread after each commit that brought something to tell."""
         self.queue: SimpleQueue[Waiting] = SimpleQueue()
+        self.works: SimpleQueue[Work] = SimpleQueue()
         self.batch: list[Waiting] = []
         self.hurry = threading.Event()
         self._habits = habits
@@ -102,6 +110,7 @@ class Writer:
         self._give_up = threading.Event()
         self._db: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
+        self._full = False
         self._thread = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
 
     def start(self) -> None:
@@ -153,12 +162,11 @@ class Writer:
     def _persist(self) -> bool:
         """Commit the batch, however long it takes. False when it could not be had before the store had to close."""
         facts = list(self._facts())
-        work = [statement for each in self.batch for statement in each.work]
         pause = FIRST_PAUSE_S
         last_attempt = False
         while True:
             try:
-                self._commit(facts, work)
+                self._commit(facts)
             except (sqlite3.Error, OSError, StoreError) as error:
                 self._fail(error)
             else:
@@ -182,7 +190,18 @@ class Writer:
         self._file = _identity(self.path)
         return db
 
-    def _commit(self, facts: Sequence[Fact], work: Sequence[Statement]) -> None:
+    def _commit(self, facts: Sequence[Fact]) -> None:
+        db = self._database()
+        self._do_works(db)
+        if self._habits.max_bytes is not None:
+            self._make_room(db, self._habits.max_bytes)
+        try:
+            with transaction(db):
+                _run(db, in_order(facts))
+        except REFUSALS:
+            self._commit_singly(db, facts)
+
+    def _database(self) -> sqlite3.Connection:
         if self._db is not None and _identity(self.path) != self._file:
             # What is written to a deleted file is accepted and lost without a word.
             self._log.error("store.file_gone", path=str(self.path), advice="a new one is begun: restore the old one")
@@ -190,24 +209,34 @@ class Writer:
             self._db = None
         if self._db is None:
             self._db = self._open()
-        if self._habits.max_bytes is not None and is_tight(self._db, self._habits.max_bytes):
-            self._make_room(self._db)
-        try:
-            with transaction(self._db) as db:
-                _run(db, in_order(facts))
-                _run(db, work)
-        except REFUSALS:
-            self._commit_singly(self._db, facts, work)
+        return self._db
 
-    def _make_room(self, db: sqlite3.Connection) -> None:
-        with transaction(db):
-            cleared = make_room(db, self._wall_clock())
-        if cleared and not self.cleared:
-            advice = "the file is nearly full: see why nothing is shipped, or raise STORE_MAX_MB"
-            self._log.error("store.events_cleared", events=cleared, advice=advice)
-        self.cleared += cleared
+    def _do_works(self, db: sqlite3.Connection) -> None:
+        while not self.works.empty():
+            work = self.works.get()
+            try:
+                with transaction(db):
+                    _run(db, work.statements)
+            except BaseException:
+                work.receipt.give(stored=False)
+                raise
+            work.receipt.give(stored=True)
 
-    def _commit_singly(self, db: sqlite3.Connection, facts: Iterable[Fact], work: Sequence[Statement]) -> None:
+    def _make_room(self, db: sqlite3.Connection, max_bytes: int) -> None:
+        for _ in range(BITES):
+            if not (self._full or is_tight(db, max_bytes)):
+                return
+            with transaction(db):
+                room = make_room(db, self._wall_clock())
+            if room.cleared and not self.cleared:
+                advice = "the file is nearly full: see why nothing is shipped, or raise STORE_MAX_MB"
+                self._log.error("store.events_cleared", events=room.cleared, advice=advice)
+            self.cleared += room.cleared
+            self._full = False  # as far as anybody knows before the next attempt
+            if not room:
+                return
+
+    def _commit_singly(self, db: sqlite3.Connection, facts: Iterable[Fact]) -> None:
         """The batch again, row by row, so that a bad one costs no other: a failed statement undoes itself alone."""
         refusals: list[tuple[str, Exception]] = []
         with transaction(db):
@@ -216,7 +245,6 @@ class Writer:
                 changes = {name: _attempt(db, each, refusals) for name, each in fact.changes.items()}
                 held = {name: each for name, each in changes.items() if each is not None}
                 _run(db, Fact(fact.call_sid, fact.since, event, held).outbox())
-            _run(db, work)
         for call_sid, refusal in refusals:
             self._refuse(call_sid, refusal)
 
@@ -244,6 +272,7 @@ class Writer:
         if not self.last_error:
             self._log.error("store.failing", reason=str(error), advice=advice, path=str(self.path))
         self.last_error = f"{error}; {advice}" if advice else str(error)
+        self._full = primary == sqlite3.SQLITE_FULL
         if primary in _PASSING:
             return
         if self._db is not None:
