@@ -10,6 +10,7 @@ from typing import Any
 from voice_gateway.call import entries
 from voice_gateway.call.events import CallFacts, Usage
 from voice_gateway.journal import Journal
+from voice_gateway.store.database import fetch
 from voice_gateway.store.records import new_id
 from voice_gateway.store.sqlite import SqliteStore
 
@@ -78,3 +79,46 @@ async def test_usage_is_written_as_plain_numbers(tmp_path: Path) -> None:
     )
     usage = events[1]["payload"]["usage"]
     assert (usage["input_audio"], usage["cached_audio"], usage["output_audio"]) == (120, 100, 0)
+
+
+async def folded(tmp_path: Path, table: str, *written: entries.Entry) -> list[dict[str, Any]]:
+    """The rows of a table after these entries, with the ids of their events as `event`."""
+    _, events = await journalled(tmp_path, entries.CallStarted("+250788000123", "", "inbound", "waiter"), *written)
+    ids = {event["id"]: event["seq"] for event in events}
+    rows = fetch(tmp_path / "calls.sqlite3", f"select * from {table} order by id")  # noqa: S608 - our own names
+    return [row | {"event": ids[row["id"]]} for row in rows]
+
+
+async def test_what_was_said_is_a_turn_too(tmp_path: Path) -> None:
+    said = entries.UserSpoke("item_1", "Good evening", 200, 1100)
+    answered = entries.AssistantSpoke("item_2", "Welcome to", "Welcome to us!", 700, 1400, True, 1900, 800)  # noqa: FBT003
+    whole = entries.AssistantSpoke("item_3", "Bye!", "Bye!", 500, 500, False)  # noqa: FBT003
+    turns = await folded(tmp_path, "call_turns", said, answered, whole)
+    assert [(turn["event"], turn["seq"], turn["speaker"], turn["text"], turn["generated"]) for turn in turns] == [
+        (2, 2, "user", "Good evening", None), (3, 3, "assistant", "Welcome to", "Welcome to us!"),
+        (4, 4, "assistant", "Bye!", None),
+    ]  # fmt: skip
+    assert [(turn["start_ms"], turn["end_ms"], turn["heard_ms"], turn["total_ms"]) for turn in turns] == [
+        (200, 1100, None, None), (1900, 2600, 700, 1400), (None, None, 500, 500),
+    ]  # fmt: skip
+    assert [(turn["persona"], turn["interrupted"], turn["latency_ms"]) for turn in turns] == [
+        (None, 0, None), ("waiter", 1, 800), ("waiter", 0, None),
+    ]  # fmt: skip
+    assert turns[0]["created_at"] == "2026-11-21T20:00:01.000Z"
+
+
+async def test_what_a_response_used_is_a_row_too(tmp_path: Path) -> None:
+    used = Usage(input_text=300, input_audio=120, cached_text=200, cached_audio=100, output_text=40, output_audio=90)
+    metered = entries.ResponseMetered("resp_1", "completed", "", used, cost_usd=0.0123, total_usd=0.02)
+    unknown = entries.ResponseMetered("resp_2", "failed", "", None)
+    (usage,) = await folded(tmp_path, "call_usage", metered, unknown)
+    assert (usage["event"], usage["response_id"], usage["cost_usd"]) == (2, "resp_1", 0.0123)
+    assert [usage[f"{way}_tokens"] for way in ("input_text", "input_audio", "cached_text", "cached_audio")] == [
+        300, 120, 200, 100,
+    ]  # fmt: skip
+    assert (usage["output_text_tokens"], usage["output_audio_tokens"]) == (40, 90)
+
+
+async def test_a_call_begins_when_it_was_admitted(tmp_path: Path) -> None:
+    row, _ = await journalled(tmp_path, entries.CallStarted("+250788000123", "", "inbound", "waiter"))
+    assert row["created_at"] == "2026-11-21T20:00:00.000Z"

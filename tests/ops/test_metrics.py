@@ -127,6 +127,30 @@ def test_the_house_is_asked_at_each_scrape(metrics: Metrics):
     assert value(metrics, "voice_draining") == 0
 
 
+class Outbox:
+    """Something on its way."""
+
+    depth = 7
+    refused = 2
+    failures = 11
+
+    def oldest_age_s(self) -> float:
+        return 90.5
+
+
+def test_the_outbox_is_asked_at_each_scrape(metrics: Metrics):
+    figures = ("voice_outbox_depth", "voice_outbox_oldest_age_seconds", "voice_outbox_refused", "voice_outbox_failures")
+    read = metrics.registry.get_sample_value
+    assert [read(name) for name in figures] == [0, 0, 0, 0]
+    metrics.watch_outbox(Outbox())
+    assert [read(name) for name in figures] == [7, 90.5, 2, 11]
+
+
+def test_what_is_given_up_for_room_is_counted(metrics: Metrics):
+    metrics.watch_store(lambda: 0, lambda: 0.0, lambda: 4)
+    assert metrics.registry.get_sample_value("voice_store_events_cleared") == 4
+
+
 def test_the_text_is_that_of_prometheus_and_openmetrics_on_request(metrics: Metrics):
     metrics.answered("waiter", 0.7, call_sid="CA1")
     plain, plain_type = metrics.render()

@@ -14,6 +14,7 @@ from voice_gateway.ops.metrics import Metrics
 from voice_gateway.web.health import (
     Check,
     Exposition,
+    Reason,
     configured,
     health_routes,
     not_draining,
@@ -115,6 +116,21 @@ async def test_not_ready_names_every_reason_and_what_to_do():
     assert reasons[0]["detail"] == "OPENAI_API_KEY is not set: put it into .env."
     assert "95 s" in reasons[2]["detail"]
     assert "100 of 100 calls" in reasons[4]["detail"]
+
+
+@pytest.mark.parametrize("reasons", [[], [Reason("full", "3 of 3 calls are live.")]])
+async def test_ready_tells_the_outbox_whether_ready_or_not(reasons: list[Reason]):
+    waiting = [3]
+    details = {"outbox": lambda: {"depth": waiting[0]}}
+    routes = health_routes(
+        version="0.1.0", features={}, checks=[lambda: reasons], metrics=Metrics(version="0.1.0"), details=details
+    )
+    transport = httpx.ASGITransport(Starlette(routes=routes))
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+        told = (await http.get("/ready")).json()
+        assert (told["ok"], told["outbox"]) == (not reasons, {"depth": 3})
+        waiting[0] = 0
+        assert (await http.get("/ready")).json()["outbox"] == {"depth": 0}
 
 
 async def test_readiness_is_looked_at_anew_each_time():

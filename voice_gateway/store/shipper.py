@@ -91,6 +91,7 @@ class Shipper:
                     loop.call_soon_threadsafe(self._news.set)
 
         self._store.tell_commits(news)
+        self._ships = self._take_lease()
         self._news.set()
         self._task = loop.create_task(self._run())
 
@@ -156,10 +157,11 @@ class Shipper:
     # --- the loop -----------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
+        if not self._ships:
+            self._log.info("outbox.shipped_by_another", path=str(self._store.path))
         while not self._ships:
+            await self._wait(LEASE_POLL_S, least=0.05)
             self._ships = self._take_lease()
-            if not self._ships:
-                await self._wait(LEASE_POLL_S, least=0.05)
         await self._store.work([ONCE_MORE])  # what was refused before may have been put right since
         while True:
             try:
