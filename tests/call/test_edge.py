@@ -195,9 +195,9 @@ def test_a_late_word_of_the_models_still_cuts(edge: Edge) -> None:
 def test_an_onset_while_the_model_hears_the_caller_already_cuts_at_once() -> None:
     scene = Edge(protect_greeting=True, greeting="Greet.")
     scene.voice(1.0)
+    scene.voice(4.0, response="resp_2", item="item_2")
     scene.caller(0.3)
     scene.model_hears()
-    scene.voice(4.0, response="resp_2", item="item_2")
     scene.caller(1.6)
     scene.caller(0.2, dbfs=-15)
     (barged_in,) = scene.entries(entries.BargedIn)

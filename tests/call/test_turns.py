@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from scene import Scene
 
 from voice_gateway.call import commands as do
@@ -50,6 +51,30 @@ def test_a_response_that_starts_while_the_caller_already_speaks_is_cancelled_by_
     assert scene.tell(ev.ResponseStarted("resp_1")) == [do.CancelResponse("resp_1")]
     scene.speak("resp_1", "item_1", 0.3)
     assert scene.all(do.PlayAudio) == []
+
+
+@pytest.mark.parametrize("barge_in", [True, False])
+def test_an_answer_that_starts_when_the_caller_speaks_again_is_cancelled_where_he_may_interrupt(barge_in: bool) -> None:  # noqa: FBT001 - what is drawn
+    scene = Scene(Policy(audio_format="pcmu", barge_in=barge_in))
+    scene.begin()
+    scene.caller_speaks()
+    scene.caller_stops()
+    scene.caller_speaks("user_2")
+    cancelled = scene.tell(ev.ResponseStarted("resp_1")) == [do.CancelResponse("resp_1")]
+    scene.speak("resp_1", "item_1", 0.5)
+    assert (cancelled, scene.all(do.PlayAudio) == []) == (barge_in, barge_in)
+
+
+def test_what_was_asked_for_before_the_caller_spoke_is_not_said_over_him_even_if_he_may_not_interrupt() -> None:
+    scene = Scene(Policy(greeting="Say hello.", audio_format="pcmu", barge_in=False))
+    scene.begin()
+    scene.caller_speaks()
+    assert scene.tell(ev.ResponseStarted("resp_1")) == [do.CancelResponse("resp_1")]
+
+
+def test_a_cancel_that_came_too_late_is_no_fault(scene: Scene) -> None:
+    scene.tell(ev.ModelErred("response_cancel_not_active", "no active response found"))
+    assert scene.entries(entries.FaultSeen) == []
 
 
 def test_a_tools_output_goes_to_the_model_at_once_but_the_model_speaks_after_its_response(scene: Scene) -> None:

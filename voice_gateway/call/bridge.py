@@ -94,7 +94,7 @@ class Bridge:
         self._policy = policy
         self._began_at = began_at
         self._transcript = Transcript()
-        self._turns = Turns(stall_s=policy.response_stall_s, model_answers=policy.model_answers)
+        self._turns = Turns(stall_s=policy.response_stall_s, model_answers=policy.model_answers, yields=policy.barge_in)
         self._speaking = Speaking(policy, self._transcript)
         self._hearing = Hearing(policy.audio_format, muted=None if policy.duplex else self._speaking.playout.is_audible)
         self._barge_in = BargeIn(policy, self._speaking, self._hearing, self._turns, detector)
@@ -313,6 +313,8 @@ class Bridge:
     def _on_model_erred(self, event: ev.ModelErred, now: float) -> list[do.Command]:
         if event.code == "conversation_already_has_active_response":
             self._turns.refuse_ask(now)
+        if event.code == "response_cancel_not_active":
+            return []  # it was over before our cancel came
         return [do.WriteEntry(entries.FaultSeen("model", event.code, event.message))]
 
     # --- the model leg: the caller's turn ---------------------------------------------------------------------------

@@ -17,10 +17,11 @@ Rules
    test_an_output_that_came_too_late_for_the_running_answer_gets_one_of_its_own
 4. When the caller barges in, the active response is cut: whatever still arrives of it is dropped, by its id.
    test_deltas_of_a_cut_response_never_reach_the_caller
-5. A response that we asked for before the caller began to speak, and that starts while he speaks, is cancelled; so is
-   one that nobody asked for where `refuse_next` forbade it, or in a call that is `closing`. A cancel always names its
-   response: one without a name may kill the next.
+5. A response that starts while the caller speaks is cancelled: always when we had asked for it before, and where he may
+   interrupt us whoever did. So is one that nobody asked for where `refuse_next` forbade it, or in a call that is
+   `closing`. A cancel always names its response: one without a name may kill the next.
    test_a_response_that_starts_while_the_caller_already_speaks_is_cancelled_by_its_id
+   test_an_answer_that_starts_when_the_caller_speaks_again_is_cancelled_where_he_may_interrupt
    test_the_models_own_prompt_gives_way_to_the_goodbye
 6. A response in whose midst the model falls silent for `stall_s` is cut, and what it owed is asked for anew.
    test_a_model_that_falls_silent_in_a_response_is_asked_again
@@ -42,11 +43,17 @@ SEEN_AFTER = 0.25
 class Turns:
     """active: the response that is being made. closing: the last word of the call was asked for or is being said."""
 
-    def __init__(self, *, patience_s: float = 3.0, stall_s: float = 8.0, model_answers: bool = True) -> None:
-        """model_answers: the model begins to speak by itself when the caller's turn has ended."""
+    def __init__(
+        self, *, patience_s: float = 3.0, stall_s: float = 8.0, model_answers: bool = True, yields: bool = True
+    ) -> None:
+        """model_answers: the model begins to speak by itself when the caller's turn has ended.
+
+        yields: the caller may interrupt us.
+        """
         self._patience = patience_s
         self._stall = stall_s
         self._model_answers = model_answers
+        self._yields = yields
         self.active: str | None = None
         self.caller_is_speaking = False
         self.closing = False
@@ -97,7 +104,7 @@ class Turns:
         self._held_until = None
         self.active = response_id
         self._opened_by = asked[0] if asked else None
-        stale = self._stale_ask and asked is not None and self.caller_is_speaking
+        stale = self.caller_is_speaking and (self._yields or (self._stale_ask and asked is not None))
         unwanted = asked is None and (self._refuse_next or self.closing)
         self._stale_ask = self._refuse_next = False
         if not stale:
@@ -179,10 +186,9 @@ class Turns:
             if now < self._answer_due_since + self._patience:
                 return None
             self._wish = self._wish or (CreateResponse(), now)
-        held = self._held_until is not None and now < self._held_until
-        if not held:
+        if self._held_until is not None and now >= self._held_until:
             self._held_until = None
-        if self._wish is None or held or (tools_at_work and not owed):
+        if self._wish is None or self._held_until is not None or (tools_at_work and not owed):
             return None
         self._answer_due_since = None
         response, _ = self._wish
