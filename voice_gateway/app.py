@@ -36,7 +36,7 @@ from voice_gateway.audio.onset import OnsetDetector
 from voice_gateway.budget import Budget, Limits
 from voice_gateway.call import entries
 from voice_gateway.call.bridge import Bridge, Policy
-from voice_gateway.call.events import CallFacts, Usage
+from voice_gateway.call.events import CallFacts, GoodbyeAsked, Usage
 from voice_gateway.call.goodbye import END_CALL
 from voice_gateway.call.greeting import Clip
 from voice_gateway.caller.consent import ConsentRules, Terms, Wish, load_rules
@@ -373,7 +373,7 @@ class Gateway:
             self.metrics.cost_arisen(spent_usd)
         limit = self.budget.exceeded(facts.from_number) if spent_usd else None
         if limit is not None:
-            self.switchboard.end(facts.call_sid, limit)
+            self.switchboard.say_goodbye(facts.call_sid, GoodbyeAsked(limit, self._settings.budget_sentence))
 
     def _take_back(self, facts: CallFacts, entry: entries.Entry) -> None:
         if self._judges is not None and isinstance(entry, entries.CallEnded):

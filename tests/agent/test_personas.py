@@ -29,8 +29,20 @@ def test_the_waiter_comes_with_the_program_and_has_its_tools() -> None:
     assert waiter.greeting in waiter.greeting_instructions
     assert "lookup_menu" in waiter.instructions
     tools = house_toolbox().pick(waiter.tools)
-    assert tools.names == ("lookup_menu", "recommend_pairing", END_CALL)
+    assert tools.names == ("lookup_menu", "recommend_pairing", "place_order", END_CALL)
     ModelSettings(instructions=waiter.instructions, tools=tuple(tools.specs()), turn_detection=waiter.turn_detection)
+
+
+def test_every_persona_of_the_house_has_a_greeting_and_tools_it_is_told_to_use() -> None:
+    personas = load_personas()
+    assert set(personas) == {"bartender", "cfo", "member-services", "receptionist", "waiter"}
+    for persona in personas.values():
+        tools = house_toolbox().pick(persona.tools)
+        ModelSettings(instructions=persona.instructions, tools=tuple(tools.specs()))
+        assert persona.greeting
+        named = {name for name in house_toolbox().names if name in persona.instructions}
+        assert named <= set(tools.names), f"{persona.key} is told of tools that it has not"
+        assert set(tools.names) - named <= {END_CALL, "get_menu"}, f"{persona.key} has tools that it is not told of"
 
 
 def test_every_field_is_read(tmp_path: Path) -> None:
@@ -92,7 +104,7 @@ def test_a_later_folder_wins(tmp_path: Path) -> None:
     write(tmp_path, SOUND, "waiter.toml")
     write(tmp_path, SOUND)
     personas = load_personas(tmp_path)
-    assert set(personas) == {"waiter", "host"}
+    assert set(personas) == {*load_personas(), "host"}
     assert personas["waiter"].name == "Host"
 
 

@@ -82,7 +82,7 @@ async def test_check_shows_the_settings_and_what_is_missing_but_no_secret(tmp_pa
 async def test_an_unknown_persona_is_an_error_in_a_sentence(tmp_path: Path) -> None:
     code, _, err = await run("serve", cwd=tmp_path, DEFAULT_PERSONA="astronaut")
     assert code == 2
-    assert "DEFAULT_PERSONA is astronaut; there are waiter" in err
+    assert "DEFAULT_PERSONA is astronaut; there are bartender, " in err
 
 
 async def test_a_port_that_is_taken_is_an_error_in_a_sentence(tmp_path: Path) -> None:

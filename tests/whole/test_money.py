@@ -7,6 +7,8 @@ from whole_calls import Staging, payloads, record_of
 
 from voice_gateway.model.prices import load_prices
 
+LONG = "Welcome to this house, where there is a great deal to be said before anybody may order."
+
 
 def cost_in_millionths(usage: dict[str, int]) -> float:
     """By hand, at the prices of gpt-realtime-2.1 and in the order of the table: fresh, cached, made."""
@@ -37,13 +39,15 @@ async def test_every_response_is_billed_and_the_call_is_their_sum_and_its_line(s
 
 async def test_who_has_used_his_share_of_the_day_hears_a_sentence_even_after_a_restart(staging: Staging) -> None:
     settings = {"MAX_CALLER_USD_PER_DAY": "0.001", "BUDGET_SENTENCE": "That was enough for today."}
-    async with staging(settings=settings) as running:
+    async with staging([LONG, "That was enough for today."], settings=settings) as running:
         first = await running.carrier.dial(running.webhook_url, from_number="+15550100011")
         await first.answered()
         await first.ended()
-        row, _ = await record_of(running, first)
+        row, events = await record_of(running, first)
     assert row["end_reason"] == "caller_budget", "its own cost ended it"
-    assert first.said[-1] == "That was enough for today."
+    turns = [(turn["text"], turn["interrupted"]) for turn in payloads(events, "TRANSCRIPT_ASSISTANT")]
+    assert turns == [(LONG, False), ("That was enough for today.", False)], "in the middle of a word nobody is cut off"
+    assert first.said == [], "the model itself had the last word"
     async with staging(settings=settings) as running:
         again = await running.carrier.dial(running.webhook_url, from_number="+15550100011")
         await again.ended()
