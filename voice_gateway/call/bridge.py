@@ -367,6 +367,7 @@ class Bridge:
     def _on_item_started(self, event: ev.ItemStarted, now: float) -> list[do.Command]:  # noqa: ARG002 - as above
         if self._speaking.take is not None:
             self._speaking.take.open_item(event.response_id, event.item_id, event.kind)
+        self._speaking.unsaid.start(event)
         if event.kind == "message" and not self._turns.is_cut(event.response_id):
             self._transcript.turn("assistant", event.item_id)  # in the order of the items, not of their first words
         return []
@@ -374,7 +375,7 @@ class Bridge:
     def _on_audio(self, event: ev.AudioReceived, now: float) -> list[do.Command]:
         if self._turns.is_cut(event.response_id):
             self.dropped_deltas += 1
-            return []
+            return [*self._speaking.unsaid.drop(event)]
         return self._speaking.say(event, now)
 
     def _on_text(self, event: ev.TextReceived, now: float) -> list[do.Command]:  # noqa: ARG002 - as above
@@ -393,6 +394,7 @@ class Bridge:
         return [
             do.WriteEntry(self._metered(event, now)),
             *said,
+            *self._speaking.unsaid.finish(event.response_id, cut=self._turns.is_cut(event.response_id)),
             *self._keep_greeting(event),
             *self._speaking.playout.pump(now),
             *self._watch.look_at_end(event, now),

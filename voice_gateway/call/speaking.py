@@ -17,6 +17,7 @@ from voice_gateway.call.greeting import ITEM, Clip, FirstWords, Take
 from voice_gateway.call.playout import Heard, Playout, Segment
 from voice_gateway.call.policy import Policy
 from voice_gateway.call.transcript import Transcript
+from voice_gateway.call.unsaid import Unsaid
 
 Part: TypeAlias = tuple[str, int]
 """A content part: its item's id and its index in there."""
@@ -44,6 +45,7 @@ class Speaking:
         self.caller_stopped_at: float | None = None
         self.take: Take | None = None
         self.first_words: FirstWords | None = None
+        self.unsaid = Unsaid()
 
     # --- sound ------------------------------------------------------------------------------------------------------
 
@@ -80,6 +82,8 @@ class Speaking:
 
     def _begin_segment(self, event: ev.AudioReceived, now: float) -> tuple[Segment, list[do.Command]]:
         self.last_response = event.response_id
+        if event.audio:
+            self.unsaid.say(event.item_id)
         segment = self.playout.open_segment(event.response_id, event.item_id, event.content_index)
         self._segment = segment
         turn = self._transcript.turn("assistant", event.item_id)
@@ -168,7 +172,7 @@ class Speaking:
             *(
                 do.TruncateItem(h.segment.item_id, h.segment.content_index, h.heard_ms)
                 for h in unheard
-                if h.segment.item_id != ITEM  # a clip is no item of the model's
+                if h.segment.item_id != ITEM and h.total_ms  # a clip is no item of the model's, nor is silence
             ),
             do.WriteEntry(barged_in),
             *(self._tell(heard) for heard in unheard),
