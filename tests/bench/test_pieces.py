@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twilio.request_validator import RequestValidator
 
-from bench import figures, instructions, picture, ramp, run, sides, trial, wire
+from bench import figures, heard, instructions, picture, ramp, run, sides, trial, wire
 
 # --- wire -------------------------------------------------------------------------------------------------------
 
@@ -121,6 +121,28 @@ def test_disturbed_trials_are_left_out_where_there_is_a_quiet_one() -> None:
 def test_a_step_of_the_ramp_holds_within_20_ms_and_without_a_loss(p99_ms, lost, holds) -> None:
     assert ramp.Step(p99_ms, lost, 0.0).holds(base_ms=3.0) is holds
     assert not ramp.Step(math.nan, 0, 0.0).holds(base_ms=3.0)
+
+
+# --- heard ---
+
+
+@pytest.mark.parametrize(
+    ("errors", "good", "shown"),
+    [
+        (heard.Errors([3.0, -20.0, 40.0]), True, "20 / 40"),
+        (heard.Errors([1.0, -41.0, 1.0]), False, "1 / 41"),
+        (heard.Errors([-21.0, 25.0, 21.0]), False, "21 / 25"),
+        (heard.Errors([1.0], wrong=2), False, "1 / 1, 2 wrong"),
+        (heard.Errors([]), True, "-"),
+    ],
+)
+def test_errors_count_either_way_and_another_item_is_never_good(errors, good, shown) -> None:
+    assert (errors.good, str(errors)) == (good, shown)
+
+
+def test_the_table_of_errors_has_a_cell_for_each_weather() -> None:
+    lines = list(heard.table({"one case": [heard.Errors([1.0]), heard.Errors([])]}, ["calm", "stormy weather"]))
+    assert [line.split() for line in lines] == [["calm", "stormy", "weather"], ["one", "case", "1", "/", "1", "-"]]
 
 
 # --- the picture ------------------------------------------------------------------------------------------------

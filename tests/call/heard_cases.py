@@ -19,12 +19,13 @@ from voice_gateway.call.bridge import Policy
 
 @dataclass(frozen=True, slots=True)
 class Interruption:
-    """One barge-in.
+    """One barge-in. audible: whether anything of ours was.
 
     error_ms: what the model believes was heard of the audible item, less the truth. others_ms: the worst of all other
     items that were cut. right: that item was the first to be cut, and none when nothing was audible.
     """
 
+    audible: bool
     error_ms: float
     others_ms: float
     right: bool
@@ -102,7 +103,7 @@ class Dialogue:
             error = 0.0 if audible is None else self._believed_ms(audible) - self._heard_ms(audible)
             others = max((off for item, off in errors.items() if item != audible), default=0.0)
             right = list(cut)[:1] == ([] if audible is None else [audible])
-            judged.append(Interruption(error, others, right))
+            judged.append(Interruption(audible is not None, error, others, right))
         return judged
 
     def _heard_ms(self, item: str) -> float:

@@ -26,10 +26,10 @@ def test_what_the_model_is_told_was_heard_is_what_the_carrier_played(case: str, 
         call, judged = heard_cases.play(CASES[case], SKIES[sky], seed)
         assert all(each.right for each in judged), f"seed {seed}\n{call.scene}"
         assert all(each.others_ms == 0 for each in judged), f"seed {seed}\n{call.scene}"
-        errors_ms += [abs(each.error_ms) for each in judged]
-    assert median(errors_ms) <= 20
+        errors_ms += [abs(each.error_ms) for each in judged if each.audible]
+    assert median(errors_ms or [0.0]) <= 20
     jitter = SKIES[sky].jitter_s > 0
-    assert max(errors_ms) <= (60 if jitter and case in BEFORE_ANY_MARK else 40 if jitter else 3)
+    assert max(errors_ms, default=0.0) <= (60 if jitter and case in BEFORE_ANY_MARK else 40 if jitter else 3)
 
 
 @pytest.mark.parametrize("case", HARD_CASES)

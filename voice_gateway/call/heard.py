@@ -15,7 +15,8 @@ Rules
 3. The marked position grows with the clock from there on. It passes a mark that is still out by no more than the
    jitter seen, unless that one is overdue by `LOST_AFTER_S`: then its receipt was lost, and the clock alone must do.
 4. When a clear sent now takes effect, the ear will have heard what will be marked one round trip from now. The round
-   trip is measured with marks sent into an empty playout; the median of the last ones is believed.
+   trip is measured with marks sent into an empty playout; the median of the last ones is believed, without those that
+   took longer than jitter explains.
 5. What was heard is never taken back: when a receipt shows that it was reckoned too early, the position waits.
 6. A clear begins a new generation of marks. Those of an older one, which come back when a clear empties the carrier's
    buffer, say nothing and are ignored. A mark of an earlier run is a receipt like any other, and says nothing about
@@ -38,6 +39,7 @@ STEP_S = 0.05
 FIRST_GUESS_JITTER = 0.02
 LEAST_JITTER, MOST_JITTER = 0.002, 0.04
 ENOUGH_FOR_JITTER = 4
+HELD_UP_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class HeardClock:
         self._sent = 0
         self._receipted = 0
         self._floor = 0
+        self._unused = True
         self._run = _Run()
         self._run_before: _Run | None = None
         self.round_trip = FIRST_GUESS_ROUND_TRIP
@@ -87,6 +90,11 @@ class HeardClock:
     def receipted(self) -> int:
         """The last position of which it is certain that the ear has reached it."""
         return self._receipted
+
+    @property
+    def unused(self) -> bool:
+        """True until the first sound of the call was sent."""
+        return self._unused
 
     # --- where the ear is -------------------------------------------------------------------------------------------
 
@@ -135,6 +143,7 @@ class HeardClock:
     def mark(self, position: int) -> str:
         """Sound up to this position has been sent: the name of the mark that follows it."""
         self._sent = position
+        self._unused = False
         return self._new_mark()
 
     def clear(self, position: int) -> None:
@@ -163,7 +172,7 @@ class HeardClock:
             pass
         if mark.probe_sent_at is not None:
             self._round_trips.append(now - mark.probe_sent_at)
-            self.round_trip = median(self._round_trips)
+            self._learn_round_trip()
             return None
         self._receipted = mark.position
         run = self._run
@@ -184,8 +193,15 @@ class HeardClock:
         run.begins.append(begin)
         if len(run.begins) >= ENOUGH_FOR_JITTER:
             self.jitter = min(max(LEAST_JITTER, max(run.begins) - min(run.begins)), MOST_JITTER)
+            self._learn_round_trip()
         if run.pause == 1.0:
             self._learn_start_delay(run)
+
+    def _learn_round_trip(self) -> None:
+        """What jitter cannot explain was held up on one machine or the other, and is no property of the line."""
+        longest = min(self._round_trips, default=0.0) + 2 * max(self.jitter, HELD_UP_S)
+        believed = [seconds for seconds in self._round_trips if seconds <= longest]
+        self.round_trip = median(believed) if believed else FIRST_GUESS_ROUND_TRIP
 
     def _learn_start_delay(self, run: _Run) -> None:
         """Of a run that found the carrier idle; what its first mark told is told better by those after it."""

@@ -14,7 +14,8 @@ Rules
    `resume`, which goes on from that very sample. All else goes on meanwhile: sound may be queued, and a cut tells what
    was heard as of the hold. Positions run on across a hold; marks begin a new generation at each clear.
 5. At a call's beginning, while nobody speaks yet, the line is measured: some probes for the round trip, and then a
-   frame of silence, by whose mark the carrier's start delay is known before our first words can be interrupted.
+   frame of silence, by whose mark the carrier's start delay is known before our first words can be interrupted. When
+   nothing is left to play, two more probes follow.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ __all__ = ["Heard", "Playout", "Segment"]
 SHORTEST_MESSAGE = 160
 """One frame: the carrier is never bothered with less, except at the end of an item."""
 
-PROBES = 6
-PROBE_EVERY_S = 0.02
+PROBES, PROBES_BETWEEN = 6, 2
+PROBE_EVERY_S = 0.03
 
 
 class Playout:
@@ -128,8 +129,7 @@ class Playout:
 
     def prime(self, now: float) -> list[CallerCommand]:
         """Measure the line while nobody speaks yet (rule 5). Sound that is queued meanwhile goes out at once."""
-        self._primed = 0
-        self._priming_at = now
+        self._primed, self._priming_at = 0, now
         return self.pump(now)
 
     def pump(self, now: float) -> list[CallerCommand]:
@@ -167,6 +167,8 @@ class Playout:
         done = self._segments.pop_heard(self._clock.receipted)
         if not self._segments and self._clock.left(now) <= 0:
             self._run_began = None
+        if done and self._clock.receipted >= self.queued:
+            self._probe_again(now)
         return done
 
     # --- the caller speaks --------------------------------------------------------------------------------------
@@ -183,6 +185,7 @@ class Playout:
         self._sent = position
         self._run_began = None
         self._held = self._fading = True
+        self._priming_at = None
         return True
 
     def resume(self, now: float) -> list[CallerCommand]:
@@ -202,6 +205,7 @@ class Playout:
         self._sent = 0
         self._run_began = None
         self._held = self._fading = False
+        self._probe_again(now)
         return cut
 
     # --- inside -------------------------------------------------------------------------------------------------
@@ -213,18 +217,22 @@ class Playout:
 
     def _prime(self, now: float) -> list[CallerCommand]:
         """The next probe, and after the last one the frame of silence. Real sound ends it: a run has its own probe."""
-        commands: list[CallerCommand] = []
         if self._waiting:
             self._priming_at = None
-        while self._priming_at is not None and self._priming_at <= now:
-            if self._primed == PROBES:
-                self._priming_at = None
-                self._tape.add(SILENCE * SHORTEST_MESSAGE)
-                break
-            commands.append(SendMark(self._clock.probe(now)))
+        if self._priming_at is None or now < self._priming_at:
+            return []
+        if self._primed < PROBES:
             self._primed += 1
-            self._priming_at += PROBE_EVERY_S
-        return commands
+            self._priming_at = now + PROBE_EVERY_S
+            return [SendMark(self._clock.probe(now))]
+        self._priming_at = None
+        self._tape.add(SILENCE * SHORTEST_MESSAGE if self._clock.unused else b"")
+        return []
+
+    def _probe_again(self, now: float) -> None:
+        """Nothing is left to play: measure the round trip anew."""
+        if not self._clock.unused:
+            self._primed, self._priming_at = PROBES - PROBES_BETWEEN, now + PROBE_EVERY_S
 
     def _begin_run(self, now: float) -> list[CallerCommand]:
         """Start the clocks anew. A mark that finds nothing to play comes back at once: ahead of the sound goes one."""
