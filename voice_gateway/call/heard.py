@@ -69,7 +69,7 @@ class HeardClock:
 
     def __init__(self) -> None:
         self._generation = 0
-        self._mark_count = 0
+        self._counts = {"m": 0, "p": 0}
         self._marks: deque[_Mark] = deque()
         self._round_trips: deque[float] = deque(maxlen=9)
         self._start_delays: deque[float] = deque(maxlen=5)
@@ -154,9 +154,9 @@ class HeardClock:
         self._run, self._run_before = _Run(position), None
 
     def _new_mark(self, *, probe_sent_at: float | None = None) -> str:
-        self._mark_count += 1
         kind = "m" if probe_sent_at is None else "p"
-        mark = _Mark(f"g{self._generation}:{kind}{self._mark_count}", self._sent, probe_sent_at)
+        self._counts[kind] += 1
+        mark = _Mark(f"g{self._generation}:{kind}{self._counts[kind]}", self._sent, probe_sent_at)
         self._marks.append(mark)
         return mark.name
 
