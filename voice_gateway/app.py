@@ -53,6 +53,7 @@ from voice_gateway.model.settings import ModelSettings, Transcription
 from voice_gateway.model.socket import ModelRefused, ModelSocket
 from voice_gateway.ops import logs
 from voice_gateway.ops.metrics import LoopLag, Metrics
+from voice_gateway.ops.redaction import Redactor
 from voice_gateway.recorder import Recorder
 from voice_gateway.session import Core, Service
 from voice_gateway.store.clips import Clips
@@ -118,6 +119,7 @@ class Gateway:
             new_id=new_id,
             instance_id=f"{socket.gethostname()}:{os.getpid()}",
             listeners=[self._meter, self._account, self._take_back, self._guard_trace, *listeners],
+            redactor=Redactor(settings.redact_transcripts.split(",")) if settings.redact_transcripts else None,
         )
         self._traces = None if settings.trace_dir is None else self._trace_folder(settings.trace_dir)
         self._rest = _rest(settings)

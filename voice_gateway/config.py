@@ -243,6 +243,9 @@ class Settings(BaseModel):
     recording_consent: Literal["notice", "keypress", "none"] = Field("notice", description="notice, keypress or none")
     recording_wording: str = Field("", max_length=1000, description="up to 1000 characters of text, or nothing")
     recording_rules: Path | None = Field(None, description="the path of a TOML file, or nothing for no rules")
+    redact_transcripts: Annotated[str, BeforeValidator(_without_spaces)] = Field(
+        "", pattern="^(cards|ids|cards,ids|ids,cards)?$", description="cards, ids or cards,ids, or nothing for neither"
+    )
     trace_dir: Path | None = Field(None, description="the path of a folder, or nothing for no traces")
     trace_max_mb: int = Field(100, ge=1, le=10_000, description="a whole number from 1 to 10000")
 

@@ -2,18 +2,19 @@
 
 The bridge says what happened; the journal adds who (the call), when (wall clock, UTC) and in which order (seq), folds
 the entry into the call's own row and into a turn or a response's usage, and hands all of it to the store, which never
-makes the call wait.
+makes the call wait. Where card or ID numbers are not to be kept, they are taken out of the entry before all that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from voice_gateway.call import entries
 from voice_gateway.call.events import CallFacts
+from voice_gateway.ops.redaction import Redactor
 from voice_gateway.store.records import CallPatch, EventRecord, FoldedRow, TurnRecord, UsageRecord
 
 Listener: TypeAlias = Callable[[CallFacts, entries.Entry], None]
@@ -32,10 +33,13 @@ class CallRecord:
     facts: CallFacts
     _journal: Journal
     _seq: int = field(default=0)
+    _keys: int = field(default=0)
+    """How many keys were pressed in a row."""
 
     def write(self, entry: entries.Entry) -> None:
         self._seq += 1
-        self._journal.write(self.facts, self._seq, entry)
+        self._keys = self._keys + 1 if isinstance(entry, entries.DigitReceived) else 0
+        self._journal.write(self.facts, self._seq, entry, keys_in_a_row=self._keys)
 
 
 class Journal:
@@ -47,19 +51,26 @@ class Journal:
         new_id: Callable[[], str],
         instance_id: str = "",
         listeners: Sequence[Listener] = (),
+        redactor: Redactor | None = None,
     ) -> None:
-        """wall_clock: the time in UTC. new_id: a fresh UUIDv7 as text. instance_id: which process wrote this."""
+        """wall_clock: the time in UTC. new_id: a fresh UUIDv7 as text. instance_id: which process wrote this.
+
+        redactor: takes numbers out of what people said; without it all of it is kept.
+        """
         self._store = store
         self._wall_clock = wall_clock
         self._new_id = new_id
         self._instance_id = instance_id
         self._listeners = tuple(listeners)
+        self._redactor = redactor
 
     def open(self, facts: CallFacts) -> CallRecord:
         return CallRecord(facts, self)
 
-    def write(self, facts: CallFacts, seq: int, entry: entries.Entry) -> None:
+    def write(self, facts: CallFacts, seq: int, entry: entries.Entry, *, keys_in_a_row: int = 0) -> None:
         at = self._wall_clock()
+        if self._redactor is not None:
+            entry = _redacted(self._redactor, entry, keys_in_a_row)
         event = EventRecord(
             id=self._new_id(),
             call_sid=facts.call_sid,
@@ -79,6 +90,22 @@ class Journal:
         if not changes:
             return None
         return CallPatch(call_sid=facts.call_sid, last_seq=seq, instance_id=self._instance_id, **changes)
+
+
+_SAID: Final = ("text", "generated", "transcript", "message", "summary", "wording")
+_JSON: Final = ("arguments", "output")
+KEYS_KEPT: Final = 6
+"""Of keys pressed in a row: a menu's choice is shorter, and so much of a card number names no card."""
+
+
+def _redacted(redactor: Redactor, entry: entries.Entry, keys_in_a_row: int) -> entries.Entry:
+    """The entry as it may be kept."""
+    if isinstance(entry, entries.DigitReceived):
+        return replace(entry, digit="*") if redactor.hides_cards and keys_in_a_row > KEYS_KEPT else entry
+    found = {name: redactor.text(value) for name in _SAID if isinstance(value := getattr(entry, name, None), str)}
+    found |= {name: redactor.json(value) for name in _JSON if isinstance(value := getattr(entry, name, None), str)}
+    changes = {name: value for name, value in found.items() if value != getattr(entry, name)}
+    return replace(entry, **changes) if changes else entry  # type: ignore[arg-type]  # each has the fields asked for
 
 
 def _changes(facts: CallFacts, entry: entries.Entry, at: datetime) -> dict[str, Any]:

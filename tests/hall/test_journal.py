@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 from voice_gateway.call import entries
 from voice_gateway.call.events import CallFacts, Usage
 from voice_gateway.journal import Journal
+from voice_gateway.ops.redaction import Redactor
 from voice_gateway.store.database import fetch
 from voice_gateway.store.records import new_id
 from voice_gateway.store.sqlite import SqliteStore
@@ -122,3 +125,34 @@ async def test_what_a_response_used_is_a_row_too(tmp_path: Path) -> None:
 async def test_a_call_begins_when_it_was_admitted(tmp_path: Path) -> None:
     row, _ = await journalled(tmp_path, entries.CallStarted("+250788000123", "", "inbound", "waiter"))
     assert row["created_at"] == "2026-11-21T20:00:00.000Z"
+
+
+async def test_card_numbers_are_on_no_row_of_the_record_when_they_are_not_to_be_kept(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "calls.sqlite3")
+    await store.start()
+    journal = Journal(store, wall_clock=lambda: BEGIN, new_id=new_id, redactor=Redactor({"cards"}))
+    record = journal.open(FACTS)
+    number, said = "4111111111111111", "four one one one " + "one one one one " * 3
+    record.write(entries.CallStarted("+250788000123", "+35621000456", "inbound", "waiter"))
+    record.write(entries.UserSpoke("item_1", f"It is {said.strip()}.", 0, 900))
+    record.write(
+        entries.AssistantSpoke("item_2", "4111 1111", "4111 1111 1111 1111, right?", 400, 900, interrupted=True)
+    )
+    record.write(entries.ToolAsked("call_1", "pay", f'{{"card":{number}}}'))
+    record.write(entries.ToolAnswered("call_1", "pay", f'{{"note":"{number}"}}', ok=True, duration_ms=3))
+    for key in number:
+        record.write(entries.DigitReceived(key))
+    record.write(entries.UserSpoke("item_3", "And my number is +250788000123.", 0, 900))
+    record.write(entries.DigitReceived("1"))
+    record.write(entries.CallEnded("caller", "completed", 1000, transcript=f"Caller: It is {said.strip()}."))
+    assert await store.flush()
+    await store.close()
+    with closing(sqlite3.connect(tmp_path / "calls.sqlite3")) as db:
+        kept = "\n".join(db.iterdump())
+    assert said.strip() not in kept
+    assert number not in kept
+    assert "4111 1111 1111" not in kept
+    assert kept.count("[card number]") >= 6, "event, turn, outbox, tool, transcript"
+    assert "And my number is +250788000123." in kept
+    keys = [row["payload"]["digit"] for row in await store.read_events("CA1") if row["event_type"] == "DTMF"]
+    assert "".join(keys) == "411111**********1"
