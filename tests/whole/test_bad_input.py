@@ -249,8 +249,10 @@ async def test_a_client_that_stops_reading_is_dropped_and_others_are_not_disturb
         raw.close()
         await running.gateway.store.flush()
         row = await running.gateway.store.read_call(CALL_SID)
+        events = await running.gateway.store.read_events(CALL_SID)
     assert row is not None
     assert row["end_reason"] == "stalled"
+    assert "send_blocked" in [fault["code"] for fault in payloads(events, "ERROR")], "noticed before it was too late"
 
 
 async def _deaf_stream(carrier: Carrier, token: str) -> socket.socket:

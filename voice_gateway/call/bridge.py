@@ -454,16 +454,10 @@ class Bridge:
             *self._speaking.settle(now),
             *self._hearing.pad(now),
             *self._tell_digits(now),
-            *self._look_for_response(now),
+            *(self._watch.look_for_response(now, parting=self._parting.goodbye is not None) if self._ready else []),
             *self._watch.look_for_media(now),
             *self._idle.look(now),
         ]
-
-    def _look_for_response(self, now: float) -> list[do.Command]:
-        noted = self._watch.look_for_response(now) if self._ready else []
-        if noted and self._parting.goodbye is not None:
-            self._turns.forget_wish()  # that was the last word, as far as it came
-        return noted
 
     def _ask(self, now: float) -> list[do.Command]:
         response = self._turns.due(now, tools_at_work=bool(self._errands)) if self._ready else None

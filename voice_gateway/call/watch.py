@@ -86,10 +86,13 @@ class Watch:
 
     # --- the model's response ---------------------------------------------------------------------------------------
 
-    def look_for_response(self, now: float) -> list[do.Command]:
+    def look_for_response(self, now: float, *, parting: bool) -> list[do.Command]:
+        """parting: a goodbye is being said; then what came of it must do."""
         stalled = self._turns.take_stalled(now)
         if stalled is None:
             return []
+        if parting:
+            self._turns.forget_wish()
         fault = f"an open response brought nothing for {self._policy.response_stall_s:g} s"
         return [
             *self._speaking.finish_response(stalled, now),
