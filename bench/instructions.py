@@ -29,7 +29,7 @@ CALLS, FRAMES, TALKING_S = 4, 2000, 20.0
 SETTLE_S = 4.0
 OPTIONS = ("--tool=callgrind", "--dump-instr=no")
 # valgrind does not know io_uring; opening a call takes seconds under it.
-SETTINGS = (("UV_USE_IO_URING", "0"), ("START_TIMEOUT_SECONDS", "50"))
+SETTINGS = (("UV_USE_IO_URING", "0"), ("START_TIMEOUT_SECONDS", "50"), ("OPENAI_CONNECT_TIMEOUT_SECONDS", "50"))
 
 
 def main() -> int:
