@@ -283,8 +283,8 @@ def test_on_a_road_that_stumbles_our_voice_stands_within_20_ms(
     plain = tape.scene.later
 
     def later(at: float, event: ev.Event) -> None:
-        stall = [*stalls_ms, 0, 0, 0][int(at * 2)] / 1000
-        plain(max(at, int(at * 2) / 2 + stall), event)
+        opens = int(at * 2) / 2 + [*stalls_ms, 0, 0, 0][int(at * 2)] / 1000
+        plain(at if at >= opens else opens + (at - opens) * 1e-6, event)  # in the order in which they were sent
 
     tape.scene.later = later  # type: ignore[method-assign]  # the same line with weather
     tape.begin()
