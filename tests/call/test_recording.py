@@ -14,6 +14,7 @@ from voice_gateway.call import commands as do
 from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Bridge, Policy
 from voice_gateway.call.recording import Block, Recording
+from voice_gateway.call.strip import MediaClock
 
 JOINED_AT = 0.0
 
@@ -251,11 +252,13 @@ def test_a_call_that_ends_while_paused_is_silent_to_its_end() -> None:
     assert left[:16000] == tape.expected_left(16000)
 
 
-def test_a_road_that_stands_still_and_then_brings_all_at_once_moves_nothing() -> None:
+@pytest.mark.parametrize("spoken_s", [1.5, 3.0])
+def test_a_road_that_stands_still_and_then_brings_all_at_once_moves_nothing(spoken_s: float) -> None:
+    """Where our voice ends meanwhile, no later receipt tells that the others were held up."""
     tape = Tape()
     tape.begin()
     tape.call_goes_on(1.0)
-    tape.speak("r1", "i1", voice(3.0))
+    tape.speak("r1", "i1", voice(spoken_s))
     tape.call_goes_on(2.0)
     while tape._frames < 200:  # the frames of two seconds, and all receipts, come at once at 4.0 s
         ulaw = tape.said[tape._frames] = bytes([tape._frames % 250]) * 160
@@ -316,10 +319,10 @@ def test_an_hour_is_as_long_as_the_carriers_clock_says_though_ours_runs_slow() -
     assert blocks + sum(len(b.left) for b in recording.finish(3600 * (1 - 100e-6), by_caller=True)) == 3600 * 8000
 
 
-def test_our_voice_keeps_to_the_carriers_clock_though_ours_runs_slow() -> None:
+@pytest.mark.parametrize("slow", [1 - 100e-6, 1 + 100e-6])
+def test_our_voice_keeps_to_the_carriers_clock_whichever_runs_slow(slow: float) -> None:
     """An hour's drift of 0.36 s: what we play after it stands where the carrier's clock puts it."""
     recording, right = Recording(0.0), bytearray()
-    slow = 1 - 100e-6
     for number in range(180_000):
         blocks = recording.tell(ev.CallerAudio(b"\xff" * 160, number * 20), [], (number + 1) * 0.02 * slow)
         right += b"".join(block.right for block in blocks)
@@ -328,7 +331,43 @@ def test_our_voice_keeps_to_the_carriers_clock_though_ours_runs_slow() -> None:
         if number == 179_560:
             recording.tell(ev.MarkReached("m"), [], 3591.22 * slow)
     right += b"".join(block.right for block in recording.finish(3600 * slow, by_caller=True))
-    assert abs(right.find(voice(1.0)) - 3590.22 * 8000) <= 8
+    assert abs(right.find(voice(1.0)) - 3590.22 * 8000) <= 20, "2.5 ms: 20 s of drift, before they are forgotten"
+
+
+def test_a_frame_that_is_late_does_not_move_the_clock() -> None:
+    clock = MediaClock(0.0)
+    for number in range(1500):
+        late = 0.1 if number % 500 in {0, 1, 250} else 0.0
+        clock.hear_frame((number + 1) * 160, 7.0 + (number + 1) * 0.02 + late)
+        if number:
+            assert abs(clock.at(7.0 + number * 0.02) - number * 160) <= (800 if number < 3 else 1)
+
+
+def test_the_earliest_of_several_receipts_counts() -> None:
+    """No frame says here how the road is: the caller's telephone is silent."""
+    recording = Recording(0.0)
+    short, long = voice(0.02), voice(0.2, seed=2)
+    recording.tell(ev.Woke(), [do.SendMark("p")], 0.0)
+    recording.tell(ev.MarkReached("p"), [], 0.1)
+    recording.tell(ev.Woke(), [do.PlayAudio(short), do.SendMark("a"), do.PlayAudio(long), do.SendMark("b")], 1.0)
+    recording.tell(ev.MarkReached("a"), [], 1.28)  # a tenth of a second late
+    recording.tell(ev.MarkReached("b"), [], 1.38)
+    right = b"".join(block.right for block in recording.finish(3.0, by_caller=True))
+    assert abs(right.find(short + long) - 1.16 * 8000) <= 1
+
+
+@pytest.mark.parametrize("held_up_s", [0.0, 0.2])
+def test_a_cut_lies_between_its_earliest_effect_and_the_return_of_its_marks(held_up_s: float) -> None:
+    recording = Recording(0.0)
+    recording.tell(ev.Woke(), [do.SendMark("p")], 0.0)
+    recording.tell(ev.MarkReached("p"), [], 0.1)
+    recording.tell(ev.Woke(), [do.PlayAudio(voice(0.02)), do.SendMark("a")], 1.0)
+    recording.tell(ev.Woke(), [do.PlayAudio(voice(3.0, seed=2)), do.SendMark("b")], 1.0)
+    recording.tell(ev.MarkReached("a"), [], 1.18)
+    recording.tell(ev.Woke(), [do.ClearPlayout()], 2.0)
+    recording.tell(ev.MarkReached("b"), [], 2.1 + held_up_s)
+    right = b"".join(block.right for block in recording.finish(5.0, by_caller=True))
+    assert abs(len(right.rstrip(b"\xff")) - (2.1 + held_up_s / 2) * 8000) <= 1
 
 
 @pytest.mark.parametrize("timestamps", [[0, 20, 10**14, 10**14 + 20, 60], [10**9, 10**9 + 20, 0, 20, 40], [5] * 60])

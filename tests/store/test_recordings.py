@@ -210,15 +210,19 @@ async def test_a_write_that_fails_in_the_midst_leaves_what_was_written(room: Cal
     assert np.array_equal(wav.read(file.path)[0], samples(sound(1)))
 
 
-async def test_a_file_that_somebody_took_away_is_not_called_kept(room: Callable[..., Room]) -> None:
+@pytest.mark.parametrize("replaced", ["", "RIFF"])
+async def test_a_file_that_somebody_took_away_is_not_called_kept(room: Callable[..., Room], replaced: str) -> None:
     here = room()
     file = here.recordings.begin("CA1", here.hear)
     here.recordings.write(file, sound(1))
     while file.frames < 8000:  # noqa: ASYNC110 - a thread's gauge, not an event
         await asyncio.sleep(0.001)
-    file.path.unlink()
+    taken = file.path.rename(file.path.with_name("taken"))
+    if replaced:
+        file.path.write_text(replaced)
     here.recordings.finish(file)
     assert (await here.next_end()).outcome == "failed"
+    assert taken.exists()
 
 
 async def test_a_disk_that_hangs_is_waited_for_a_minute_of_sound_and_no_longer(room: Callable[..., Room]) -> None:
@@ -292,6 +296,16 @@ def test_the_sweeper_removes_a_day_that_is_empty_and_finds_nothing_in_a_folder_t
     assert sweep(tmp_path, 1, old.stat().st_mtime + 3 * 86_400) == 1
     assert not old.parent.exists()
     assert sweep(tmp_path / "nowhere", 1, 0.0) == 0
+
+
+async def test_a_link_that_lies_in_wait_is_not_followed(room: Callable[..., Room], tmp_path: Path) -> None:
+    here = room()
+    file = here.recordings.begin("CA1", here.hear)
+    file.path.parent.mkdir()
+    file.path.symlink_to(tmp_path / "elsewhere")
+    here.recordings.write(file, sound(1))
+    assert (await here.next_end()).outcome == "failed"
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_calls_recordings_are_erased_and_no_others(tmp_path: Path) -> None:

@@ -298,7 +298,7 @@ def _interleaved(sound: Sound) -> bytes:
 
 
 def _new_file(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # which follows no link either
 
 
 def _write_all(file: int, data: bytes, at: int) -> None:
