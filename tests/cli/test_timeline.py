@@ -150,6 +150,7 @@ def test_turns_waits_tools_keys_and_faults_are_told_in_their_places(story: Story
     assert (tool.name, tool.from_s, tool.to_s, tool.good) == ("lookup_menu", 5.5, 6.0, True)
     assert [(key.at_s, key.name) for key in story.keys] == [(11.5, "#")]
     assert [(fault.at_s, fault.name) for fault in story.faults] == [(11.5, "model: server_error")]
+    assert story.first_heard_s == pytest.approx(1.11 - 0.5, abs=0.03), "not what measures the line"
     assert story.ended is not None
     assert story.ended.reason == "hangup"
 

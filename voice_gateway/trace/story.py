@@ -43,6 +43,8 @@ _SHOWN: Final = (
 _TAIL_S: Final = 0.4
 _CLOSE_S: Final = 0.03
 _NOTHING_S: Final = 0.001
+_FRAME_S: Final = 0.0201
+_PRIMING: Final = g711.SILENCE * 160
 _PADDING: Final = 184
 """Bytes: the filter's tail, and a frame filled up."""
 
@@ -213,11 +215,15 @@ def _our_turns(
 def _take(heard: list[Message], entry: entries.AssistantSpoke, at_s: float) -> list[Message]:
     """The messages of a turn that was written down at at_s. heard: all that belong to no turn yet; the taken go.
 
-    A turn that was cut has whatever of it was sent before. One that was not ends in up to a frame of padding.
+    A turn that was cut has whatever of it was sent before. One that was not ends in up to a frame of padding. A frame
+    of silence before a turn was sent to measure the line, and is nobody's.
     """
     mine: list[Message] = []
-    left_s = entry.heard_ms / 1000
-    while heard and left_s > _NOTHING_S:
+    left_s, enough_s = entry.heard_ms / 1000, _NOTHING_S
+    while left_s and heard and heard[0].ulaw == _PRIMING:
+        heard.pop(0)
+        enough_s = _FRAME_S  # or else it was the turn's own first frame
+    while heard and left_s > enough_s:
         if entry.interrupted and heard[0].sent_s > at_s:
             break
         mine.append(heard.pop(0))
@@ -285,7 +291,8 @@ def _answers(played: Sequence[Act], voice: Voice) -> Iterator[Answer]:
 
 def _first_heard(played: Sequence[Act], voice: Voice) -> float | None:
     joined_s = next((act.at_s for act in played if isinstance(act.event, ev.CallerJoined)), None)
-    heard_s = next((message.from_s for message in voice.messages if message.was_heard), None)
+    sounding = (message for message in voice.messages if message.was_heard and message.ulaw != _PRIMING)
+    heard_s = next((message.from_s for message in sounding), None)
     return None if joined_s is None or heard_s is None else heard_s - joined_s
 
 
