@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import soxr
 from numpy.typing import NDArray
 from whole_calls import Staging, payloads, record_of
 
+from voice_gateway.agent.cast import Cast
 from voice_gateway.agent.personas import Interruptions, Persona
 from voice_gateway.agent.tools import Toolbox
 from voice_gateway.app import Gateway
@@ -21,6 +23,8 @@ from voice_gateway.emulator.scenarios import TypedEar
 from voice_gateway.emulator.speech import HibariVoice, missing
 from voice_gateway.emulator.weather import Weather
 from voice_gateway.model.settings import ServerVad
+from voice_gateway.trace.notes import read
+from voice_gateway.trace.replay import first_difference
 
 LONG = "We have coffee, juice, grilled tilapia, and brochettes today."
 LONG_MS = 60 * len(LONG)
@@ -34,7 +38,7 @@ def host(settings: Settings, *, wish: Interruptions | None = None) -> Gateway:
     persona = Persona("host", "Host", "You serve coffee.", greeting=LONG, turn_detection=HARD_OF_HEARING)
     if wish is not None:
         persona = Persona("host", "Host", "You serve.", greeting=LONG, turn_detection=HARD_OF_HEARING, barge_in=wish)
-    return Gateway(settings, persona, Toolbox([]))
+    return Gateway(settings, Cast.alone(persona, Toolbox([])))
 
 
 @pytest.fixture
@@ -101,6 +105,23 @@ async def test_a_voice_that_the_model_does_not_confirm_only_holds_ours(
     assert (turn["heard_ms"], turn["interrupted"]) == (turn["total_ms"], False)
     assert abs(heard_ms - LONG_MS) <= 60, "nothing is lost and nothing heard twice"
     assert payloads(events, "BARGE_IN") == []
+
+
+async def test_a_traced_call_with_holds_is_led_again_as_it_was(
+    on_the_edge: Staging, voice: NDArray[np.float64], tmp_path: Path
+) -> None:
+    traces = tmp_path / "traces"
+    settings = {"BARGE_IN_MODE": "edge", "BARGE_IN_CONFIRM_MS": "300", "TRACE_DIR": str(traces)}
+    async with on_the_edge(settings=settings) as running:
+        call = await running.carrier.dial(running.webhook_url)
+        await call.answered()
+        await call.until_heard(1.8)
+        await call.say(as_loud_as(voice[:8000], 2200), 8000)
+        await call.hang_up()
+        await record_of(running, call)
+        assert holds(running, "in_vain") == 1
+    (path,) = traces.iterdir()
+    assert first_difference(read(path)) is None
 
 
 async def test_a_cough_does_not_even_hold(on_the_edge: Staging) -> None:

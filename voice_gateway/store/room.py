@@ -21,7 +21,16 @@ BITE_CALLS: Final = 50
 BITE_EVENTS: Final = 1000
 KEPT_S: Final = 2 * 86_400
 
-CLEARED_FIRST: Final = ("MODEL_JOINED", "MEDIA_STARTED", "BARGE_IN", "DTMF", "ERROR", "TOOL_CALL", "TOOL_RESULT")
+CLEARED_FIRST: Final = (
+    "MODEL_JOINED",
+    "MEDIA_STARTED",
+    "BARGE_IN",
+    "HELD_IN_VAIN",
+    "DTMF",
+    "ERROR",
+    "TOOL_CALL",
+    "TOOL_RESULT",
+)
 
 _TOLD: Final = """
 select call_sid from calls c where (ended_at is not null or created_at < :before)
