@@ -54,13 +54,15 @@ class _Run:
     """Sound that the carrier plays without a pause.
 
     base: its first position. due: when it was sent, or later if the carrier had still so much to play. pause: how
-    probable it is that the carrier had run dry and starts anew. begins: what its marks said of its beginning.
+    probable it is that the carrier had run dry and starts anew. begins: what its marks said of its beginning. begin:
+    their median, once there is one.
     """
 
     base: int = 0
     due: float = 0.0
     pause: float = 1.0
     begins: deque[float] = field(default_factory=lambda: deque(maxlen=8))
+    begin: float | None = None
     start_delay_learnt: bool = False
 
 
@@ -124,7 +126,7 @@ class HeardClock:
     def _begin(self) -> float:
         """When the run seems to have begun, or will: the time at which a mark before its first byte would come back."""
         run = self._run
-        return median(run.begins) if run.begins else run.due + self.round_trip + run.pause * self.start_delay
+        return run.due + self.round_trip + run.pause * self.start_delay if run.begin is None else run.begin
 
     # --- what is sent -----------------------------------------------------------------------------------------------
 
@@ -186,16 +188,18 @@ class HeardClock:
 
     def _learn(self, run: _Run, begin: float) -> None:
         """A mark of this run came back: by it, the run began then (rule 1)."""
-        if run.begins and abs(begin - median(run.begins)) > STEP_S:
+        if run.begin is not None and abs(begin - run.begin) > STEP_S:
             run.begins.clear()
             run.begins.append(begin)
+            run.begin = begin
             return
         run.begins.append(begin)
+        run.begin = median(run.begins)
         if len(run.begins) >= ENOUGH_FOR_JITTER:
             self.jitter = min(max(LEAST_JITTER, max(run.begins) - min(run.begins)), MOST_JITTER)
             self._learn_round_trip()
         if run.pause == 1.0:
-            self._learn_start_delay(run)
+            self._learn_start_delay(run, run.begin)
 
     def _learn_round_trip(self) -> None:
         """What jitter cannot explain was held up on one machine or the other, and is no property of the line."""
@@ -203,11 +207,11 @@ class HeardClock:
         believed = [seconds for seconds in self._round_trips if seconds <= longest]
         self.round_trip = median(believed) if believed else FIRST_GUESS_ROUND_TRIP
 
-    def _learn_start_delay(self, run: _Run) -> None:
+    def _learn_start_delay(self, run: _Run, begin: float) -> None:
         """Of a run that found the carrier idle; what its first mark told is told better by those after it."""
         if run.start_delay_learnt:
             self._start_delays.pop()
         run.start_delay_learnt = True
-        start_delay = median(run.begins) - run.due - self.round_trip
+        start_delay = begin - run.due - self.round_trip
         self._start_delays.append(min(max(0.0, start_delay), LONGEST_START_DELAY))
         self.start_delay = median(self._start_delays)

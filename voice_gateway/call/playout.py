@@ -49,7 +49,7 @@ class Playout:
         self._clock = HeardClock()
         self._segments = Segments(filter_delay_ms)
         self._tape = Tape()
-        self._sent = 0
+        self._queued = self._sent = 0
         self._held = False
         self._fading = False
         self._run_base = 0
@@ -67,7 +67,7 @@ class Playout:
     @property
     def queued(self) -> int:
         """Position after the last byte handed to the playout."""
-        return self._tape.end
+        return self._queued
 
     @property
     def sent(self) -> int:
@@ -120,7 +120,7 @@ class Playout:
         """Add sound to the segment opened last. received_ms: length of the model audio it was made from."""
         segment.length += len(ulaw)
         segment.received_ms += received_ms
-        self._tape.add(ulaw)
+        self._add(ulaw)
 
     def finish(self, segment: Segment) -> None:
         segment.finished = True
@@ -149,9 +149,12 @@ class Playout:
         """When `pump` has something to send again; None when nothing waits, or all of it is held."""
         if self._priming_at is not None:
             return self._priming_at
-        if self._held or not self._waiting or self._run_began is None:
+        if self._run_began is None or self._held:
             return None
-        needed = self._sent + min(self._chunk, self._waiting) - self._lead - self._run_base
+        waiting = self._queued - self._sent
+        if not waiting:
+            return None
+        needed = self._sent + min(self._chunk, waiting) - self._lead - self._run_base
         return self._run_began + needed / BYTES_PER_SECOND
 
     # --- receipts -----------------------------------------------------------------------------------------------
@@ -202,7 +205,7 @@ class Playout:
         cut = self._segments.cut(self.heard(now))
         self._clock.clear(0)
         self._tape = Tape()
-        self._sent = 0
+        self._queued = self._sent = 0
         self._run_began = None
         self._held = self._fading = False
         self._probe_again(now)
@@ -213,7 +216,11 @@ class Playout:
     @property
     def _waiting(self) -> int:
         """Bytes queued and not sent, or not sent again."""
-        return self._tape.end - self._sent
+        return self._queued - self._sent
+
+    def _add(self, ulaw: bytes) -> None:
+        self._tape.add(ulaw)
+        self._queued += len(ulaw)
 
     def _prime(self, now: float) -> list[CallerCommand]:
         """The next probe, and after the last one the frame of silence. Real sound ends it: a run has its own probe."""
@@ -226,7 +233,7 @@ class Playout:
             self._priming_at = now + PROBE_EVERY_S
             return [SendMark(self._clock.probe(now))]
         self._priming_at = None
-        self._tape.add(SILENCE * SHORTEST_MESSAGE if self._clock.unused else b"")
+        self._add(SILENCE * SHORTEST_MESSAGE if self._clock.unused else b"")
         return []
 
     def _probe_again(self, now: float) -> None:
