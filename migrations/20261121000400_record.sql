@@ -55,13 +55,13 @@ create table if not exists call_consents (
 );
 create index if not exists idx_call_consents_call on call_consents(call_sid, kind, decided_at desc);
 
--- No recording without the consent it rests on.
+-- consent: what the recording rests on: notice, keypress, or none where nobody needs to be asked; the decision itself is
+-- a row of call_consents. path: where the file is, below the gateway's folder of recordings or in the storage.
 create table if not exists call_recordings (
   id uuid primary key,
   call_sid text not null,
-  recording_sid text unique,
-  consent_id uuid not null references call_consents(id),
-  storage_path text,
+  consent text,
+  path text,
   media_type text not null default 'audio/wav',
   channels smallint not null default 2,
   duration_ms bigint check (duration_ms >= 0),
@@ -72,11 +72,30 @@ create table if not exists call_recordings (
   created_at timestamptz not null default now()
 );
 create index if not exists idx_call_recordings_call on call_recordings(call_sid);
-create index if not exists idx_call_recordings_consent on call_recordings(consent_id);
 create index if not exists idx_call_recordings_due on call_recordings(delete_after) where status = 'stored';
 
+-- Folds what is told of a recording into its row: what is known stays, and a recording that is over does not begin again.
+create or replace function upsert_recording(patch jsonb) returns void
+language plpgsql set search_path = public, pg_temp as $$
+begin
+  insert into call_recordings as r (id, call_sid, consent, path, duration_ms, bytes, sha256, status, delete_after, created_at)
+  select p.id, p.call_sid, p.consent, p.path, p.duration_ms, p.bytes, p.sha256, coalesce(p.status, 'recording'),
+      p.delete_after, coalesce(p.created_at, now())
+    from jsonb_populate_record(null::call_recordings, patch) p
+  on conflict (id) do update set
+      consent = coalesce(r.consent, excluded.consent),
+      path = coalesce(r.path, excluded.path),
+      duration_ms = coalesce(excluded.duration_ms, r.duration_ms),
+      bytes = coalesce(excluded.bytes, r.bytes),
+      sha256 = coalesce(excluded.sha256, r.sha256),
+      status = case when excluded.status = 'recording' or r.status = 'deleted' then r.status else excluded.status end,
+      delete_after = coalesce(excluded.delete_after, r.delete_after),
+      created_at = least(r.created_at, excluded.created_at);
+end $$;
+
 -- Rows as JSON arrays into their tables; returns how many events were new. What is known already is no error.
-create or replace function store_call_rows(events jsonb, calls jsonb, turns jsonb, usages jsonb) returns integer
+create or replace function store_call_rows(
+  events jsonb, calls jsonb, turns jsonb, usages jsonb, consents jsonb, recordings jsonb) returns integer
 language plpgsql set search_path = public, pg_temp as $$
 declare
   n_new integer;
@@ -105,19 +124,26 @@ begin
       coalesce(output_audio_tokens, 0), coalesce(cost_usd, 0), price_book, coalesce(created_at, now())
     from jsonb_populate_recordset(null::call_usage, usages)
   on conflict do nothing;
+  insert into call_consents(id, call_sid, kind, decision, method, wording, language, evidence, decided_at)
+  select id, call_sid, kind, decision, method, wording, language, coalesce(evidence, '{}'), coalesce(decided_at, now())
+    from jsonb_populate_recordset(null::call_consents, consents)
+  on conflict (id) do nothing;
+  for one in select value from jsonb_array_elements(recordings) loop
+    perform upsert_recording(one);
+  end loop;
   return n_new;
 end $$;
 
 -- Takes a JSON array of events, each with what it changes: beside its own columns it may hold a patch of its call
--- (`call`), a turn (`turn`) and a response's usage (`usage`). The array may also come as JSON in a string, which spares
--- the sender from reading what it sends.
+-- (`call`), a turn (`turn`), a response's usage (`usage`), a decision (`consent`) and what becomes of a recording
+-- (`recording`). The array may also come as JSON in a string, which spares the sender from reading what it sends.
 --
 -- The fast path stores all of them at once. If anything in them is bad they are taken part by part, and the answer names
 -- what was refused, and why, by the element's index: one bad row costs no other. Sending again changes nothing.
 create or replace function ingest_call_events(events jsonb) returns jsonb
 language plpgsql set search_path = public, pg_temp as $$
 declare
-  parts constant text[] := array['call', 'turn', 'usage'];
+  parts constant text[] := array['call', 'turn', 'usage', 'consent', 'recording'];
   n_all integer;
   n_new integer := 0;
   n_events integer;
@@ -138,7 +164,8 @@ begin
     n_new := store_call_rows(
       (select coalesce(jsonb_agg(value), '[]') from jsonb_array_elements(events) where value ? 'id' or not value ?| parts),
       jsonb_path_query_array(events, '$[*].call'), jsonb_path_query_array(events, '$[*].turn'),
-      jsonb_path_query_array(events, '$[*].usage'));
+      jsonb_path_query_array(events, '$[*].usage'), jsonb_path_query_array(events, '$[*].consent'),
+      jsonb_path_query_array(events, '$[*].recording'));
   exception when data_exception or integrity_constraint_violation or program_limit_exceeded or raise_exception then
     for one, place in select value, ordinality - 1 from jsonb_array_elements(events) with ordinality loop
       foreach part in array array['event'] || parts loop
@@ -148,7 +175,9 @@ begin
             case when part = 'event' then jsonb_build_array(one) else '[]' end,
             case when part = 'call' then jsonb_build_array(one->'call') else '[]' end,
             case when part = 'turn' then jsonb_build_array(one->'turn') else '[]' end,
-            case when part = 'usage' then jsonb_build_array(one->'usage') else '[]' end);
+            case when part = 'usage' then jsonb_build_array(one->'usage') else '[]' end,
+            case when part = 'consent' then jsonb_build_array(one->'consent') else '[]' end,
+            case when part = 'recording' then jsonb_build_array(one->'recording') else '[]' end);
         exception when data_exception or integrity_constraint_violation or program_limit_exceeded or raise_exception then
           refused := refused || jsonb_build_object(
             'index', place, 'id', one->'id', 'part', part, 'code', sqlstate, 'message', sqlerrm);
@@ -161,8 +190,8 @@ begin
 end $$;
 
 -- Retention in small bites: takes ended calls that began before a day, the oldest first, with all that belongs to them.
--- Returns how many calls were taken, 0 when nothing is left to do: call it until then. A call whose recording is still
--- stored stays until the recording is gone. purge_after, where a call has one, stands in for its beginning.
+-- Returns how many calls were taken, 0 when nothing is left to do: call it until then. A call whose recording is stored
+-- stays until the recording is gone or its time is over. purge_after, where a call has one, stands in for its beginning.
 create or replace function purge_calls(before timestamptz, batch integer default 500) returns integer
 language plpgsql set search_path = public, pg_temp as $$
 declare sids text[];
@@ -170,7 +199,8 @@ begin
   select array_agg(call_sid) into sids from (
     select call_sid from calls c
       where ended_at is not null and coalesce(purge_after, created_at) < before
-        and not exists (select 1 from call_recordings r where r.call_sid = c.call_sid and r.status = 'stored')
+        and not exists (select 1 from call_recordings r where r.call_sid = c.call_sid and r.status = 'stored'
+          and (r.delete_after is null or r.delete_after > now()))
       order by created_at limit batch for update skip locked) due;
   if sids is null then
     return 0;
@@ -198,7 +228,9 @@ begin
       using (coalesce((select auth.jwt())->'app_metadata'->>'role', '') in ('ops', 'admin'))$p$, t);
   end loop;
 end $$;
-revoke execute on function ingest_call_events(jsonb), store_call_rows(jsonb, jsonb, jsonb, jsonb),
+revoke execute on function ingest_call_events(jsonb), store_call_rows(jsonb, jsonb, jsonb, jsonb, jsonb, jsonb),
+  upsert_recording(jsonb),
   purge_calls(timestamptz, integer) from public, anon, authenticated;
-grant execute on function ingest_call_events(jsonb), store_call_rows(jsonb, jsonb, jsonb, jsonb),
+grant execute on function ingest_call_events(jsonb), store_call_rows(jsonb, jsonb, jsonb, jsonb, jsonb, jsonb),
+  upsert_recording(jsonb),
   purge_calls(timestamptz, integer) to service_role;

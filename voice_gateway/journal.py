@@ -9,13 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
-from typing import Any, Final, Protocol, TypeAlias
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from voice_gateway.call import entries
 from voice_gateway.call.events import CallFacts
 from voice_gateway.ops.redaction import Redactor
-from voice_gateway.store.records import CallPatch, EventRecord, FoldedRow, TurnRecord, UsageRecord
+from voice_gateway.store.records import (
+    CallPatch,
+    ConsentRecord,
+    EventRecord,
+    FoldedRow,
+    RecordingRecord,
+    TurnRecord,
+    UsageRecord,
+)
 
 Listener: TypeAlias = Callable[[CallFacts, entries.Entry], None]
 """Told of every entry, on the event loop: must be quick and must not raise."""
@@ -141,7 +149,7 @@ def _changes(facts: CallFacts, entry: entries.Entry, at: datetime) -> dict[str, 
 
 
 def _rows(facts: CallFacts, event: EventRecord, entry: entries.Entry, at: datetime) -> Sequence[FoldedRow]:
-    """What an entry is besides an event: a turn, or what a response used."""
+    """What an entry is besides an event: a turn, what a response used, a decision, what becomes of a recording."""
     match entry:
         case entries.UserSpoke():
             turn = TurnRecord(
@@ -167,8 +175,44 @@ def _rows(facts: CallFacts, event: EventRecord, entry: entries.Entry, at: dateti
             used = {f"{name}_tokens": getattr(entry.usage, name) for name in _MODALITIES}
             cost_usd = entry.cost_usd or 0.0
             return (UsageRecord(event.id, event.call_sid, entry.response_id, at, cost_usd=cost_usd, **used),)
+        case entries.ConsentGiven() | entries.ConsentRefused():
+            return (_consent(event, entry, at),)
         case _:
-            return ()
+            recording = _recording(event, entry, at)
+            return () if recording is None else (recording,)
+
+
+def _consent(event: EventRecord, entry: entries.ConsentGiven | entries.ConsentRefused, at: datetime) -> ConsentRecord:
+    refusal: Literal["denied", "withdrawn"] = "withdrawn" if entry.method == "spoken" else "denied"
+    return ConsentRecord(
+        event.id, event.call_sid, entry.kind,
+        "granted" if isinstance(entry, entries.ConsentGiven) else refusal,
+        entry.method, at, wording=entry.wording or None, language=entry.language or None,
+        evidence={"key": entry.evidence} if entry.evidence else {},
+    )  # fmt: skip
+
+
+def _recording(event: EventRecord, entry: entries.Entry, at: datetime) -> RecordingRecord | None:
+    """What an entry tells of a recording."""
+    match entry:
+        case entries.RecordingStarted():
+            return RecordingRecord(
+                entry.recording_id, event.call_sid, "recording", at, consent=entry.consent, path=entry.path
+            )
+        case entries.RecordingFinished():
+            return RecordingRecord(
+                entry.recording_id, event.call_sid, "stored", at, path=entry.path, duration_ms=entry.duration_ms,
+                bytes=entry.size, sha256=entry.sha256,
+                delete_after=at + timedelta(days=entry.keep_days) if entry.keep_days else None,
+            )  # fmt: skip
+        case entries.RecordingFailed() if entry.recording_id:
+            return RecordingRecord(
+                entry.recording_id, event.call_sid, "failed", at, path=entry.path, duration_ms=entry.duration_ms
+            )
+        case entries.RecordingDiscarded() if entry.recording_id:
+            return RecordingRecord(entry.recording_id, event.call_sid, "deleted", at, path=entry.path)
+        case _:
+            return None
 
 
 _MODALITIES = ("input_text", "input_audio", "cached_text", "cached_audio", "output_text", "output_audio")

@@ -156,3 +156,40 @@ async def test_card_numbers_are_on_no_row_of_the_record_when_they_are_not_to_be_
     assert "And my number is +250788000123." in kept
     keys = [row["payload"]["digit"] for row in await store.read_events("CA1") if row["event_type"] == "DTMF"]
     assert "".join(keys) == "411111**********1"
+
+
+async def test_a_decision_is_a_row_with_its_words(tmp_path: Path) -> None:
+    asked = "To be recorded, press 1."
+    given, denied, withdrawn = await folded(
+        tmp_path,
+        "call_consents",
+        entries.ConsentGiven("keypress", asked, "en", "1"),
+        entries.ConsentRefused("keypress", asked, "en"),
+        entries.ConsentRefused("spoken", ""),
+    )
+    assert [row["decision"] for row in (given, denied, withdrawn)] == ["granted", "denied", "withdrawn"]
+    assert (given["method"], given["wording"], given["language"], given["evidence"]) == (
+        "keypress", asked, "en", '{"key":"1"}',
+    )  # fmt: skip
+    assert (denied["evidence"], withdrawn["wording"], given["kind"]) == ("{}", None, "recording")
+    assert given["decided_at"] == "2026-11-21T20:00:01.000Z"
+
+
+async def test_a_recordings_row_follows_what_becomes_of_it(tmp_path: Path) -> None:
+    await journalled(
+        tmp_path,
+        entries.CallStarted("+250788000123", "", "inbound", "waiter"),
+        entries.RecordingStarted("r1", "d/r1.wav", "notice"),
+        entries.RecordingStarted("r2", "d/r2.wav", "none"),
+        entries.RecordingStarted("r3", "d/r3.wav", "keypress"),
+        entries.RecordingFinished("r1", "d/r1.wav", 61_000, 44, "ab" * 32, 30),
+        entries.RecordingFailed("r2", "d/r2.wav", "disk full", 900),
+        entries.RecordingDiscarded("r3", "d/r3.wav", "consent withdrawn"),
+        entries.RecordingFailed("", "", "no folder"),
+    )
+    rows = fetch(tmp_path / "calls.sqlite3", "select * from call_recordings order by id")
+    assert [(row["id"], row["status"], row["consent"], row["duration_ms"]) for row in rows] == [
+        ("r1", "stored", "notice", 61_000), ("r2", "failed", "none", 900), ("r3", "deleted", "keypress", None),
+    ]  # fmt: skip
+    assert (rows[0]["bytes"], rows[0]["sha256"], rows[0]["path"]) == (44, "ab" * 32, "d/r1.wav")
+    assert (rows[0]["created_at"], rows[0]["delete_after"]) == ("2026-11-21T20:00:01.000Z", "2026-12-21T20:00:04.000Z")

@@ -16,7 +16,9 @@ from voice_gateway.store.database import open_database
 
 pytestmark = pytest.mark.postgres
 
-TABLES = ["calls", "call_events", "call_turns", "call_usage", "menu_items", "pairings"]
+TABLES = [
+    "calls", "call_events", "call_turns", "call_usage", "call_consents", "call_recordings", "menu_items", "pairings",
+]  # fmt: skip
 TYPES = {
     "uuid": "TEXT", "text": "TEXT", "jsonb": "TEXT", "timestamp with time zone": "TEXT", "numeric": "NUMERIC",
     "bigint": "INTEGER", "integer": "INTEGER", "smallint": "INTEGER", "boolean": "INTEGER",

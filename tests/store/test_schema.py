@@ -11,7 +11,7 @@ import orjson
 import postgres_server
 import psycopg
 import pytest
-from psycopg.errors import CheckViolation, ExclusionViolation, ForeignKeyViolation
+from psycopg.errors import CheckViolation, ExclusionViolation
 
 from voice_gateway.store.records import new_id
 
@@ -79,7 +79,7 @@ def test_staff_read_the_record_and_others_see_no_row(
 def test_strangers_may_not_call_the_functions(database: psycopg.Connection[Any]) -> None:
     calls = [
         "purge_calls(now())", "upsert_call('{}')", "ingest_call_events('[]')", "redeem_voucher('X')",
-        "store_call_rows('[]', '[]', '[]', '[]')",
+        "store_call_rows('[]', '[]', '[]', '[]', '[]', '[]')", "upsert_recording('{}')",
     ]  # fmt: skip
     for call in calls:
         assert not attempt(database, "anon", f"select {call}"), call
@@ -91,7 +91,7 @@ def test_strangers_may_not_call_the_functions(database: psycopg.Connection[Any])
 # --- how the record comes in ------------------------------------------------------------------------------------
 
 
-def event(call_sid: str, seq: int = 1, **more: Any) -> dict[str, Any]:
+def event(call_sid: str, seq: int | None = 1, **more: Any) -> dict[str, Any]:
     return {"id": new_id(), "call_sid": call_sid, "event_type": "DTMF", "payload": {"digit": "1"}, "seq": seq} | more
 
 
@@ -199,20 +199,25 @@ def test_retention_takes_old_ended_calls_in_bites_with_all_that_is_theirs(databa
     assert len(kept) == 2
 
 
-def test_a_call_stays_while_its_recording_is_stored(database: psycopg.Connection[Any]) -> None:
-    database.execute("insert into calls (call_sid, created_at, ended_at) values ('CAwav', '2019-01-01', '2019-01-01')")
-    recorded(database, "CAwav", "stored")
-    assert one(database, "select purge_calls('2019-06-01')") == 0, "and does not keep the sweeper running for ever"
-    database.execute("update call_recordings set status = 'deleted' where call_sid = 'CAwav'")
-    assert one(database, "select purge_calls('2019-06-01')") == 1
-
-
-def recorded(database: psycopg.Connection[Any], call_sid: str, status: str) -> None:
-    consent_id = new_id()
-    consent(database, call_sid, consent_id)
+@pytest.mark.parametrize(("delete_after", "taken"), [(None, 0), ("2099-01-01", 0), ("2020-01-01", 1)])
+def test_a_call_stays_while_its_recording_is_stored(
+    delete_after: str | None, taken: int, database: psycopg.Connection[Any]
+) -> None:
+    sid = new_id()
     database.execute(
-        "insert into call_recordings (id, call_sid, consent_id, status) values (%s, %s, %s, %s)",
-        [new_id(), call_sid, consent_id, status],
+        "insert into calls (call_sid, created_at, ended_at) values (%s, '2019-01-01', '2019-01-01')", [sid]
+    )
+    recorded(database, sid, "stored", delete_after)
+    assert one(database, "select purge_calls('2019-06-01')") == taken, "and does not keep the sweeper running for ever"
+    database.execute("update call_recordings set status = 'deleted' where call_sid = %s", [sid])
+    assert one(database, "select purge_calls('2019-06-01')") == 1 - taken
+
+
+def recorded(database: psycopg.Connection[Any], call_sid: str, status: str, delete_after: str | None = None) -> None:
+    consent(database, call_sid, new_id())
+    database.execute(
+        "insert into call_recordings (id, call_sid, consent, status, delete_after) values (%s, %s, 'keypress', %s, %s)",
+        [new_id(), call_sid, status, delete_after],
     )
 
 
@@ -224,11 +229,20 @@ def consent(database: psycopg.Connection[Any], call_sid: str, consent_id: str) -
     )
 
 
-def test_no_recording_without_a_consent(database: psycopg.Connection[Any]) -> None:
-    with pytest.raises(ForeignKeyViolation):
-        database.execute(
-            "insert into call_recordings (id, call_sid, consent_id) values (%s, 'CAx', %s)", [new_id(), new_id()]
-        )
+def test_a_recording_that_is_over_does_not_begin_again(database: psycopg.Connection[Any]) -> None:
+    recording = {"id": new_id(), "call_sid": "CArec", "path": "a.wav"}
+    began = recording | {"status": "recording", "consent": "notice", "created_at": "2026-01-01T00:00:00Z"}
+    stored = recording | {"status": "stored", "bytes": 44, "created_at": "2026-01-01T00:01:00Z"}
+    for told in (stored, began, stored):
+        ingest(database, [event("CArec", seq=None, recording=told)])
+    row = database.execute(
+        "select status, consent, bytes, created_at = '2026-01-01T00:00:00Z' from call_recordings "
+        "where call_sid = 'CArec'"
+    ).fetchone()
+    assert row == ("stored", "notice", 44, True)
+    ingest(database, [event("CArec", seq=None, recording=recording | {"status": "deleted"})])
+    ingest(database, [event("CArec", seq=None, recording=stored)])
+    assert one(database, "select status from call_recordings where call_sid = 'CArec'") == "deleted"
 
 
 # --- the tools' tables ------------------------------------------------------------------------------------------

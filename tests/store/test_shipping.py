@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import far_side
 import orjson
@@ -20,7 +22,15 @@ from starlette.responses import PlainTextResponse, Response
 from structlog.testing import capture_logs
 
 from voice_gateway.store.outbox import read_backlog
-from voice_gateway.store.records import CallPatch, EventRecord, TurnRecord, UsageRecord
+from voice_gateway.store.records import (
+    CallPatch,
+    ConsentRecord,
+    EventRecord,
+    RecordingRecord,
+    TurnRecord,
+    UsageRecord,
+    new_id,
+)
 from voice_gateway.store.remote import Misconfigured, Rejected, Unavailable
 from voice_gateway.store.shipper import Pace, Shipper
 from voice_gateway.store.sqlite import SqliteStore
@@ -28,6 +38,7 @@ from voice_gateway.store.supabase import SupabaseRecord, read_retry_after
 
 pytestmark = pytest.mark.postgres
 Maker = Callable[..., EventRecord]
+AT = "2026-11-21T20:00:00Z"
 NOT_JSON = "<html>upstream unhappy</html>"
 
 
@@ -70,24 +81,44 @@ async def test_new_facts_wait_for_company(tmp_path: Path, supabase: Supabase, ev
         assert supabase.asked.count("/rest/v1/rpc/ingest_call_events") == 1
 
 
-async def test_turns_and_usage_arrive_with_their_event(
+async def test_what_is_folded_from_an_event_arrives_with_it(
     rested: Shipped, event: Maker, database_of: Callable[[], Any]
 ) -> None:
     told = event(1)
-    turn = TurnRecord(
-        told.id, "CA1", 1, "assistant", "Good eve", told.occurred_at, generated="Good evening", heard_ms=7
+    recording_id = new_id()
+    rows = (
+        TurnRecord(told.id, "CA1", 1, "assistant", "Good eve", AT, generated="Good evening", heard_ms=7),
+        UsageRecord(told.id, "CA1", "resp_1", AT, input_audio_tokens=9, cost_usd=0.001),
+        ConsentRecord(told.id, "CA1", "recording", "granted", "keypress", AT, wording="Press 1", evidence={"key": "1"}),
+        RecordingRecord(recording_id, "CA1", "recording", AT, consent="keypress", path="a.wav"),
     )
-    usage = UsageRecord(told.id, "CA1", "resp_1", told.occurred_at, input_audio_tokens=9, cost_usd=0.001)
-    rested.write(told, None, (turn, usage))
+    rested.write(told, None, rows)
+    stored = RecordingRecord(recording_id, "CA1", "stored", AT, bytes=44, delete_after="2026-12-21T20:00:00Z")
+    rested.write(event(2), None, (stored,))
     assert await rested.flush()
-    with database_of() as database:
-        row = database.execute("select id::text, text, generated, heard_ms, interrupted from call_turns").fetchone()
-        assert row == (told.id, "Good eve", "Good evening", 7, False)
-        row = database.execute("select response_id, input_audio_tokens, cost_usd::float from call_usage").fetchone()
-        assert row == ("resp_1", 9, 0.001)
-    with closing(sqlite3.connect(rested.local.path)) as local:
-        assert local.execute("select id, generated from call_turns").fetchall() == [(told.id, "Good evening")]
-        assert local.execute("select id, cost_usd from call_usage").fetchall() == [(told.id, 0.001)]
+    with database_of() as far, closing(sqlite3.connect(rested.local.path)) as near:
+        for database in (far, near):
+            for columns, row in [
+                ("id, text, generated, heard_ms from call_turns", (told.id, "Good eve", "Good evening", 7)),
+                ("response_id, input_audio_tokens, cost_usd from call_usage", ("resp_1", 9, 0.001)),
+                ("id, decision, wording from call_consents", (told.id, "granted", "Press 1")),
+                (
+                    "id, status, consent, path, bytes from call_recordings",
+                    (recording_id, "stored", "keypress", "a.wav", 44),
+                ),
+            ]:
+                (found,) = database.execute(f"select {columns}").fetchall()
+                assert tuple(map(plain, found)) == row
+        row = far.execute(
+            "select evidence, extract(day from delete_after) from call_consents, call_recordings"
+        ).fetchone()
+        assert row == ({"key": "1"}, 21)
+    assert read_backlog(rested.local.path).refused == 0
+
+
+def plain(value: Any) -> Any:
+    """A value in the words of neither database."""
+    return str(value) if isinstance(value, UUID) else float(value) if isinstance(value, Decimal) else value
 
 
 @pytest.mark.parametrize("key", [far_side.SECRET_KEY, SERVICE_ROLE_KEY])
@@ -130,14 +161,17 @@ async def test_supabase_down_for_the_whole_call_costs_the_call_nothing(
         assert (rested.shipper.last_error, rested.shipper.backlog.depth) == ("", 0)
 
 
-async def test_an_answer_that_was_lost_doubles_nothing(rested: Shipped, event: Maker) -> None:
+async def test_an_answer_that_was_lost_doubles_nothing(
+    rested: Shipped, event: Maker, database_of: Callable[[], Any]
+) -> None:
     rested.far.wire.become("loses answers")
     ids = write_call(rested, event, events=30)
-    assert not await rested.flush(0.5)
-    assert rested.far.asked, "it was asked, it stored, and the answer was cut off"
-    rested.far.wire.become("well")
-    assert await arrived(rested) == ids
+    assert not await rested.flush(1.0)
+    with database_of() as database:
+        stored = database.execute("select count(*) from call_events").fetchone()
+    assert stored == (30,), "Supabase has them, and we do not know it"
     assert read_backlog(rested.local.path).depth == 30
+    rested.far.wire.become("well")
     assert await rested.flush()
     assert await arrived(rested) == ids
     assert read_backlog(rested.local.path).depth == 0

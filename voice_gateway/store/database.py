@@ -17,7 +17,8 @@ from voice_gateway.errors import GatewayError
 from voice_gateway.store.records import Row, json_text
 from voice_gateway.store.statements import FILL_OUTBOX
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+FIRST_WITH_OUTBOX = 2
 BUSY_TIMEOUT_S = 0.25
 ALWAYS_CHECKED_BYTES = 64 << 20
 """Up to here a file is read through at every start (about 0.2 s); a larger one only after an unclean end."""
@@ -119,7 +120,8 @@ def _create_tables(db: sqlite3.Connection, path: Path) -> None:
         )
     if version < SCHEMA_VERSION:
         tables = Path(__file__).with_name("sqlite.sql").read_text(encoding="utf-8")
-        steps = f"{tables}\n{FILL_OUTBOX}\npragma user_version = {SCHEMA_VERSION};"
+        fill = FILL_OUTBOX if version < FIRST_WITH_OUTBOX else ""
+        steps = f"{tables}\n{fill}\npragma user_version = {SCHEMA_VERSION};"
         db.executescript(f"begin immediate;\n{steps}\ncommit;")
 
 

@@ -9,7 +9,8 @@ they may be repeated and may come late:
 - a status that is final is never replaced by one that is not: an ended call stays ended.
 
 The same rule stands in `migrations/` (the function `upsert_call`) and in `statements.py`; a test runs both on the same
-patches. A turn and a response's usage are rows of their own, folded from one event each and never changed.
+patches. Turns, usage and consents are rows of their own, folded from one
+event each and never changed; a recording's row follows its events.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import uuid_utils
 
 Row: TypeAlias = dict[str, Any]
 
-_TIMES = frozenset({"answered_at", "created_at", "ended_at", "purge_after"})
+_TIMES = frozenset({"answered_at", "created_at", "decided_at", "delete_after", "ended_at", "purge_after"})
 
 
 def new_id() -> str:
@@ -134,7 +135,41 @@ class UsageRecord:
     cost_usd: float = 0.0
 
 
-FoldedRow: TypeAlias = TurnRecord | UsageRecord
+@dataclass(frozen=True, slots=True)
+class ConsentRecord:
+    """A row of `call_consents`: what the caller decided, and in which words he was asked. id: its event's."""
+
+    id: str
+    call_sid: str
+    kind: str
+    decision: Literal["granted", "denied", "withdrawn"]
+    method: str
+    decided_at: datetime | str
+    wording: str | None = None
+    language: str | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingRecord:
+    """What is told of a row of `call_recordings`, id being the recording's own. What is None stays as it is known.
+
+    created_at: when this was told; the earliest stays. A recording that is over does not begin again.
+    """
+
+    id: str
+    call_sid: str
+    status: Literal["recording", "stored", "failed", "deleted"]
+    created_at: datetime | str
+    consent: str | None = None
+    path: str | None = None
+    duration_ms: int | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+    delete_after: datetime | str | None = None
+
+
+FoldedRow: TypeAlias = TurnRecord | UsageRecord | ConsentRecord | RecordingRecord
 
 
 class Store(Protocol):
@@ -227,21 +262,26 @@ def call_row(patch: CallPatch) -> Row:
 
 
 def folded_row(record: FoldedRow) -> Row:
-    """A turn's or a usage's columns with values that every database takes."""
+    """A folded row's columns with values that every database takes."""
     row: Row = {}
     for column in COLUMNS[type(record)]:
         value = getattr(record, column)
-        if column in _TIMES:
+        if column in _TIMES and value is not None:
             value = iso_utc(value)
         elif isinstance(value, str):
             value = clean_text(value)
         elif isinstance(value, float):
             value = round(value, 6)
+        elif isinstance(value, Mapping):
+            value = json_text(value)
         row[column] = value
     return row
 
 
-COLUMNS = {kind: tuple(each.name for each in fields(kind)) for kind in (CallPatch, TurnRecord, UsageRecord)}
+COLUMNS = {
+    kind: tuple(each.name for each in fields(kind))
+    for kind in (CallPatch, TurnRecord, UsageRecord, ConsentRecord, RecordingRecord)
+}
 """The columns that each kind of row may hold, in order."""
 
 

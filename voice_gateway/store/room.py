@@ -2,10 +2,10 @@
 
 Past nine tenths of STORE_MAX_MB room is made, in this order and only as far as needed, the oldest first:
 
-1. what Supabase has already: events, turns and usage of calls that are over and wholly told, and the row of such a call
-   when it began more than two days ago;
+1. what Supabase has already: all rows of calls that are over and wholly told, but for the call's own one, which stays
+   until it began more than two days ago;
 2. events that still wait to be told and that the record can best do without: `CLEARED_FIRST`, kind by kind. They are
-   counted as cleared. What was said, what it cost, and a call's beginning and end are never given up.
+   counted as cleared. What was said, decided, recorded and paid, and a call's beginning and end, are never given up.
 
 When that is not enough the file is full: what comes then waits in memory, `/ready` says 503, and no more calls are
 taken. Without Supabase nothing is ever told, so that only the second step is left.
@@ -22,15 +22,9 @@ BITE_EVENTS: Final = 1000
 KEPT_S: Final = 2 * 86_400
 
 CLEARED_FIRST: Final = (
-    "MODEL_JOINED",
-    "MEDIA_STARTED",
-    "BARGE_IN",
-    "HELD_IN_VAIN",
-    "DTMF",
-    "ERROR",
-    "TOOL_CALL",
+    "HELD_IN_VAIN", "IDLE_PROMPT", "GOODBYE_TAKEN_BACK", "GOODBYE", "BARGE_IN", "DTMF", "ERROR", "TOOL_CALL",
     "TOOL_RESULT",
-)
+)  # fmt: skip
 
 _TOLD: Final = """
 select call_sid from calls c where (ended_at is not null or created_at < :before)
@@ -67,7 +61,7 @@ def make_room(db: sqlite3.Connection, now: float) -> Room:
     since = db.execute("select strftime('%Y-%m-%dT%H:%M:%fZ', ?, 'unixepoch')", [now - KEPT_S]).fetchone()[0]
     sids = [(row[0],) for row in db.execute(_TOLD, {"before": since, "bite": BITE_CALLS})]
     if sids:
-        for table in ("call_events", "call_turns", "call_usage"):
+        for table in ("call_events", "call_turns", "call_usage", "call_consents", "call_recordings"):
             db.executemany(f"delete from {table} where call_sid = ?", sids)  # noqa: S608 - our own names
         db.executemany("delete from calls where call_sid = ? and created_at < ?", [(sid, since) for (sid,) in sids])
         return Room(told=len(sids))

@@ -88,6 +88,35 @@ create table if not exists call_usage (
   unique (call_sid, response_id)
 );
 
+create table if not exists call_consents (
+  id text primary key not null,
+  call_sid text not null,
+  kind text not null check (kind in ('recording', 'ai_disclosure', 'data_processing', 'marketing')),
+  decision text not null check (decision in ('granted', 'denied', 'withdrawn')),
+  method text not null,
+  wording text,
+  language text,
+  evidence text not null default '{}',
+  decided_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+);
+create index if not exists idx_call_consents_call on call_consents(call_sid, kind, decided_at desc);
+
+create table if not exists call_recordings (
+  id text primary key not null,
+  call_sid text not null,
+  consent text,
+  path text,
+  media_type text not null default 'audio/wav',
+  channels integer not null default 2,
+  duration_ms integer check (duration_ms >= 0),
+  bytes integer check (bytes >= 0),
+  sha256 text,
+  status text not null default 'recording' check (status in ('recording', 'stored', 'failed', 'deleted')),
+  delete_after text,
+  created_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+);
+create index if not exists idx_call_recordings_call on call_recordings(call_sid);
+
 -- What is still to be told to Supabase, in the order it was written. An event is told from its own row; changes is JSON
 -- with what it changes (`call`, `turn`, `usage`), null where nothing. since: seconds since 1970. refused: why Supabase
 -- did not take it; such a row is set aside and holds up no other. Set it to null, and it is tried again.

@@ -13,8 +13,10 @@ import orjson
 from voice_gateway.store.records import (
     COLUMNS,
     CallPatch,
+    ConsentRecord,
     EventRecord,
     FoldedRow,
+    RecordingRecord,
     Row,
     TurnRecord,
     UsageRecord,
@@ -93,6 +95,9 @@ def in_order(facts: Iterable[Fact]) -> list[Statement]:
     return sorted(statements, key=lambda each: places[each.sql])  # stable: rows of a table keep their order
 
 
+_JSON_COLUMNS: Final = (("call", "meta"), ("consent", "evidence"))
+
+
 def _attempt(make: Callable[[], Row], refuse: Callable[[Exception], None]) -> Row | None:
     try:
         return make()
@@ -103,8 +108,9 @@ def _attempt(make: Callable[[], Row], refuse: Callable[[Exception], None]) -> Ro
 
 def _json(changes: dict[str, Statement]) -> str:
     told = {name: {k: v for k, v in each.row.items() if v is not None} for name, each in changes.items()}
-    if "call" in told:
-        told["call"]["meta"] = orjson.Fragment(told["call"]["meta"])
+    for name, column in _JSON_COLUMNS:
+        if name in told:
+            told[name][column] = orjson.Fragment(told[name][column])
     return orjson.dumps(told).decode()
 
 
@@ -165,13 +171,33 @@ def _insert(table: str, columns: Sequence[str], on_conflict: str) -> str:
 
 INSERT_TURN = _insert("call_turns", COLUMNS[TurnRecord], "(id)")
 INSERT_USAGE = _insert("call_usage", COLUMNS[UsageRecord], "")
-FOLDED: Final = {TurnRecord: ("turn", INSERT_TURN), UsageRecord: ("usage", INSERT_USAGE)}
+INSERT_CONSENT = _insert("call_consents", COLUMNS[ConsentRecord], "(id)")
+UPSERT_RECORDING: Final = """
+insert into call_recordings (id, call_sid, consent, path, duration_ms, bytes, sha256, status, delete_after, created_at)
+values (:id, :call_sid, :consent, :path, :duration_ms, :bytes, :sha256, :status, :delete_after, :created_at)
+on conflict (id) do update set
+  consent = coalesce(call_recordings.consent, excluded.consent),
+  path = coalesce(call_recordings.path, excluded.path),
+  duration_ms = coalesce(excluded.duration_ms, call_recordings.duration_ms),
+  bytes = coalesce(excluded.bytes, call_recordings.bytes),
+  sha256 = coalesce(excluded.sha256, call_recordings.sha256),
+  status = iif(excluded.status = 'recording' or call_recordings.status = 'deleted',
+    call_recordings.status, excluded.status),
+  delete_after = coalesce(excluded.delete_after, call_recordings.delete_after),
+  created_at = min(call_recordings.created_at, excluded.created_at)
+"""
+FOLDED: Final = {
+    TurnRecord: ("turn", INSERT_TURN),
+    UsageRecord: ("usage", INSERT_USAGE),
+    ConsentRecord: ("consent", INSERT_CONSENT),
+    RecordingRecord: ("recording", UPSERT_RECORDING),
+}
 """Under which name Supabase takes a folded row, and how it is written here."""
 
 INSERT_OUTBOX: Final = """
 insert into outbox (event_id, call_sid, since, changes) values (:event_id, :call_sid, :since, :changes)
 """
-_ORDER: Final = (INSERT_EVENT, UPSERT_CALL, INSERT_TURN, INSERT_USAGE, INSERT_OUTBOX)
+_ORDER: Final = (INSERT_EVENT, UPSERT_CALL, *(sql for _, sql in FOLDED.values()), INSERT_OUTBOX)
 
 # A file from before there was an outbox: all its events are still to be told, each call's row with its last one.
 FILL_OUTBOX: Final = f"""
@@ -181,5 +207,5 @@ select e.id, e.call_sid, cast(strftime('%s', e.created_at) as real), case
       select json_object('call', json_object('meta', json(coalesce(nullif(c.meta, ''), '{{}}')),
         {", ".join(f"'{c}', c.{c}" for c in COLUMNS[CallPatch] if c != "meta")}))
       from calls c where c.call_sid = e.call_sid)
-  end from call_events e where not exists (select 1 from outbox) order by e.rowid;
+  end from call_events e order by e.rowid;
 """  # noqa: S608 - put together from this module's own constants
