@@ -149,7 +149,7 @@ async def test_supabase_down_for_the_whole_call_costs_the_call_nothing(
     supabase.wire.become("down")
     async with shipped(tmp_path / "store.db", supabase) as rested:
         ids = write_call(rested, event)
-        assert not await rested.flush(0.5)
+        assert not await rested.flush(1.0)
         assert [each["id"] for each in await rested.local.read_events("CA1")] == ids
         assert (rested.shipper.backlog.depth, rested.shipper.backlog.refused) == (10, 0)
         assert "Connect" in rested.shipper.last_error or "Read" in rested.shipper.last_error
@@ -181,7 +181,7 @@ async def test_silence_is_waited_for_only_so_long(tmp_path: Path, supabase: Supa
     supabase.wire.become("mute")
     async with shipped(tmp_path / "store.db", supabase, timeout_s=0.2) as rested:
         ids = write_call(rested, event)
-        assert not await rested.flush(0.6)
+        assert not await rested.flush(1.0)
         assert "no answer within" in rested.shipper.last_error
         supabase.wire.become("well")
         assert await rested.flush()
@@ -272,9 +272,9 @@ async def test_what_somebody_must_put_right_keeps_everything(rested: Shipped, ev
 async def test_a_wrong_key_is_told_with_what_to_do(tmp_path: Path, supabase: Supabase, event: Maker) -> None:
     for key, told in [("sb_secret_of_another", "401"), (ANON_KEY, "401, 42501")]:
         async with shipped(tmp_path / f"{told}.db", supabase, key=key) as rested:
-            write_call(rested, event)
             with capture_logs() as logs:
-                assert not await rested.flush(0.5)
+                write_call(rested, event)
+                assert not await rested.flush(1.0)
             assert told in rested.shipper.last_error
             assert "check SUPABASE_SECRET_KEY" in rested.shipper.last_error
             assert (rested.shipper.backlog.depth, rested.shipper.backlog.refused) == (10, 0)
@@ -289,7 +289,7 @@ async def test_missing_tables_are_told_with_what_to_do(
         database.execute("drop function ingest_call_events(jsonb)")
     async with shipped(tmp_path / "store.db", supabase) as rested:
         write_call(rested, event)
-        assert not await rested.flush(0.3)
+        assert not await rested.flush(1.0)
         assert "PGRST202" in rested.shipper.last_error
         assert "voice-gateway migrate" in rested.shipper.last_error
 
