@@ -210,15 +210,15 @@ def test_retry_after_is_seconds_or_a_date_or_nothing(value: str, seconds: float)
 
 
 class Moody:
-    """A remote that fails as it is told to, and notes when it was asked."""
+    """A remote that fails as it is told to."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
-        self.asked_at: list[float] = []
+        self.asked = 0
 
     async def ingest(self, facts: str) -> dict[int, str]:
         assert isinstance(orjson.loads(facts), list)
-        self.asked_at.append(asyncio.get_running_loop().time())
+        self.asked += 1
         if self.errors:
             raise self.errors.pop(0)
         return {}
@@ -227,35 +227,32 @@ class Moody:
         pass
 
 
-async def pauses(store: SqliteStore, event: Maker, pace: Pace, *errors: Exception) -> list[float]:
-    remote = Moody(*errors)
-    shipper = Shipper(store, remote, pace, chance=lambda: 1.0)
-    store.write(event(1))
-    assert await store.flush()
-    shipper.start()
-    async with asyncio.timeout(10):
-        while shipper.shipped == 0:  # noqa: ASYNC110 - nobody tells what has arrived
-            await asyncio.sleep(0.005)
-    await shipper.close(0.0)
-    return [later - earlier for earlier, later in zip(remote.asked_at, remote.asked_at[1:], strict=False)]
+def pauses(store: SqliteStore, chance: float, *errors: Exception) -> list[float]:
+    pace = Pace(first_pause_s=0.25, longest_pause_s=2.0, longest_wish_s=120.0)
+    shipper = Shipper(store, Moody(), pace, chance=lambda: chance)
+    return [shipper._next_pause_s(error) for error in errors]
 
 
-async def test_pauses_grow_to_a_limit(store: SqliteStore, event: Maker) -> None:
-    pace = Pace(first_pause_s=0.05, longest_pause_s=0.2)
-    found = await pauses(store, event, pace, *[Unavailable("busy")] * 4)
-    assert found == pytest.approx([0.05, 0.1, 0.2, 0.2], abs=0.045)
+def test_pauses_grow_to_a_limit_with_some_chance_in_them(store: SqliteStore) -> None:
+    errors = [Unavailable("busy"), Misconfigured("no key"), *[Unavailable("busy")] * 30]
+    assert pauses(store, 1.0, *errors)[:5] == [0.25, 0.5, 1.0, 2.0, 2.0]
+    assert pauses(store, 0.0, *errors)[-1] == 1.0
 
 
-async def test_a_wish_is_granted_up_to_a_limit(store: SqliteStore, event: Maker) -> None:
-    pace = Pace(first_pause_s=0.01, longest_pause_s=0.02, longest_wish_s=0.3)
-    found = await pauses(store, event, pace, Unavailable("later", 0.15), Unavailable("much later", 3600))
-    assert found == pytest.approx([0.15, 0.3], abs=0.08)
+def test_a_wish_is_granted_up_to_a_limit(store: SqliteStore) -> None:
+    assert pauses(store, 1.0, Unavailable("later", 7.0), Unavailable("tomorrow", 86_400.0)) == [7.0, 120.0]
 
 
 async def test_a_fault_of_ours_is_told_and_tried_again(store: SqliteStore, event: Maker) -> None:
+    remote = Moody(RuntimeError("oops"), Unavailable("busy"))
+    shipper = Shipper(store, remote, QUICK)
     with capture_logs() as logs:
-        assert len(await pauses(store, event, QUICK, RuntimeError("oops"))) == 1
-    assert logs[0]["event"] == "outbox.fault"
+        shipper.start()
+        store.write(event(1))
+        assert await shipper.flush(10)
+        await shipper.close(0.0)
+    assert [each["event"] for each in logs] == ["outbox.fault", "outbox.failing", "outbox.recovered"]
+    assert (remote.asked, shipper.failures, shipper.shipped) == (3, 2, 1)
 
 
 # --- what somebody must put right -------------------------------------------------------------------------------

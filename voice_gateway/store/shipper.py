@@ -218,15 +218,17 @@ class Shipper:
     async def _pause(self, error: Exception) -> None:
         """After a failure: longer each time, and no two the same."""
         if not self.last_error:
-            self._log.error("outbox.failing", reason=str(error), waiting=self.backlog.depth)
+            self._log.error("outbox.failing", reason=str(error), waiting=self.depth)
         self.last_error = str(error) or type(error).__name__
         self.failures += 1
-        pause = min(self._pace.longest_pause_s, self._pace.first_pause_s * 2**self._in_a_row) * (
-            0.5 + self._chance() / 2
-        )
+        await self._wait(self._next_pause_s(error), least=self._pace.first_pause_s)
+
+    def _next_pause_s(self, error: Exception) -> float:
+        pace = self._pace
+        pause = min(pace.longest_pause_s, pace.first_pause_s * 2.0**self._in_a_row) * (0.5 + self._chance() / 2)
         self._in_a_row = min(self._in_a_row + 1, 16)
-        wish = min(error.retry_after_s, self._pace.longest_wish_s) if isinstance(error, Unavailable) else 0.0
-        await self._wait(max(pause, wish), least=self._pace.first_pause_s)
+        wish = min(error.retry_after_s, pace.longest_wish_s) if isinstance(error, Unavailable) else 0.0
+        return max(pause, wish)
 
     async def _wait(self, pause_s: float, *, least: float = 0.0) -> None:
         """A pause that ends early when there is a hurry, though not before `least` seconds have passed."""
