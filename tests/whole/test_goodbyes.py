@@ -30,6 +30,7 @@ from voice_gateway.emulator.faculties import Say, UseTool
 from voice_gateway.emulator.faults import Faults
 from voice_gateway.emulator.scenarios import TypedEar, When
 from voice_gateway.emulator.weather import Weather
+from voice_gateway.model.settings import SemanticVad, ServerVad
 
 HOST = Persona("host", "Host", "You serve coffee.", greeting="Welcome!", tools=("end_call",))
 
@@ -99,6 +100,41 @@ async def test_a_silent_caller_is_asked_and_then_bidden_goodbye(staging: Staging
     assert (row["status"], row["end_reason"]) == ("completed", "idle")
     assert row["transcript"].splitlines() == [f"Assistant: {said}" for said in replies]
     assert [prompt["count"] for prompt in payloads(events, "IDLE_PROMPT")] == [1]
+
+
+async def test_the_models_own_idle_prompt_gives_way_to_the_goodbye(staging: Staging) -> None:
+    """The shortest time that the protocol allows is 5 s."""
+    noticing = replace(
+        HOST, turn_detection=ServerVad(idle_timeout_ms=5000), idle=Idle(prompts=0, goodbye="Goodbye, then.")
+    )
+    replies = ["Welcome!", "Are you still there?", "Goodbye, then."]
+    async with hosting(staging, noticing)(replies) as running:
+        call = await running.carrier.dial(running.webhook_url)
+        assert await call.ended(20) == "completed"
+        row, events = await record_of(running, call)
+    assert row["end_reason"] == "idle"
+    assert row["transcript"].splitlines() == ["Assistant: Welcome!", "Assistant: Goodbye, then."]
+    assert payloads(events, "ERROR") == []
+
+
+@pytest.mark.parametrize("detection", [ServerVad(create_response=False), SemanticVad("high", create_response=False)])
+async def test_a_model_that_waits_to_be_asked_is_asked_after_the_callers_turn(
+    staging: Staging, detection: ServerVad | SemanticVad
+) -> None:
+    asked = replace(HOST, turn_detection=detection)
+    replies = ["Welcome!", When("coffee", (Say("One coffee."),))]
+    async with hosting(staging, asked)(replies, ear=TypedEar(["A coffee, please."])) as running:
+        call = await running.carrier.dial(running.webhook_url)
+        await call.answered()
+        await call.until_heard(0.3)
+        await call.until_quiet(0.3)
+        await call.say(speech(0.6), 8000)
+        await call.until_heard(0.4)
+        await call.until_quiet(0.5)
+        await call.hang_up()
+        row, events = await record_of(running, call)
+    assert row["transcript"].splitlines()[-1] == "Assistant: One coffee."
+    assert payloads(events, "ERROR") == []
 
 
 async def test_a_goodbye_asked_for_from_outside_is_heard_before_the_call_ends(staging: Staging) -> None:
