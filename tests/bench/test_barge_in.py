@@ -29,5 +29,6 @@ def test_where_nobody_interrupts_our_voice_is_heard_without_a_pause() -> None:
     call = a_call()
     assert call.cleared == []
     assert silence_after(call, 2.0) is None
-    heard = sum(segment.length for segment in call.line.played(call.now)) / 8000
-    assert heard == pytest.approx(5.0 - 0.5 - 0.16, abs=0.05)
+    heard = sum(segment.length for segment in call.line.played(call.now) if segment.audible) / 8000
+    begun = 0.5 + 2 * 0.05 + 0.06
+    assert heard == pytest.approx(call.now - begun, abs=0.025), "all the time from its first sound on"
