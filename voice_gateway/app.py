@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import os
 import secrets
-import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -17,10 +16,8 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from datetime import time as time_of_day
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
@@ -36,7 +33,7 @@ from voice_gateway.audio.onset import OnsetDetector
 from voice_gateway.budget import Budget, Limits
 from voice_gateway.call import entries
 from voice_gateway.call.bridge import Bridge, Policy
-from voice_gateway.call.events import CallFacts, GoodbyeAsked, Usage
+from voice_gateway.call.events import CallFacts, GoodbyeAsked
 from voice_gateway.call.goodbye import END_CALL
 from voice_gateway.call.greeting import Clip
 from voice_gateway.caller.consent import ConsentRules, Terms, Wish, load_rules
@@ -44,9 +41,8 @@ from voice_gateway.caller.farewells import Farewells
 from voice_gateway.caller.rest import TwilioRest
 from voice_gateway.caller.signature import SignatureCheck
 from voice_gateway.caller.tokens import StreamTokens
-from voice_gateway.caller.upgrade import WEBSOCKET_SETTINGS
 from voice_gateway.config import Settings
-from voice_gateway.errors import ConfigError
+from voice_gateway.figures import Figures, direction_of
 from voice_gateway.journal import Journal, Listener
 from voice_gateway.model.prices import BUILT_IN, load_prices
 from voice_gateway.model.settings import ModelSettings, Transcription
@@ -57,8 +53,6 @@ from voice_gateway.ops.redaction import Redactor
 from voice_gateway.recorder import Recorder
 from voice_gateway.session import Core, Service
 from voice_gateway.store.clips import Clips
-from voice_gateway.store.database import StoreError, open_sound_database
-from voice_gateway.store.recordings import check_folder
 from voice_gateway.store.records import new_id
 from voice_gateway.store.sqlite import SqliteStore
 from voice_gateway.store.tables import Tables
@@ -80,7 +74,6 @@ STREAM_PATIENCE_S = 30.0
 SPOKEN_CHARACTERS_PER_S = 10.0
 """Slow speech: the carrier says the first sentence before it opens the stream."""
 
-LAST_QUESTIONS_S = 2.0
 LAST_SHIPPING_S = 5.0
 """What is not in Supabase by then stays in the file, and is shipped by the next process."""
 
@@ -102,6 +95,7 @@ class Gateway:
             models=[settings.openai_realtime_model],
             enabled=settings.metrics_enabled,
         )
+        self._figures = Figures(self.metrics, settings.openai_realtime_model)
         self.store = SqliteStore(settings.store_path, max_bytes=settings.store_max_mb << 20)
         self.shipper = self._new_shipper()
         self._tables = Tables(settings.store_path)
@@ -118,7 +112,7 @@ class Gateway:
             wall_clock=lambda: datetime.now(UTC),
             new_id=new_id,
             instance_id=f"{socket.gethostname()}:{os.getpid()}",
-            listeners=[self._meter, self._account, self._take_back, self._guard_trace, *listeners],
+            listeners=[self._figures.count, self._account, self._take_back, self._guard_trace, *listeners],
             redactor=Redactor(settings.redact_transcripts.split(",")) if settings.redact_transcripts else None,
         )
         self._traces = None if settings.trace_dir is None else self._trace_folder(settings.trace_dir)
@@ -140,7 +134,7 @@ class Gateway:
             journal=self.journal,
             prepare_model=self._prepare_model,
             new_bridge=self._new_bridge,
-            service=Service(self, self._observe, time.monotonic, keep_greeting=self._keep_greeting),
+            service=Service(self, self._figures.observe, time.monotonic, keep_greeting=self._keep_greeting),
             max_calls=settings.max_calls,
             exceeded=self.budget.exceeded,
             farewells=self._farewells,
@@ -250,7 +244,7 @@ class Gateway:
 
     def _new_bridge(self, facts: CallFacts, began_at: float) -> Core:
         settings, prices, today = self._settings, self._prices, _today()
-        persona, outbound = self._role(facts).persona, _direction(facts) == "outbound"
+        persona, outbound = self._role(facts).persona, direction_of(facts) == "outbound"
         wish = persona.barge_in
         judge = self._judges.lend(facts.call_sid) if self._judges is not None and self._may_hold(persona) else None
         policy = Policy(
@@ -345,29 +339,6 @@ class Gateway:
 
     # --- what is counted ----------------------------------------------------------------------------------------
 
-    def _observe(self, facts: CallFacts, figure: str, value: float) -> None:  # noqa: C901 - a table, one line a figure
-        match figure:
-            case "heard_error":
-                self.metrics.heard_estimated(value)
-            case "response_latency":
-                self.metrics.answered(facts.persona, value)
-            case "first_sound":
-                self.metrics.first_heard(value)
-            case "barge_in_stop":
-                self.metrics.fell_silent(value)
-            case "hold_delay":
-                self.metrics.held(value)
-            case "hold_confirmed" | "hold_in_vain":
-                self.metrics.hold_ended(figure.removeprefix("hold_"), value)
-            case "unknown_model_events":
-                self.metrics.model_events_unknown(int(value))
-            case "malformed_model_events" if value:
-                self.metrics.leg_failed("model", "protocol", int(value))
-            case "internal_fault":
-                self.metrics.faulted()
-            case "media_stalled" | "response_stalled" | "send_blocked" | "end_stuck":
-                self.metrics.stalled(figure)
-
     def _account(self, facts: CallFacts, entry: entries.Entry) -> None:
         """Book what a call costs; when that reaches a limit of the day, this call is asked to end."""
         spent_usd = self.budget.note(facts, entry)
@@ -378,7 +349,11 @@ class Gateway:
             self.switchboard.say_goodbye(facts.call_sid, GoodbyeAsked(limit, self._settings.budget_sentence))
 
     def _take_back(self, facts: CallFacts, entry: entries.Entry) -> None:
-        if self._judges is not None and isinstance(entry, entries.CallEnded):
+        """What a call had for itself."""
+        if not isinstance(entry, entries.CallEnded):
+            return
+        self._once.forget(facts.call_sid)
+        if self._judges is not None:
             self._judges.give_back(facts.call_sid)
 
     def _guard_trace(self, facts: CallFacts, entry: entries.Entry) -> None:
@@ -389,35 +364,6 @@ class Gateway:
             self._traces.stop(facts.call_sid, "what is said while a recording is paused is not kept")
         elif isinstance(entry, entries.ConsentRefused):
             self._traces.discard(facts.call_sid)
-
-    def _meter(self, facts: CallFacts, entry: entries.Entry) -> None:
-        metrics = self.metrics
-        match entry:
-            case entries.CallStarted():
-                metrics.call_started(_direction(facts))
-            case entries.BargedIn():
-                metrics.barged_in()
-            case entries.CallEnded():
-                self._once.forget(facts.call_sid)
-                metrics.call_ended(_direction(facts), entry.status, entry.duration_ms / 1000)
-                metrics.padded(entry.padded_ms / 1000)
-                if entry.reason in {"lost", "stalled"}:
-                    metrics.leg_failed("caller", entry.reason)
-                elif entry.reason in {"model_lost", "model_stalled"}:
-                    metrics.leg_failed("model", entry.reason.removeprefix("model_"))
-            case entries.FaultSeen(where="model"):
-                metrics.model_erred(entry.code)
-            case entries.ToolAnswered():
-                metrics.tool_finished(entry.name, "ok" if entry.ok else "failed", entry.duration_ms / 1000)
-            case entries.ResponseMetered() if entry.usage is not None:
-                self._meter_tokens(entry.usage)
-
-    def _meter_tokens(self, usage: Usage) -> None:
-        model = self._settings.openai_realtime_model
-        fresh = max(0, usage.input_text - usage.cached_text)
-        self.metrics.tokens_used(model, "text", fresh=fresh, cached=usage.cached_text, output=usage.output_text)
-        fresh = max(0, usage.input_audio - usage.cached_audio)
-        self.metrics.tokens_used(model, "audio", fresh=fresh, cached=usage.cached_audio, output=usage.output_audio)
 
     # --- doors --------------------------------------------------------------------------------------------------
 
@@ -504,106 +450,10 @@ class Gateway:
                 self._log.error("store.records_lost", records=lost)
 
 
-class Server(uvicorn.Server):
-    """uvicorn that lets live calls end: the first signal starts the drain, the second one stops at once.
-
-    Stock uvicorn cuts every WebSocket as soon as it is asked to stop.
-    """
-
-    def __init__(self, config: uvicorn.Config, gateway: Gateway, drain_s: float) -> None:
-        super().__init__(config)
-        self._gateway = gateway
-        self._drain_s = drain_s
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._draining: asyncio.Task[None] | None = None
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take a signal. This runs between two lines of anything, a log line half written among them: ask the loop."""
-        idle = sig == signal.SIGINT and self._gateway.switchboard.live == 0
-        if self._loop is None or self._draining is not None or idle:
-            super().handle_exit(sig, frame)
-            return
-        self._gateway.switchboard.start_drain()
-        self._loop.call_soon_threadsafe(self._drain, self._loop)
-
-    def _drain(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._draining is None:
-            calls = self._gateway.switchboard.live
-            logs.get("app").info("gateway.draining", calls=calls, deadline_seconds=self._drain_s)
-            self._draining = loop.create_task(self._wait_for_calls())
-
-    async def _wait_for_calls(self) -> None:
-        if not await self._gateway.switchboard.drained(self._drain_s):
-            # The carrier now asks what comes next for the calls just ended; silence would be an error to the caller.
-            await asyncio.sleep(LAST_QUESTIONS_S)
-        self.should_exit = True
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._loop = asyncio.get_running_loop()
-        await super().startup(sockets)
-        if self.started:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            logs.get("app").info("gateway.listening", url=f"http://{host}:{port}")
-
-
 def build(settings: Settings, listeners: Sequence[Listener] = ()) -> Gateway:
     """Make a gateway from its settings. Raises `GatewayError` when a persona or a tool that it needs is not there."""
     sources = Sources(house_toolbox(), settings.default_persona, settings.personas_dir, settings.routes_file)
     return Gateway(settings, LivingCast(sources, time.monotonic), listeners)
-
-
-def run(settings: Settings) -> None:
-    """Serve until told to stop."""
-    log = logs.get("app")
-    for sentence in settings.warnings_at_start():
-        log.warning("config.warning", detail=sentence)
-    for sentence in settings.missing():
-        log.error("config.missing", detail=sentence)
-    log.info("gateway.starting", version=__version__, host=settings.host, port=settings.port)
-    gateway = build(settings)
-    for sentence in gateway.unpriced():
-        log.warning("config.warning", detail=sentence)
-    _check_store(settings.store_path)
-    if settings.recording_enabled:
-        _check_recordings(settings.recordings_dir)
-    try:
-        listener = socket.create_server((settings.host, settings.port))
-    except OSError as fault:
-        raise ConfigError([f"HOST and PORT are {settings.host} and {settings.port}: {fault.strerror}."]) from None
-    server(gateway, settings).run(sockets=[listener])
-
-
-def _check_recordings(folder: Path) -> None:
-    """Say in a sentence, before anything starts, when calls could not be recorded. Raises `GatewayError`."""
-    try:
-        check_folder(folder)
-    except OSError as fault:
-        raise ConfigError([f"RECORDINGS_DIR is {folder}: {fault.strerror}."]) from None
-
-
-def _check_store(path: Path) -> None:
-    """Say in a sentence, before anything starts, when the record could not be kept. Raises `GatewayError`."""
-    try:
-        open_sound_database(path).close()
-    except (StoreError, OSError) as fault:
-        raise ConfigError([f"STORE_PATH is {path}: {fault}"]) from None
-
-
-def server(gateway: Gateway, settings: Settings) -> Server:
-    """The HTTP and WebSocket server for a gateway, not yet running."""
-    config = uvicorn.Config(
-        gateway.asgi,
-        host=settings.host,
-        port=settings.port,
-        http="h11",
-        loop="uvloop",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=30,
-        **WEBSOCKET_SETTINGS,
-    )
-    return Server(config, gateway, settings.drain_seconds)
 
 
 def _rest(settings: Settings) -> TwilioRest | None:
@@ -617,7 +467,3 @@ def _rest(settings: Settings) -> TwilioRest | None:
 def _today() -> date:
     """By this machine's local time, as the operator reads his day."""
     return datetime.now().astimezone().date()
-
-
-def _direction(facts: CallFacts) -> str:
-    return "outbound" if facts.direction.startswith("outbound") else facts.direction

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from voice_gateway import app, config
+from voice_gateway import app, config, launch
 from voice_gateway.errors import ConfigError
 from voice_gateway.ops import logs
 
@@ -34,4 +34,4 @@ def serve(
             typer.secho(sentence, fg="yellow", err=True)
         return
     logs.configure(settings.log_level, secrets=settings.secrets())
-    app.run(settings)
+    launch.run(settings)

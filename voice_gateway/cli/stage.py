@@ -13,10 +13,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from voice_gateway import app, config
+from voice_gateway import app, config, launch
 from voice_gateway.emulator.carrier import Carrier
 from voice_gateway.emulator.realtime import RealtimeServer
 from voice_gateway.emulator.weather import Weather
+from voice_gateway.server import Server
 
 ACCOUNT_SID = "AC" + "0" * 32
 PUBLIC_HOST = "gateway.example"
@@ -28,7 +29,7 @@ class Stage:
     """All three, running. server: the gateway's own HTTP server. base_url: where it really listens."""
 
     gateway: app.Gateway
-    server: app.Server
+    server: Server
     carrier: Carrier
     model: RealtimeServer
     base_url: str
@@ -72,7 +73,7 @@ async def stage(
             env_file=None,
         )
         gateway = make(chosen)
-        server = app.server(gateway, chosen)
+        server = launch.server(gateway, chosen)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             await _started(server, serving)
@@ -82,7 +83,7 @@ async def stage(
             await serving
 
 
-async def _started(server: app.Server, serving: asyncio.Task[None]) -> None:
+async def _started(server: Server, serving: asyncio.Task[None]) -> None:
     """Wait until connections are answered. What keeps the gateway from starting is raised here."""
     while not server.started:
         if serving.done():
