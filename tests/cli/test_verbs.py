@@ -54,6 +54,7 @@ async def run(*arguments: str, cwd: Path, **environment: str) -> tuple[int, str,
         ["emulate"],
         ["emulate", "model"],
         ["emulate", "carrier"],
+        ["migrate"],
     ],
 )
 def test_every_verb_explains_itself(verb: list[str]) -> None:
