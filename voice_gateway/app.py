@@ -44,6 +44,7 @@ from voice_gateway.caller.tokens import StreamTokens
 from voice_gateway.config import Settings
 from voice_gateway.figures import Figures, direction_of
 from voice_gateway.journal import Journal, Listener
+from voice_gateway.keeper import Keeper, Wishes
 from voice_gateway.model.prices import BUILT_IN, load_prices
 from voice_gateway.model.settings import ModelSettings, Transcription
 from voice_gateway.model.socket import ModelRefused, ModelSocket
@@ -53,6 +54,7 @@ from voice_gateway.ops.redaction import Redactor
 from voice_gateway.recorder import Recorder
 from voice_gateway.session import Core, Service
 from voice_gateway.store.clips import Clips
+from voice_gateway.store.outbox import collecting
 from voice_gateway.store.records import new_id
 from voice_gateway.store.sqlite import SqliteStore
 from voice_gateway.store.tables import Tables
@@ -96,7 +98,9 @@ class Gateway:
             enabled=settings.metrics_enabled,
         )
         self._figures = Figures(self.metrics, settings.openai_realtime_model)
-        self.store = SqliteStore(settings.store_path, max_bytes=settings.store_max_mb << 20)
+        at_open = collecting(settings.webhook_events)
+        self.store = SqliteStore(settings.store_path, max_bytes=settings.store_max_mb << 20, at_open=at_open)
+        self._keeper = Keeper(self.store, _wishes(settings), self.metrics)
         self.shipper = self._new_shipper()
         self._tables = Tables(settings.store_path)
         self.budget = Budget(Limits(settings.max_caller_usd_per_day, settings.max_usd_per_day), _today)
@@ -401,7 +405,7 @@ class Gateway:
             health.not_full(lambda: self.switchboard.live, settings.max_calls),
         ]
         features = {"voiceAgent": enabled, "mcp": settings.mcp_enabled and MCP_SERVED}
-        details = {} if self.shipper is None else {"outbox": self.shipper.tell}
+        details = {**({} if self.shipper is None else {"outbox": self.shipper.tell}), **self._keeper.details}
         return [
             *health.health_routes(
                 version=__version__, features=features, checks=checks, metrics=self.metrics, details=details
@@ -426,6 +430,7 @@ class Gateway:
             await self._recorder.start()
         if self.shipper is not None:
             self.shipper.start()
+        self._keeper.start()
         lag = asyncio.create_task(LoopLag(self.metrics.loop_lagged).run())
         # What was imported lives as long as the process: a full collection would stop every call to look at it again.
         gc.collect()
@@ -443,6 +448,7 @@ class Gateway:
             if self._recorder is not None:
                 await self._recorder.close()
             await self._greetings.close()
+            await self._keeper.close(LAST_SHIPPING_S)
             if self.shipper is not None:
                 await self.shipper.close(LAST_SHIPPING_S)
             lost = await self.store.close()
@@ -454,6 +460,11 @@ def build(settings: Settings, listeners: Sequence[Listener] = ()) -> Gateway:
     """Make a gateway from its settings. Raises `GatewayError` when a persona or a tool that it needs is not there."""
     sources = Sources(house_toolbox(), settings.default_persona, settings.personas_dir, settings.routes_file)
     return Gateway(settings, LivingCast(sources, time.monotonic), listeners)
+
+
+def _wishes(settings: Settings) -> Wishes:
+    url, secret = settings.call_webhook_url.get_secret_value(), settings.call_webhook_secret.get_secret_value()
+    return Wishes(url, secret, settings.retention_days, settings.trace_dir)
 
 
 def _rest(settings: Settings) -> TwilioRest | None:

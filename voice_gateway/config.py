@@ -118,6 +118,17 @@ def _endpoint(url: str) -> str:
     return url
 
 
+def _webhook_url(secret: SecretStr) -> SecretStr:
+    """https:// and any path and query, which may hold a key of the receiver's."""
+    url = secret.get_secret_value()
+    if url:
+        parts = urlsplit(url)
+        _split(f"{parts.scheme}://{parts.netloc}", "https", "http")
+        if parts.fragment:
+            raise ValueError
+    return secret
+
+
 def _phone_number(number: str) -> str:
     compact = re.sub(r"[\s().\-]", "", number)
     if compact and not re.fullmatch(r"\+[1-9][0-9]{6,14}", compact):
@@ -193,6 +204,17 @@ class Settings(BaseModel):
     database_url: Annotated[Secret, AfterValidator(_postgres)] = Field(
         SecretStr(""), description="postgresql://user:password@host:5432/database"
     )
+    call_webhook_url: Annotated[Secret, AfterValidator(_webhook_url)] = Field(
+        SecretStr(""), description="https:// and an address that takes events (http:// only for a host nearby)"
+    )
+    call_webhook_secret: Annotated[Secret, AfterValidator(_long_enough)] = Field(
+        SecretStr(""), description="16 characters or more, best at random"
+    )
+    call_webhook_events: Annotated[str, BeforeValidator(_without_spaces)] = Field(
+        "",
+        pattern=r"^([A-Z][A-Z0-9_]*(,[A-Z][A-Z0-9_]*)*)?$",
+        description="types of events, separated by commas, such as CALL_STARTED,CALL_ENDED, or nothing for all",
+    )
     store_path: Path = Field(Path("var/voice_gateway.sqlite3"), description="the path of the local database file")
     store_max_mb: int = Field(2048, ge=16, le=1_048_576, description="a whole number from 16 to 1048576")
 
@@ -243,6 +265,7 @@ class Settings(BaseModel):
     recording_consent: Literal["notice", "keypress", "none"] = Field("notice", description="notice, keypress or none")
     recording_wording: str = Field("", max_length=1000, description="up to 1000 characters of text, or nothing")
     recording_rules: Path | None = Field(None, description="the path of a TOML file, or nothing for no rules")
+    retention_days: int = Field(0, ge=0, le=3650, description="a whole number of days, 0 for no end")
     redact_transcripts: Annotated[str, BeforeValidator(_without_spaces)] = Field(
         "", pattern="^(cards|ids|cards,ids|ids,cards)?$", description="cards, ids or cards,ids, or nothing for neither"
     )
@@ -263,6 +286,13 @@ class Settings(BaseModel):
     def supabase_key(self) -> str:
         """The secret key, or the older service_role key in its place."""
         return self.supabase_secret_key.get_secret_value() or self.supabase_service_role_key.get_secret_value()
+
+    @property
+    def webhook_events(self) -> tuple[str, ...] | None:
+        """Which types of events the webhook is told, all where it is empty; None where there is no webhook."""
+        if not self.call_webhook_url:
+            return None
+        return tuple(each for each in self.call_webhook_events.split(",") if each)
 
     @property
     def stream_url(self) -> str:
@@ -433,6 +463,8 @@ def _incomplete(given: Mapping[str, str]) -> list[str]:
         return ["SUPABASE_URL is set but no key is: set SUPABASE_SECRET_KEY too, or neither."]
     if keyed and not given.get("supabase_url"):
         return ["A Supabase key is set but SUPABASE_URL is not: set it too, or neither."]
+    if given.get("call_webhook_url") and not given.get("call_webhook_secret"):
+        return ["CALL_WEBHOOK_URL is set but CALL_WEBHOOK_SECRET is not: nobody could tell who sends. Set both."]
     return []
 
 

@@ -31,10 +31,10 @@ from voice_gateway.store.records import (
     UsageRecord,
     new_id,
 )
-from voice_gateway.store.remote import Misconfigured, Rejected, Unavailable
+from voice_gateway.store.remote import Misconfigured, Rejected, Unavailable, read_retry_after
 from voice_gateway.store.shipper import Pace, Shipper
 from voice_gateway.store.sqlite import SqliteStore
-from voice_gateway.store.supabase import SupabaseRecord, read_retry_after
+from voice_gateway.store.supabase import SupabaseRecord
 
 pytestmark = pytest.mark.postgres
 Maker = Callable[..., EventRecord]

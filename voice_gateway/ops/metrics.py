@@ -255,6 +255,13 @@ class Metrics:
         self._house.outbox_refused.set_function(lambda: outbox.refused)
         self._house.outbox_failures.set_function(lambda: outbox.failures)
 
+    def watch_webhook(self, webhook: Outbox) -> None:
+        """As `watch_outbox`, for the webhook."""
+        self._house.webhook_depth.set_function(lambda: webhook.depth)
+        self._house.webhook_age.set_function(webhook.oldest_age_s)
+        self._house.webhook_refused.set_function(lambda: webhook.refused)
+        self._house.webhook_failures.set_function(lambda: webhook.failures)
+
     def watch_admission(self, available: Callable[[], bool], draining: Callable[[], bool]) -> None:
         """Ask these two at each scrape: would a new call be taken, and is this process on its way out."""
         self._house.available.set_function(available)
@@ -389,6 +396,14 @@ class _HouseSeries:
         )
         self.outbox_failures = Gauge(
             "voice_outbox_failures", "Attempts to ship that failed since the start.", registry=registry
+        )
+        self.webhook_depth = Gauge(
+            "voice_webhook_depth", "Facts that the webhook has not taken yet.", registry=registry
+        )
+        self.webhook_age = Gauge("voice_webhook_oldest_age_seconds", "Age of the oldest of them.", registry=registry)
+        self.webhook_refused = Gauge("voice_webhook_refused", "Facts set aside: it refused them.", registry=registry)
+        self.webhook_failures = Gauge(
+            "voice_webhook_failures", "Attempts to tell it that failed since the start.", registry=registry
         )
         self.available = Gauge("voice_available", "1 while a new call would be taken.", registry=registry)
         self.draining = Gauge("voice_draining", "1 while live calls are left to end.", registry=registry)

@@ -17,7 +17,7 @@ from voice_gateway.errors import GatewayError
 from voice_gateway.store.records import Row, json_text
 from voice_gateway.store.statements import FILL_OUTBOX
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 FIRST_WITH_OUTBOX = 2
 BUSY_TIMEOUT_S = 0.25
 ALWAYS_CHECKED_BYTES = 64 << 20

@@ -6,7 +6,8 @@ longer pauses, with some chance in them so that many gateways do not come back i
 right (a key, missing tables). A batch that is not acceptable is halved until the fact is found that is to blame; it is
 set aside with the reason. A request whose answer was lost is simply sent again: Supabase knows each fact by its id.
 
-Of the processes that share a file one ships; when it dies, another takes over.
+Of the processes that share a file one ships; when it dies, another takes over. The webhook is served in the same way by
+a shipper of its own.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import os
 import random
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,12 +27,14 @@ from typing import Final
 
 import structlog
 
-from voice_gateway.store.outbox import ONCE_MORE, Backlog, Parcel, read_backlog, read_parcel, settled
-from voice_gateway.store.remote import Rejected, Remote, RemoteError, Unavailable
+from voice_gateway.store.outbox import SUPABASE, Backlog, Outbox, Parcel
+from voice_gateway.store.remote import Refused, Rejected, Remote, RemoteError, Unavailable
 from voice_gateway.store.sqlite import SqliteStore
 
 LEASE_POLL_S: Final = 5.0
 LOOK_EVERY_S: Final = 0.5
+_LEASES: Final = {"outbox": "shipper", "webhook": "webhook"}
+"""How the lock beside the file is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +60,14 @@ class Shipper:
         remote: Remote,
         pace: Pace = Pace(),
         *,
+        outbox: Outbox = SUPABASE,
         chance: Callable[[], float] = random.random,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """chance: between 0 and 1, for the pauses. wall_clock: seconds since 1970."""
+        """outbox: which of the file's is shipped. chance: between 0 and 1, for the pauses.
+
+        wall_clock: seconds since 1970.
+        """
         self.last_error = ""
         self.backlog = Backlog()
         """As it was when last looked at."""
@@ -68,6 +76,7 @@ class Shipper:
         self._store = store
         self._remote = remote
         self._pace = pace
+        self._outbox = outbox
         self._chance = chance
         self._wall_clock = wall_clock
         self._most = pace.most
@@ -79,6 +88,7 @@ class Shipper:
         self._empty = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._lease: int | None = None
+        self._news_of_commits: Callable[[], None] = self._news.set
         self._ships = False
 
     def start(self) -> None:
@@ -90,6 +100,7 @@ class Shipper:
                 with suppress(RuntimeError):  # the loop is closed: nobody ships any more
                     loop.call_soon_threadsafe(self._news.set)
 
+        self._news_of_commits = news
         self._store.tell_commits(news)
         self._ships = self._take_lease()
         self._news.set()
@@ -115,7 +126,7 @@ class Shipper:
         if self._task is None:
             return self.depth
         await self.flush(timeout_s if self._ships else 0.0)
-        self._store.tell_commits(None)
+        self._store.tell_commits(self._news_of_commits, on=False)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         self._task = None
@@ -127,17 +138,17 @@ class Shipper:
             os.close(self._lease)
             self._lease = None
         if self.depth:
-            self._log.warning("outbox.left", facts=self.depth, reason=self.last_error)
+            self._log.warning(self._said("left"), facts=self.depth, reason=self.last_error)
         return self.depth
 
     @property
     def depth(self) -> int:
-        """Facts that are not in Supabase yet, as last counted."""
+        """Facts that have not arrived yet, as last counted."""
         return self.backlog.depth
 
     @property
     def refused(self) -> int:
-        """Facts that Supabase refused and that are set aside."""
+        """Facts that were refused and are set aside."""
         return self.backlog.refused
 
     def oldest_age_s(self) -> float:
@@ -158,48 +169,54 @@ class Shipper:
 
     async def _run(self) -> None:
         if not self._ships:
-            self._log.info("outbox.shipped_by_another", path=str(self._store.path))
+            self._log.info(self._said("shipped_by_another"), path=str(self._store.path))
         while not self._ships:
             await self._wait(LEASE_POLL_S, least=0.05)
             self._ships = self._take_lease()
-        await self._store.work([ONCE_MORE])  # what was refused before may have been put right since
+        await self._store.work([self._outbox.once_more])  # what was refused before may have been put right since
         while True:
             try:
                 await self._ship_next()
             except Exception as fault:  # noqa: BLE001 - a fault of ours must not end the shipping; it is told and tried again
-                self._log.exception("outbox.fault")
+                self._log.exception(self._said("fault"))
                 await self._pause(fault)
 
     async def _ship_next(self) -> None:
         self._news.clear()  # before looking: what is committed from now on is news
         try:
             await self._look()
-            parcel = await asyncio.to_thread(read_parcel, self._store.path, self._most, self._pace.most_bytes)
+            parcel = await asyncio.to_thread(
+                self._outbox.read_parcel, self._store.path, self._most, self._pace.most_bytes
+            )
         except sqlite3.Error as error:
             await self._pause(error)
             return
-        if not parcel.ns:
+        if not parcel.facts:
             await self._rest()
             return
         try:
             refused = await self._remote.ingest(parcel.text)
         except Rejected as error:
-            if len(parcel.ns) > 1:
-                self._most = len(parcel.ns) // 2
+            if len(parcel.facts) > 1:
+                self._most = len(parcel.facts) // 2
                 return
             refused = {0: str(error)}
+        except Refused as error:
+            refused = dict.fromkeys(range(len(parcel.facts)), str(error))
         except RemoteError as error:
             await self._pause(error)
             return
         await self._arrived(parcel, refused)
 
     async def _arrived(self, parcel: Parcel, refused: dict[int, str]) -> None:
+        refused = {index: why for index, why in refused.items() if 0 <= index < len(parcel.facts)}
         self._recover()
         self._most = min(self._pace.most, 2 * self._most)
-        self.shipped += len(parcel.ns) - len(refused)
-        for index, reason in refused.items():
-            self._log.error("outbox.refused", callSid=parcel.call_sids[index], reason=reason)
-        if not await self._store.work(settled(parcel, refused)):
+        self.shipped += len(parcel.facts) - len(refused)
+        for reason, count in Counter(refused.values()).items():
+            first = next(parcel.facts[index].call_sid for index, why in refused.items() if why == reason)
+            self._log.error(self._said("refused"), callSid=first, reason=reason, facts=count)
+        if not await self._store.work(self._outbox.settled(parcel, refused)):
             await self._pause(StoreSlowError("the file does not take down what has arrived"))
         elif not parcel.more:
             await self._collect()
@@ -218,7 +235,7 @@ class Shipper:
     async def _pause(self, error: Exception) -> None:
         """After a failure: longer each time, and no two the same."""
         if not self.last_error:
-            self._log.error("outbox.failing", reason=str(error), waiting=self.depth)
+            self._log.error(self._said("failing"), reason=str(error), waiting=self.depth)
         self.last_error = str(error) or type(error).__name__
         self.failures += 1
         await self._wait(self._next_pause_s(error), least=self._pace.first_pause_s)
@@ -241,19 +258,22 @@ class Shipper:
 
     def _recover(self) -> None:
         if self.last_error:
-            self._log.warning("outbox.recovered", waiting=self.backlog.depth)
+            self._log.warning(self._said("recovered"), waiting=self.backlog.depth)
         self.last_error = ""
         self._in_a_row = 0
 
     async def _look(self, *, now: bool = False) -> None:
         """See how much waits; not each time, for counting much takes some milliseconds."""
         if now or time.monotonic() - self._looked_at >= LOOK_EVERY_S:
-            self.backlog = await asyncio.to_thread(read_backlog, self._store.path)
+            self.backlog = await asyncio.to_thread(self._outbox.read_backlog, self._store.path)
             self._looked_at = time.monotonic()
+
+    def _said(self, event: str) -> str:
+        return f"{self._outbox.name}.{event}"
 
     def _take_lease(self) -> bool:
         """True when it is ours to ship this file: a lock says so, which ends with its process, however that ends."""
-        path = f"{self._store.path}-shipper"
+        path = f"{self._store.path}-{_LEASES[self._outbox.name]}"
         try:
             lease = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
         except OSError:
@@ -264,7 +284,7 @@ class Shipper:
             os.close(lease)
             return False
         except OSError:
-            self._log.warning("outbox.no_lock", path=path)  # a disk without locks
+            self._log.warning(self._said("no_lock"), path=path)  # a disk without locks
         self._lease = lease
         return True
 

@@ -31,12 +31,14 @@ class SqliteStore(Store):
         capacity: int = 100_000,
         stuck_after_s: float = 10.0,
         max_bytes: int | None = None,
+        at_open: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """linger_s: how long a record may wait for company. capacity: records kept while the file cannot be written.
 
         stuck_after_s: from which age of the oldest waiting record the store counts as stuck. max_bytes: the file's
-        largest size, see `room`. clock: monotonic seconds.
+        largest size, see `room`. at_open: SQL that is run on the file, and on each that takes its place. clock:
+        monotonic seconds.
         """
         self.path = Path(path)
         self.dropped = 0
@@ -44,7 +46,7 @@ class SqliteStore(Store):
         self._stuck_after = stuck_after_s
         self._clock = clock
         self._log = structlog.get_logger()
-        self._writer = Writer(self.path, Habits(linger_s, max_bytes))
+        self._writer = Writer(self.path, Habits(linger_s, max_bytes, at_open))
 
     # --- writing ------------------------------------------------------------------------------------------------
 
@@ -93,9 +95,10 @@ class SqliteStore(Store):
         self._writer.hurry.set()
         return await _given(receipt, timeout_s)
 
-    def tell_commits(self, listener: Callable[[], None] | None) -> None:
-        """Have a listener called after each commit that brought something to tell: in the writer's thread."""
-        self._writer.on_commit = listener
+    def tell_commits(self, listener: Callable[[], None], *, on: bool = True) -> None:
+        """Have a listener called after each commit that brought something to tell, in the writer's thread; or not."""
+        others = tuple(each for each in self._writer.on_commit if each is not listener)
+        self._writer.on_commit = (*others, listener) if on else others
 
     async def _wait_for(
         self,

@@ -131,6 +131,19 @@ create table if not exists outbox (
 create index if not exists idx_outbox_call on outbox(call_sid);
 create index if not exists idx_outbox_refused on outbox(n) where refused is not null;
 
+-- The same for the webhook: a trigger copies what the outbox is given, where there is one; see webhook.py.
+create table if not exists webhook_outbox (
+  n integer primary key,
+  event_id text not null,
+  call_sid text not null,
+  since real not null,
+  changes text,
+  refused text
+);
+create index if not exists idx_webhook_call on webhook_outbox(call_sid);
+create index if not exists idx_webhook_event on webhook_outbox(event_id);
+create index if not exists idx_webhook_refused on webhook_outbox(n) where refused is not null;
+
 create table if not exists menu_items (
   id text primary key not null,
   market text not null default 'RW' check (market in ('RW', 'MT')),

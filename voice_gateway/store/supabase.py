@@ -8,16 +8,14 @@ sockets are left open at the end; writes are never tried again by it; its errors
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import importlib
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
 from voice_gateway.store.records import Row, iso_utc
-from voice_gateway.store.remote import Misconfigured, Rejected, RemoteError, Unavailable
+from voice_gateway.store.remote import Misconfigured, Rejected, RemoteError, Unavailable, read_retry_after
 from voice_gateway.store.shipper import Shipper
 from voice_gateway.store.sqlite import SqliteStore
 
@@ -163,17 +161,6 @@ def _refusal(response: httpx.Response, error: Exception) -> RemoteError:
     if status == 404:
         return Misconfigured(f"{told}: check SUPABASE_URL, and apply the migrations (voice-gateway migrate)")
     return Misconfigured(f"{told}: check SUPABASE_URL")
-
-
-def read_retry_after(headers: Mapping[str, str], now: float) -> float:
-    """RFC 9110 §10.2.3: seconds, or a date. 0 where there is none that can be read."""
-    value = headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
-    except (TypeError, ValueError, OverflowError):
-        return 0.0
 
 
 def _as_stored(row: Any) -> Row:

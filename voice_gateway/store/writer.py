@@ -83,10 +83,14 @@ class Work(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """linger_s: how long a record may wait for company. max_bytes: the file's largest size, None for no limit."""
+    """linger_s: how long a record may wait for company. max_bytes: the file's largest size, None for no limit.
+
+    at_open: SQL that is run on each file that is opened.
+    """
 
     linger_s: float = 0.02
     max_bytes: int | None = None
+    at_open: str = ""
 
 
 class Writer:
@@ -97,7 +101,7 @@ class Writer:
         self.refused = 0
         self.lost = 0
         self.cleared = 0
-        self.on_commit: Callable[[], None] | None = None
+        self.on_commit: tuple[Callable[[], None], ...] = ()
         """Called in the writer's thread after each commit that brought something to tell."""
         self.queue: SimpleQueue[Waiting] = SimpleQueue()
         self.works: SimpleQueue[Work] = SimpleQueue()
@@ -171,8 +175,8 @@ class Writer:
                 self._fail(error)
             else:
                 self._recover()
-                if facts and self.on_commit is not None:
-                    self.on_commit()
+                for tell in self.on_commit if facts else ():
+                    tell()
                 return True
             if last_attempt:
                 return False
@@ -187,6 +191,11 @@ class Writer:
 
     def _open(self) -> sqlite3.Connection:
         db = open_sound_database(self.path, max_bytes=self._habits.max_bytes)
+        try:
+            db.executescript(self._habits.at_open)
+        except sqlite3.Error as error:
+            db.close()
+            raise StoreError(f"the store {self.path} cannot be made ready ({error}): try again") from error
         self._file = _identity(self.path)
         return db
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import threading
 import time
 from collections import deque
@@ -42,6 +43,7 @@ UNWANTED_KEPT: Final = 1000
 """Calls remembered that are not to be traced, for the time between a refusal and the media stream."""
 
 SUFFIX: Final = ".jsonl"
+_NAME: Final = re.compile(r"\d{8}T\d{6}Z-[A-Za-z0-9_-]{0,70}\.jsonl")
 
 
 class TracedBridge:
@@ -157,6 +159,11 @@ class Reel:
             os.close(file)
 
 
+def safe_name(call_sid: str) -> str:
+    """A CallSid as a part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9_-]", "", call_sid)[:64]
+
+
 class TraceFolder:
     """Where the traces of a process go. Its thread begins with the first call and ends with `close`."""
 
@@ -193,7 +200,7 @@ class TraceFolder:
             return bridge
         at = self._wall_clock()
         started = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        named = f"{at:%Y%m%dT%H%M%SZ}-{re.sub(r'[^A-Za-z0-9_-]', '', heading.facts.call_sid)[:64]}"
+        named = f"{at:%Y%m%dT%H%M%SZ}-{safe_name(heading.facts.call_sid)}"
         full = Heading(heading.facts, heading.policy, heading.began_at, started, self._version)
         reel = Reel(self._folder / f"{named}{SUFFIX}", full, self._max_bytes, self._hide)
         self._reels.append(reel)
@@ -240,6 +247,20 @@ class TraceFolder:
             if not self._complained:
                 self._complained = True
                 self._log.error("trace.failed", file=str(reel.path), fault=f"{type(fault).__name__}: {fault}")
+
+
+def remove_older(folder: Path, keep_days: int, now: float) -> int:
+    """Remove traces that were last written so many days ago; now: seconds since 1970. Returns how many were.
+
+    Only regular files that are named as ours are; a link is never followed.
+    """
+    removed = 0
+    for path in folder.glob(f"*{SUFFIX}"):
+        found = path.lstat()
+        if _NAME.fullmatch(path.name) and stat.S_ISREG(found.st_mode) and found.st_mtime < now - keep_days * 86_400:
+            path.unlink(missing_ok=True)
+            removed += 1
+    return removed
 
 
 def _new_file(path: Path) -> tuple[int, Path]:
