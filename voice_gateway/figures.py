@@ -34,7 +34,7 @@ class Figures:
                 self._metrics.leg_failed("model", "protocol", int(value))
             case "internal_fault":
                 self._metrics.faulted()
-            case "media_stalled" | "response_stalled" | "send_blocked" | "end_stuck":
+            case "media_stalled" | "speech_stalled" | "response_stalled" | "send_blocked" | "end_stuck":
                 self._metrics.stalled(figure)
 
     def count(self, facts: CallFacts, entry: entries.Entry) -> None:

@@ -190,3 +190,61 @@ def test_a_goodbye_has_an_end_whatever_happens() -> None:
 def test_a_second_wish_to_part_changes_nothing(scene: Scene) -> None:
     scene.tell(ev.GoodbyeAsked("operator", "Goodbye."))
     assert scene.tell(ev.GoodbyeAsked("transfer", "Another.", "+15551230009")) == []
+
+
+BUDGET = ev.GoodbyeAsked("call_budget", "We have to end here.")
+
+
+def last_words_asked(scene: Scene) -> int:
+    return sum("We have to end here." in (ask.instructions or "") for ask in scene.all(do.CreateResponse))
+
+
+def test_our_last_word_is_said_after_an_answer_that_came_first(scene: Scene) -> None:
+    scene.caller_speaks()
+    scene.pass_until(1.0)
+    scene.tell(BUDGET)
+    scene.pass_until(2.0)
+    scene.caller_stops()
+    scene.pass_until(2.3)
+    scene.answer("resp_1", "item_1", 1.0, text="Seven.")
+    scene.pass_until(5.0)
+    assert last_words_asked(scene) == 1
+    assert not scene.bridge.has_ended
+    scene.answer("resp_2", "item_2", 1.0, text="We have to end here.")
+    scene.pass_until(8.0)
+    assert scene.all(do.EndCall) == [do.EndCall("call_budget")]
+
+
+def test_our_last_word_is_said_after_the_answer_of_a_tool(scene: Scene) -> None:
+    scene.tell(ev.ResponseStarted("resp_1"))
+    scene.tell(ev.ToolCalled("resp_1", "item_f", "call_1", "slow", "{}"))
+    scene.tell(ev.ResponseFinished("resp_1", "completed"))
+    scene.tell(BUDGET)
+    scene.pass_until(2.0)
+    scene.tell(ev.ToolFinished("call_1", "{}"))
+    scene.answer("resp_2", "item_2", 1.0, text="Seven.")
+    scene.pass_until(4.0)
+    assert last_words_asked(scene) == 1
+    assert not scene.bridge.has_ended
+
+
+def test_our_last_word_is_not_said_by_what_was_being_said_before(scene: Scene) -> None:
+    scene.answer("resp_1", "item_1", 1.0, text="Seven.", done=False)
+    scene.tell(BUDGET)
+    scene.tell(ev.ResponseFinished("resp_1", "completed"))
+    assert last_words_asked(scene) == 1
+    scene.pass_until(5.0)
+    assert scene.all(do.EndCall) == [do.EndCall("call_budget", "We have to end here.")], "the model did not say it"
+
+
+@pytest.mark.parametrize(
+    "gone", [ev.ModelLost("closed", "1006"), ev.ResponseFinished("resp_1", "failed", "server_error")]
+)
+def test_a_model_that_fails_in_a_goodbye_does_not_undo_a_transfer(scene: Scene, gone: ev.Event) -> None:
+    scene.tell(ev.ResponseStarted("resp_0"))
+    scene.tell(ev.ResponseFinished("resp_0", "failed", "server_error"))
+    scene.tell(ev.GoodbyeAsked("transfer", "I put you through.", transfer_number="+15551230009"))
+    scene.tell(ev.ResponseStarted("resp_1"))
+    scene.tell(gone)
+    assert scene.all(do.EndCall) == [do.EndCall("transfer", "I put you through.", transfer_number="+15551230009")]
+    assert ended(scene).reason == "transfer"

@@ -170,7 +170,8 @@ class Bridge:
         commands = [*commands, *self._ask(now)]
         for index, command in enumerate(commands):
             if isinstance(command, do.EndCall):
-                return [*commands[:index], *self._close_record(command, now), command]
+                end = self._parting.instead_of(command)
+                return [*commands[:index], *self._close_record(end, now), end]
         if self._idle.watches:
             self._idle.watch(now, quiet=self._parting.goodbye is None and self._is_quiet(now))
         self._next_limit = self._find_next_limit(now)
@@ -200,6 +201,7 @@ class Bridge:
             self._barge_in.deadline(),
             self._watch.retry_due,
             self._watch.next_look(now),
+            self._watch.speech_ends_at,
             self._idle.due,
             self._parting.until,
             self._all_heard_at(now),
@@ -320,7 +322,7 @@ class Bridge:
     # --- the model leg: the caller's turn ---------------------------------------------------------------------------
 
     def _on_speech_started(self, event: ev.SpeechStarted, now: float) -> list[do.Command]:
-        self._turns.start_speech()
+        self._turns.start_speech(now)
         self._speaking.take = None
         self._transcript.turn("caller", event.item_id).start_ms = event.audio_start_ms
         self._idle.reset()
@@ -360,8 +362,8 @@ class Bridge:
         self._barge_in.start_response(event.response_id)
         if not self._turns.start_response(event.response_id, now):
             return [do.CancelResponse(event.response_id)]
-        if self._parting.goodbye is not None:
-            self._parting.goodbye.spoken_in = event.response_id
+        self._watch.retry_due = None  # it brings what was to be asked for again
+        self._parting.hear_of_response(event.response_id)
         return []
 
     def _on_item_started(self, event: ev.ItemStarted, now: float) -> list[do.Command]:  # noqa: ARG002 - as above
@@ -456,6 +458,7 @@ class Bridge:
             *self._tell_digits(now),
             *(self._watch.look_for_response(now, parting=self._parting.goodbye is not None) if self._ready else []),
             *self._watch.look_for_media(now),
+            *self._watch.look_for_pause(now),
             *self._idle.look(now),
         ]
 

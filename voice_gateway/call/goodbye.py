@@ -13,6 +13,13 @@ Rules
    known.
    test_a_goodbye_that_the_model_does_not_say_is_said_by_the_carrier
    test_a_goodbye_has_an_end_whatever_happens
+4. A last word of our own is said only by a response that we asked for it: another one that comes first, such as the
+   answer to a caller who was still speaking or to a tool, is heard, and then it is asked for again.
+   test_our_last_word_is_said_after_an_answer_that_came_first
+   test_our_last_word_is_said_after_the_answer_of_a_tool
+   test_our_last_word_is_not_said_by_what_was_being_said_before
+5. A model that fails in our goodbye ends the call as was meant: in our words, and with the transfer.
+   test_a_model_that_fails_in_a_goodbye_does_not_undo_a_transfer
 """
 
 from __future__ import annotations
@@ -33,6 +40,7 @@ ENDING = '{"ok":true,"say":"Goodbye!"}'
 NOT_NOW = (
     '{"error":"caller_speaks","message":"The caller is speaking. Listen first; end the call when he has finished."}'
 )
+_MODEL_GONE = frozenset({"model_failed", "model_lost", "model_stalled", "model_unavailable"})
 TAKEN_BACK = "The caller speaks again, so the call goes on. Listen and answer; you may end the call later."
 
 
@@ -41,7 +49,7 @@ class Goodbye:
     """How this call ends. sentence: the last word, where it is known. transfer_number: where the caller goes on to.
 
     spoken_in: the response that holds the last word, as far as is known. owed: the model has yet to be asked for a last
-    word, should that response bring none.
+    word, should that response bring none; or, of a last word of our own, should what we asked for not begin.
     """
 
     reason: str
@@ -49,6 +57,14 @@ class Goodbye:
     transfer_number: str = ""
     spoken_in: str | None = None
     owed: bool = False
+
+    @property
+    def ask(self) -> do.CreateResponse:
+        """What has the model say the last word."""
+        if not self.sentence:
+            return do.CreateResponse()
+        said = self.sentence.replace('"', "'")
+        return do.CreateResponse(f'Say exactly this and nothing else: "{said}"')
 
 
 class Parting:
@@ -68,8 +84,8 @@ class Parting:
         self.goodbye, self.until = goodbye, now + LONGEST_S
         self._turns.closing = self._was_taken_back
         if goodbye.sentence:
-            said = goodbye.sentence.replace('"', "'")
-            self._turns.wish(do.CreateResponse(f'Say exactly this and nothing else: "{said}"'), now)
+            goodbye.owed, goodbye.spoken_in = True, None
+            self._turns.wish(goodbye.ask, now)
         return [do.WriteEntry(entries.GoodbyeBegun(goodbye.reason))]
 
     def take_back(self) -> list[do.Command]:
@@ -82,6 +98,15 @@ class Parting:
         self._turns.forget_wish()
         return [do.AddNote(TAKEN_BACK), do.WriteEntry(entries.GoodbyeTakenBack(reason))]
 
+    def hear_of_response(self, response_id: str) -> None:
+        """A response began, and it may bring the last word (rule 4)."""
+        goodbye = self.goodbye
+        if goodbye is None or (goodbye.sentence and self._turns.opened_by != goodbye.ask):
+            return
+        goodbye.spoken_in = response_id
+        if goodbye.sentence:
+            goodbye.owed = False
+
     def part(self, now: float, *, quiet: bool) -> list[do.Command]:
         """End the call when its last word was heard. quiet: nobody speaks, nor will anybody by himself."""
         goodbye = self.goodbye
@@ -89,9 +114,13 @@ class Parting:
             return []
         if goodbye.owed and not self._is_said(goodbye) and now < self.until:
             goodbye.owed = False
-            self._turns.wish(do.CreateResponse(), now)
+            self._turns.wish(goodbye.ask, now)
             return []
         return [self.end(goodbye)]
+
+    def instead_of(self, end: do.EndCall) -> do.EndCall:
+        """How the call ends where it was to end this way (rule 5)."""
+        return end if self.goodbye is None or end.reason not in _MODEL_GONE else self.end(self.goodbye)
 
     def end(self, goodbye: Goodbye) -> do.EndCall:
         say = "" if self._is_said(goodbye) else goodbye.sentence

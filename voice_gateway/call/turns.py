@@ -41,7 +41,11 @@ SEEN_AFTER = 0.25
 
 
 class Turns:
-    """active: the response that is being made. closing: the last word of the call was asked for or is being said."""
+    """active: the response that is being made. closing: the last word of the call was asked for or is being said.
+
+    opened_by: what we had asked the last response with; None where the model spoke by itself. speaking_since: when the
+    caller began to speak, while he does. noise_since: since when the model hears speech that was given up.
+    """
 
     def __init__(
         self, *, patience_s: float = 3.0, stall_s: float = 8.0, model_answers: bool = True, yields: bool = True
@@ -55,12 +59,13 @@ class Turns:
         self._model_answers = model_answers
         self._yields = yields
         self.active: str | None = None
-        self.caller_is_speaking = False
+        self.speaking_since: float | None = None
+        self.noise_since: float | None = None
         self.closing = False
         self.unanswered = 0
         self._heard_from_at = 0.0
         self._asked: tuple[CreateResponse, float] | None = None
-        self._opened_by: CreateResponse | None = None
+        self.opened_by: CreateResponse | None = None
         self._stale_ask = False
         self._refuse_next = False
         self._held_until: float | None = None
@@ -70,19 +75,29 @@ class Turns:
 
     # --- the caller -------------------------------------------------------------------------------------------------
 
-    def start_speech(self) -> None:
-        self.caller_is_speaking = True
+    @property
+    def caller_is_speaking(self) -> bool:
+        return self.speaking_since is not None
+
+    def start_speech(self, now: float) -> None:
+        self.speaking_since, self.noise_since = now, None
         self._answer_due_since = None
         self._refuse_next = False
         self._stale_ask = self._asked is not None
 
     def stop_speech(self, now: float) -> None:
-        self.caller_is_speaking = False
-        self.expect_answer(now)
+        """An end that is told twice is no second turn, and has no answer of its own."""
+        if self.caller_is_speaking or self.noise_since is not None or self.active is None:
+            self.expect_answer(now)
+        self.speaking_since = self.noise_since = None
+
+    def give_up_speech(self, now: float) -> None:
+        """What sounds like speech for so long is none: nobody waits for its end any more."""
+        self.speaking_since, self.noise_since = None, now
 
     def commit(self, now: float) -> None:
         """The caller's turn is whole, and part of the conversation. Proves the end of his speech, too."""
-        if self.caller_is_speaking:
+        if self.caller_is_speaking or self.noise_since is not None:
             self.stop_speech(now)
         if not self._model_answers:
             self._answer_due_since = None
@@ -103,7 +118,7 @@ class Turns:
         asked, self._asked, self.unanswered = self._asked, None, 0
         self._held_until = None
         self.active = response_id
-        self._opened_by = asked[0] if asked else None
+        self.opened_by = asked[0] if asked else None
         stale = self.caller_is_speaking and (self._yields or (self._stale_ask and asked is not None))
         unwanted = asked is None and (self._refuse_next or self.closing)
         self._stale_ask = self._refuse_next = False
@@ -142,7 +157,7 @@ class Turns:
         self.active = None
         if not self.is_cut(stalled):
             self._cut.append(stalled)
-            self._wish = self._wish or (self._opened_by or CreateResponse(), now)
+            self.wish_again(now)
         self._held_until = now + self._patience
         return stalled
 
@@ -151,6 +166,10 @@ class Turns:
     def wish(self, response: CreateResponse, now: float) -> None:
         """Have the model speak as soon as it may (rule 1)."""
         self._wish = (response, now)
+
+    def wish_again(self, now: float) -> None:
+        """What the last response was asked for, it did not bring."""
+        self._wish = self._wish or (self.opened_by or CreateResponse(), now)
 
     def forget_wish(self) -> None:
         """What we wanted said is of no use any more."""

@@ -37,7 +37,7 @@ REFUSALS: Final = (
     "disabled", "bad_form", "gone", "no_call_sid", "too_large", "too_slow", "origin", "rate",
     "caller_budget", "day_budget",
 )  # fmt: skip
-STALLS: Final = ("media_stalled", "response_stalled", "send_blocked", "end_stuck")
+STALLS: Final = ("media_stalled", "speech_stalled", "response_stalled", "send_blocked", "end_stuck")
 END_OUTCOMES: Final = ("ended", "failed", "left_open")
 TOOL_OUTCOMES: Final = ("ok", "failed", "timeout", "unknown", "refused")
 TRACE_OUTCOMES: Final = ("kept", "cut", "failed", "discarded")
@@ -182,7 +182,7 @@ class Metrics:
         self._legs.dropped(reason).inc(count)
 
     def stalled(self, kind: str) -> None:
-        """Something stood still and was noticed: the caller's sound, a response, a send, a call's end."""
+        """Something stood still and was noticed: the caller's sound or his turn, a response, a send, a call's end."""
         self._legs.stalls(kind).inc()
 
     def end_unconfirmed(self, outcome: str) -> None:
