@@ -180,6 +180,8 @@ def test_too_many_at_a_time_are_refused_as_a_whole(database: psycopg.Connection[
 
 
 def test_retention_takes_old_ended_calls_in_bites_with_all_that_is_theirs(database: psycopg.Connection[Any]) -> None:
+    while one(database, "select purge_calls('2020-06-01', 500)"):
+        pass  # what other tests left behind is not counted here
     database.execute(
         "insert into calls (call_sid, created_at, ended_at) "
         "select 'CAold' || n, '2020-01-01'::timestamptz + n * interval '1 second', '2020-01-02' "
