@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 import stat
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
+from recorded_calls import TOKEN, Settings, post
 from test_bad_input import CALL_SID, FORM, Carrier, closed_with
 from test_call import LONG
 from whole_calls import Staging, nothing_is_left, payloads, record_of, speech
@@ -23,24 +22,9 @@ from voice_gateway.agent.toolbox import house_toolbox
 from voice_gateway.audio import wav
 from voice_gateway.cli.stage import Stage, stage
 from voice_gateway.emulator.faculties import Say, UseTool
-from voice_gateway.emulator.phone_call import PhoneCall
 from voice_gateway.emulator.realtime import INSTANT, RealtimeServer
 from voice_gateway.emulator.scenarios import ScriptedMind, ToneVoice, TypedEar, When
 from voice_gateway.emulator.weather import Weather
-
-Settings = Callable[..., dict[str, str]]
-TOKEN = "a-token-of-the-tests-0123456789"
-
-
-@pytest.fixture
-def recorded(tmp_path: Path) -> Settings:
-    """Settings of a gateway that records."""
-    (tmp_path / "recordings").mkdir(mode=0o700)
-
-    def settings(**more: str) -> dict[str, str]:
-        return {"RECORDING_ENABLED": "true", "RECORDINGS_DIR": str(tmp_path / "recordings"), **more}
-
-    return settings
 
 
 async def files_of(running: Stage, folder: Path, count: int = 1) -> list[Path]:
@@ -201,13 +185,6 @@ async def test_a_rule_for_a_country_goes_before_the_default(
     assert said == [[], [], ["This call is recorded."]]
 
 
-async def _post(running: Stage, call: PhoneCall, body: Any, token: str = TOKEN) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=running.base_url) as client:
-        return await client.post(
-            f"/calls/{call.call_sid}/recording", json=body, headers={"Authorization": f"Bearer {token}".strip()}
-        )
-
-
 async def test_a_pause_by_the_api_is_silence_in_both_ears_and_a_gap_in_the_words(
     staging: Staging, recorded: Settings, tmp_path: Path
 ) -> None:
@@ -219,13 +196,13 @@ async def test_a_pause_by_the_api_is_silence_in_both_ears_and_a_gap_in_the_words
         await call.answered()
         await call.until_heard(0.3)
         await call.until_quiet(0.3)
-        assert (await _post(running, call, {"paused": True})).json() == {"paused": True}
+        assert (await post(running, call, {"paused": True})).json() == {"paused": True}
         paused_at = call.length_s
         await call.say(speech(0.8), 8000)
         await call.until_heard(0.5)
         await call.until_quiet(0.3)
         resumed_at = call.length_s
-        assert (await _post(running, call, {"paused": False})).json() == {"paused": False}
+        assert (await post(running, call, {"paused": False})).json() == {"paused": False}
         await call.say(speech(0.5), 8000)
         await call.hang_up()
         truth = call.recording()
@@ -335,14 +312,14 @@ async def test_the_door_of_the_api_opens_to_its_token_alone(staging: Staging, lo
         call = await running.carrier.dial(running.webhook_url)
         await call.answered()
         for wrong in ("", "x", TOKEN[:-1], TOKEN + "0", f"{TOKEN} {TOKEN}"):
-            assert (await _post(running, call, {"paused": True}, wrong)).status_code == 401
+            assert (await post(running, call, {"paused": True}, wrong)).status_code == 401
         for body in ({}, {"paused": "yes"}, [], None, {"paused": 1}, {"paused": True, "pad": "x" * 5000}):
-            assert (await _post(running, call, body)).status_code == 400
-        assert (await _post(running, call, {"paused": True})).status_code == 200
+            assert (await post(running, call, body)).status_code == 400
+        assert (await post(running, call, {"paused": True})).status_code == 200
         await call.until_heard(0.3)
         await call.hang_up()
         _, events = await record_of(running, call)
-        assert (await _post(running, call, {"paused": True})).status_code == 404
+        assert (await post(running, call, {"paused": True})).status_code == 404
         text = running.gateway.metrics.render()[0].decode()
     assert 'voice_refusals_total{door="api",reason="token"} 5.0' in text
     assert TOKEN not in log.getvalue()
@@ -353,5 +330,5 @@ async def test_without_a_token_there_is_no_door(staging: Staging) -> None:
     async with staging() as running:
         call = await running.carrier.dial(running.webhook_url)
         await call.answered()
-        assert (await _post(running, call, {"paused": True}, "")).status_code == 404
+        assert (await post(running, call, {"paused": True}, "")).status_code == 404
         await call.hang_up()

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from test_recording import TOKEN, Settings, _post, recorded
+from recorded_calls import TOKEN, Settings, post
 from whole_calls import Staging, payloads, record_of, speech
 
 from voice_gateway.call import events as ev
 from voice_gateway.trace.notes import read
-
-__all__ = ["recorded"]
 
 
 def traces(folder: Path) -> list[Path]:
@@ -38,7 +36,7 @@ async def test_a_trace_ends_where_its_recording_is_paused(staging: Staging, reco
         call = await running.carrier.dial(running.webhook_url)
         await call.answered()
         await call.until_heard(0.3)
-        assert (await _post(running, call, {"paused": True})).json() == {"paused": True}
+        assert (await post(running, call, {"paused": True})).json() == {"paused": True}
         await call.say(speech(0.5), 8000)
         await call.hang_up()
         await record_of(running, call)
