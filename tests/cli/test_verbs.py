@@ -55,6 +55,7 @@ async def run(*arguments: str, cwd: Path, **environment: str) -> tuple[int, str,
         ["emulate", "model"],
         ["emulate", "carrier"],
         ["migrate"],
+        ["erase"],
     ],
 )
 def test_every_verb_explains_itself(verb: list[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from voice_gateway import __version__
-from voice_gateway.cli import call, clips, demo, emulate, migrate, replay, serve, timeline
+from voice_gateway.cli import call, clips, demo, emulate, erase, migrate, replay, serve, timeline
 
 app = typer.Typer(
     name="voice-gateway",
@@ -26,6 +26,7 @@ app.command("call")(call.call)
 app.command("replay")(replay.replay)
 app.command("timeline")(timeline.timeline)
 app.command("migrate")(migrate.migrate)
+app.command("erase")(erase.erase)
 app.command("clips")(clips.clips)
 app.add_typer(emulate.app, name="emulate")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -70,6 +71,11 @@ class SupabaseRecord:
             raise Misconfigured(
                 "the project's ingest_call_events is not ours: apply the migrations of this version"
             ) from None
+
+    async def call(self, function: str, arguments: Mapping[str, Any]) -> Any:
+        """What a function of the database answers. Raises `RemoteError`."""
+        client = await self._ready()
+        return await self._asked(client.rpc(function, dict(arguments)).execute())
 
     # --- reading ------------------------------------------------------------------------------------------------
 

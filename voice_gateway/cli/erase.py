@@ -1,0 +1,93 @@
+"""`voice-gateway erase`: remove a person everywhere, and prove it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from voice_gateway import config
+from voice_gateway.errors import ConfigError
+from voice_gateway.ops.privacy import mask_number, scrub
+from voice_gateway.store.person import Person
+
+if TYPE_CHECKING:
+    from voice_gateway.config import Settings
+    from voice_gateway.erase import Eraser, Report
+
+
+def erase(
+    number: Annotated[str, typer.Option(help="A telephone number with its country code: +250788000123.")] = "",
+    call: Annotated[list[str] | None, typer.Option(help="A call's id, CA...; may be given several times.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it. Without this it is only told what would go.")] = False,  # noqa: FBT002 - a flag
+    env_file: Annotated[Path, typer.Option(help="The file with the settings; may be absent.")] = Path(".env"),
+) -> None:
+    """Remove a person everywhere, search every place again, and tell what was searched.
+
+    Places: the local file, with its unshipped facts and its free parts; recordings; traces; Supabase. Their calls go
+    with all that belongs to them, and orders, messages, appointments and the customer's row; in the calls of
+    others the number is replaced by [erased]. The gateway may be running. Exit code 1: something is left; it is told.
+
+    Example: voice-gateway erase --number +250788000123 --yes
+    """
+    calls = frozenset(filter(None, call or []))
+    if not number and not calls:
+        raise ConfigError(["Name a person with --number +250788000123, or calls with --call CA..."])
+    settings, person = config.load(env_file=env_file), Person.of(number, calls)
+    if person.digits and settings.twilio_from_number.removeprefix("+") == person.digits:
+        raise ConfigError(["--number is TWILIO_FROM_NUMBER, a line of your own and no person."])
+    raise typer.Exit(asyncio.run(_run(settings, person, number, yes=yes)))
+
+
+async def _run(settings: Settings, person: Person, number: str, *, yes: bool) -> int:
+    from voice_gateway.erase import Eraser, Places  # noqa: PLC0415 - serves this verb alone
+
+    remote = None
+    if settings.supabase_url:
+        from voice_gateway.store.erasure_remote import RemoteErasure  # noqa: PLC0415 - costs a third of a second
+
+        remote = RemoteErasure(settings.supabase_url, settings.supabase_key)
+    places = Places(settings.store_path, settings.recordings_dir, settings.trace_dir, remote)
+    try:
+        return await _perform(Eraser(places, tell=typer.echo), person, mask_number(number), yes=yes)
+    finally:
+        if remote is not None:
+            await remote.close()
+        if settings.call_webhook_url.get_secret_value():
+            typer.echo("What was sent to the webhook is with its owner: have it erased there.")
+
+
+async def _perform(eraser: Eraser, person: Person, shown: str, *, yes: bool) -> int:
+    found = await eraser.search(person)
+    who = shown or "the calls named"
+    typer.echo(f"Of {who} there is ({len(found.person.call_sids)} calls):")
+    _table(found)
+    if found.lines:
+        typer.secho(f"{found.lines} calls came in on {who}: a line of yours and no person. Nothing is done.", err=True)
+        return 2
+    if not yes:
+        _problems(found)
+        typer.echo("Nothing was changed. Add --yes to erase it.")
+        return 1 if found.problems else 0
+    after = await eraser.erase(person)
+    typer.echo("Searched again, this is left:")
+    _table(after)
+    _problems(after)
+    if after.live:
+        typer.secho("A call may still be going on: run it again when it is over.", err=True)
+    clean = not (after.total or after.problems or after.live)
+    typer.echo(f"Nothing of {who} is left." if clean else "Not everything is done.")
+    return 0 if clean else 1
+
+
+def _table(report: Report) -> None:
+    for place, counts in report.counts.items():
+        for name, count in counts.items():
+            typer.echo(f"  {place:14} {scrub(name):32} {count}")
+
+
+def _problems(report: Report) -> None:
+    for problem in report.problems:
+        typer.secho(scrub(problem), fg="yellow", err=True)
