@@ -61,13 +61,14 @@ class Service:
     """What every call of a process shares.
 
     observe: takes figures by name, in seconds. clock: monotonic seconds. keep_greeting: takes a greeting that may be
-    played to later callers; must not wait.
+    played to later callers; must not wait. failed_sentence: for a caller whose call could not even begin.
     """
 
     tools: Tools
     observe: Callable[[ev.CallFacts, str, float], None]
     clock: Callable[[], float]
     keep_greeting: Callable[[ev.CallFacts, Clip], None] = _keep_none
+    failed_sentence: str = ""
 
 
 class Outlet:

@@ -155,8 +155,14 @@ class Switchboard:
 
     async def carry(self, call: LiveCall, caller: CallerSocket, dialect: MediaStreamDialect, stream_sid: str) -> None:
         """Lead a claimed call over its media stream to its end, and release it."""
+        try:
+            bridge = self._new_bridge(call.facts, call.admitted_at)
+        except Exception:  # noqa: BLE001 - told in the log, on record and to the caller
+            self._log.exception("call.fault", call_sid=call.facts.call_sid)
+            await self._fail(call, caller)
+            return
         call.session = Session(
-            bridge=self._new_bridge(call.facts, call.admitted_at),
+            bridge=bridge,
             caller=caller,
             dialect=dialect,
             model=call.model,
@@ -167,6 +173,14 @@ class Switchboard:
             await call.session.run(stream_sid)
         finally:
             self.release(call.facts.call_sid, call.session.farewell, over=_is_over(call.session.end_reason))
+
+    async def _fail(self, call: LiveCall, caller: CallerSocket) -> None:
+        """A fault of ours before the call could begin: it ends, on record and in words, and holds no place."""
+        self._service.observe(call.facts, "internal_fault", 1.0)
+        duration_ms = round((self._clock() - call.admitted_at) * 1000)
+        call.record.write(entries.CallEnded("internal_error", "failed", duration_ms))
+        self.release(call.facts.call_sid, Farewell(self._service.failed_sentence), over=False)
+        await caller.close(1011, "a fault of ours")
 
     # --- release ------------------------------------------------------------------------------------------------
 

@@ -131,6 +131,9 @@ def test_a_bridge_that_raises_is_a_difference(barge_in: Trace, monkeypatch: pyte
     difference = first_difference(barge_in)
     assert difference is not None
     assert (difference.number, difference.now.raised) == (1, "ZeroDivisionError: no")
+    same_today = accepted(barge_in)
+    assert first_difference(same_today) is None
+    assert first_unwoken(same_today) is None, "and it is led to its end, as the command line does with such a trace"
 
 
 def test_a_limit_that_the_bridge_of_then_had_not_is_told(barge_in: Trace) -> None:

@@ -237,6 +237,7 @@ def test_text_that_is_no_text_is_kept_all_the_same(tmp_path: Path, outcomes: Out
         ('{"trace":9,"policy":{}}\n', "is of format 9, and this version reads format 1"),
         ('{"trace":1,"policy":{}}\n', "line 1: "),
         ("{HEADING}\n{}\n", "line 2: 'event'"),
+        ('{HEADING}\n{"at":' + "[" * 100_000 + "]" * 100_000 + "}\n", "line 2: not a line of a trace"),
         ('{HEADING}\n{"at":1,"event":{"Telepathy":{}}}\n', "line 2: this version knows nothing called Telepathy"),
     ],
 )

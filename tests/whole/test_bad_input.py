@@ -19,8 +19,15 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from whole_calls import Staging, payloads, record_of, speech
 
+from voice_gateway.agent.cast import Cast
+from voice_gateway.agent.personas import Persona
+from voice_gateway.agent.toolbox import house_toolbox
+from voice_gateway.app import Gateway
+from voice_gateway.call.events import CallFacts
 from voice_gateway.cli.stage import PUBLIC_HOST, Stage
+from voice_gateway.config import Settings
 from voice_gateway.emulator.faults import Faults
+from voice_gateway.session import Core
 
 CALL_SID = "CA" + "7" * 32
 FORM = {"CallSid": CALL_SID, "From": "+15551230001", "To": "+15551230002", "Direction": "inbound"}
@@ -437,3 +444,26 @@ async def test_a_callers_stalled_line_still_lets_the_turn_end(staging: Staging) 
         row, events = await record_of(running, call)
     assert row["status"] == "completed"
     assert payloads(events, "CALL_ENDED")[0]["padded_ms"] > 500
+
+
+class Bridgeless(Gateway):
+    """A gateway that can make no bridge, as when memory for a detector is not to be had."""
+
+    def _new_bridge(self, facts: CallFacts, began_at: float) -> Core:
+        raise MemoryError(f"{facts.call_sid} {began_at}")
+
+
+async def test_a_call_that_cannot_be_led_is_closed_and_lets_others_in(staging: Staging, log: io.StringIO) -> None:
+    def make(settings: Settings) -> Gateway:
+        return Bridgeless(settings, Cast.alone(Persona("host", "Host", "You serve coffee."), house_toolbox().pick(())))
+
+    async with staging(make=make) as running:
+        call = await running.carrier.dial(running.webhook_url)
+        assert await call.ended(5) == "completed"
+        row, events = await record_of(running, call)
+        assert (row["status"], row["end_reason"]) == ("failed", "internal_error")
+        assert len(payloads(events, "CALL_ENDED")) == 1
+        assert running.gateway.switchboard.live == 0
+        assert await figure(running, "voice_internal_faults_total") == 1
+        assert call.said, "he hears that something went wrong"
+    assert '"msg":"call.fault"' in log.getvalue()

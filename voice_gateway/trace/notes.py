@@ -220,7 +220,7 @@ class _Told:
     def _parsed(self, number: int, line: bytes) -> dict[str, Any]:
         try:
             data = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             data = None
         if not isinstance(data, dict):
             raise TraceError(f"{self._path}, line {number}: not a line of a trace")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import zip_longest
@@ -90,7 +91,8 @@ def first_unwoken(trace: Trace) -> float | None:
         wanted = bridge.deadline()
         if wanted is not None and note.at - wanted > _LATE_S:
             return wanted - trace.heading.began_at
-        bridge.handle(note.event, note.at)
+        with suppress(Exception):  # one that raises is told by `first_difference`, where it did not then
+            bridge.handle(note.event, note.at)
     return None
 
 
