@@ -1,9 +1,13 @@
 -- Erasing a person, for `voice-gateway erase`: the calls, the rows that hold the number in a column for it, and the number
 -- wherever else it stands. forms: the number's digits in every way a column may hold them. pattern: a regular expression
--- that finds it in text; null where only calls are named. Whatever tables and columns there are in `public` are looked at.
+-- that finds it in text; null where only calls are named. Only the gateway's own tables are touched: a project may be shared.
 
 create or replace function number_digits(number text) returns text language sql immutable set search_path = '' as
 $$ select regexp_replace(split_part(number, '@', 1), '\D', '', 'g') $$;
+
+create or replace function gateway_tables() returns text[] language sql immutable set search_path = '' as
+$$ select array['calls', 'call_events', 'call_turns', 'call_usage', 'call_consents', 'call_recordings', 'orders', 'messages',
+  'appointments', 'customers', 'members', 'savings_accounts', 'vouchers'] $$;
 
 -- The same value without the number: strings, keys, and whole numbers that are it.
 create or replace function without_number(value jsonb, pattern text) returns jsonb
@@ -66,8 +70,8 @@ declare
   mentions text;
   found jsonb := '{}';
 begin
-  for t in select c.oid from pg_class c where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace
-      and not c.relispartition order by c.relname loop
+  for t in select c.oid from pg_class c where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace
+      and c.relname = any(gateway_tables()) order by c.relname loop
     select p.whose, p.mentions into whose, mentions from person_conditions(t) p;
     execute format('select count(*) from %s where (%s) or ($3 is not null and (%s))', t, whose, mentions)
       into n using sids, forms, pattern;
@@ -89,8 +93,8 @@ declare
   changes text;
   done jsonb := '{}';
 begin
-  for t in select c.oid from pg_class c where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace
-      and not c.relispartition
+  for t in select c.oid from pg_class c where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace
+      and c.relname = any(gateway_tables())
       -- Rows that name others go before these.
       order by array_position(array['appointments', 'customers', 'members', 'calls'], c.relname::text) nulls first, c.relname
   loop
@@ -123,8 +127,8 @@ begin
 end $$;
 
 revoke execute on function find_person_calls(text[], text[]), find_person(text[], text[], text),
-  erase_person(text[], text[], text), person_conditions(regclass), without_number(jsonb, text), number_digits(text)
+  erase_person(text[], text[], text), person_conditions(regclass), without_number(jsonb, text), number_digits(text), gateway_tables()
   from public, anon, authenticated;
 grant execute on function find_person_calls(text[], text[]), find_person(text[], text[], text),
-  erase_person(text[], text[], text), person_conditions(regclass), without_number(jsonb, text), number_digits(text)
+  erase_person(text[], text[], text), person_conditions(regclass), without_number(jsonb, text), number_digits(text), gateway_tables()
   to service_role;

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from voice_gateway.store.shipper import Pace
 
-SECRET = "a secret of 24 characters"
+SECRET = "a-secret-of-24-characters"
 QUICK = Pace(collect_s=0.01, most=100, first_pause_s=0.01, longest_pause_s=0.05)
 
 

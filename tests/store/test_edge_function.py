@@ -66,7 +66,7 @@ async def running(folder: Path, **settings: str) -> AsyncIterator[str]:
 @pytest.fixture
 async def edge(tmp_path: Path, supabase: Supabase) -> Any:
     keys = orjson.dumps({"default": SECRET_KEY}).decode()
-    secrets = f"the older secret of it, {SECRET}"
+    secrets = f"the-older-secret-of-it, {SECRET}"
     async with running(
         tmp_path, SUPABASE_URL=supabase.url, SUPABASE_SECRET_KEYS=keys, CALL_WEBHOOK_SECRET=secrets
     ) as url:
@@ -113,11 +113,11 @@ async def test_what_the_gateway_tells_rests_in_the_project_once(
 async def test_nothing_is_believed_without_a_good_signature(edge: str, supabase: Supabase) -> None:
     body = b'{"events":[]}'
     assert (await post(edge, body)).status_code == 200
-    assert (await post(edge, body, secret="the older secret of it")).status_code == 200, "while it is being replaced"
+    assert (await post(edge, body, secret="the-older-secret-of-it")).status_code == 200, "while it is being replaced"
     asked = len(supabase.asked)
     good = signature(SECRET, str(int(time.time())), body)
     refused = [
-        await post(edge, body, secret="another secret, long enough"),
+        await post(edge, body, secret="another-secret-long-enough"),
         await post(edge, body, age_s=301),
         await post(edge, body, age_s=-302),
         await post(edge, b'{"events":[] }', **{SIGNATURE_HEADER: good}),

@@ -296,9 +296,13 @@ async def test_supabase_forgets_her_too_and_keeps_him(
         )
         db.execute("insert into members (id, full_name, phone) values ('m1', 'Her', %s)", [NUMBER])
         db.execute("insert into savings_accounts (member_id, balance) values ('m1', 50000)")
+        db.execute("create table profiles (phone text)")
+        db.execute("insert into profiles values (%s)", [NUMBER])
         after = await erased(rested, supabase)
         assert (after.total, after.problems) == (0, [])
         assert after.counts["Supabase rows"]["call_events"] == 0
+        assert db.execute("select phone from profiles").fetchall() == [(NUMBER,)], "of another program"
+        db.execute("drop table profiles")
         everything = "\n".join(
             str(row)
             for (table,) in db.execute("select tablename from pg_tables where schemaname = 'public'").fetchall()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,10 @@ def open_database(path: Path, *, max_bytes: int | None = None) -> sqlite3.Connec
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The file holds phone numbers and what people said: only its owner may read it. -wal and -shm get the same mode.
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    # One that is there must not be opened here: closing it would drop the locks that this process's other connections
+    # have on it (POSIX, fcntl), and the next program that has a look at the file would take its log away with it.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     unclean = _size(_beside(path, "-wal")) > 0
     db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
