@@ -58,6 +58,7 @@ from voice_gateway.store.outbox import collecting
 from voice_gateway.store.records import new_id
 from voice_gateway.store.sqlite import SqliteStore
 from voice_gateway.store.tables import Tables
+from voice_gateway.summary import Summaries
 from voice_gateway.switchboard import Switchboard
 from voice_gateway.trace.folder import TraceFolder
 from voice_gateway.trace.notes import Heading
@@ -111,12 +112,18 @@ class Gateway:
         )
         may_interrupt = settings.barge_in_enabled and settings.duplex_enabled
         self._judges = Shelf() if may_interrupt and settings.barge_in_mode == "edge" else None
+        self.summaries = Summaries(
+            tariff=lambda: self._prices.tariff(settings.openai_realtime_model, _today()),
+            intents=settings.summary_intents,
+            enabled=settings.summary_enabled,
+        )
+        inner = (self._figures.count, self._account, self._take_back, self._guard_trace, self.summaries.note)
         self.journal = Journal(
             self.store,
             wall_clock=lambda: datetime.now(UTC),
             new_id=new_id,
             instance_id=f"{socket.gethostname()}:{os.getpid()}",
-            listeners=[self._figures.count, self._account, self._take_back, self._guard_trace, *listeners],
+            listeners=[*inner, *listeners],
             redactor=Redactor(settings.redact_transcripts.split(",")) if settings.redact_transcripts else None,
         )
         self._traces = None if settings.trace_dir is None else self._trace_folder(settings.trace_dir)
@@ -144,6 +151,7 @@ class Gateway:
                 time.monotonic,
                 keep_greeting=self._keep_greeting,
                 failed_sentence=settings.failed_sentence,
+                summaries=self.summaries,
             ),
             max_calls=settings.max_calls,
             exceeded=self.budget.exceeded,

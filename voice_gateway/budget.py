@@ -55,6 +55,11 @@ class Budget:
                 total = entry.total_usd
             case entries.CallEnded():
                 total = entry.cost_usd
+            case entries.CallSummarised():  # after the end: there is no sum to hold it against any more
+                spent = entry.cost_usd or 0.0
+                self._turn_page()
+                self._spend(facts.from_number, spent)
+                return spent
             case _:
                 return 0.0
         self._turn_page()

@@ -269,6 +269,12 @@ class Settings(BaseModel):
     redact_transcripts: Annotated[str, BeforeValidator(_without_spaces)] = Field(
         "", pattern="^(cards|ids|cards,ids|ids,cards)?$", description="cards, ids or cards,ids, or nothing for neither"
     )
+    summary_enabled: Switch = True
+    summary_intents: Annotated[str, BeforeValidator(_without_spaces)] = Field(
+        "",
+        pattern=r"^([a-z][a-z0-9_]{0,39}(,[a-z][a-z0-9_]{0,39}){0,49})?$",
+        description="up to 50 labels of small letters, digits and underscores, between commas, or nothing",
+    )
     trace_dir: Path | None = Field(None, description="the path of a folder, or nothing for no traces")
     trace_max_mb: int = Field(100, ge=1, le=10_000, description="a whole number from 1 to 10000")
 

@@ -56,7 +56,7 @@ class Figures:
                 metrics.model_erred(entry.code)
             case entries.ToolAnswered():
                 metrics.tool_finished(entry.name, "ok" if entry.ok else "failed", entry.duration_ms / 1000)
-            case entries.ResponseMetered() if entry.usage is not None:
+            case entries.ResponseMetered() | entries.CallSummarised() if entry.usage is not None:
                 self._meter_tokens(entry.usage)
 
     def _meter_tokens(self, usage: Usage) -> None:

@@ -100,7 +100,7 @@ class Journal:
         return CallPatch(call_sid=facts.call_sid, last_seq=seq, instance_id=self._instance_id, **changes)
 
 
-_SAID: Final = ("text", "generated", "transcript", "message", "summary", "wording")
+_SAID: Final = ("text", "generated", "unsaid", "transcript", "message", "summary", "caller_name", "wording")
 _JSON: Final = ("arguments", "output")
 KEYS_KEPT: Final = 6
 """Of keys pressed in a row: a menu's choice is shorter, and so much of a card number names no card."""
@@ -110,13 +110,14 @@ def _redacted(redactor: Redactor, entry: entries.Entry, keys_in_a_row: int) -> e
     """The entry as it may be kept."""
     if isinstance(entry, entries.DigitReceived):
         return replace(entry, digit="*") if redactor.hides_cards and keys_in_a_row > KEYS_KEPT else entry
-    found = {name: redactor.text(value) for name in _SAID if isinstance(value := getattr(entry, name, None), str)}
+    said = (*_SAID, "reason") if isinstance(entry, entries.CallSummarised) else _SAID
+    found = {name: redactor.text(value) for name in said if isinstance(value := getattr(entry, name, None), str)}
     found |= {name: redactor.json(value) for name in _JSON if isinstance(value := getattr(entry, name, None), str)}
     changes = {name: value for name, value in found.items() if value != getattr(entry, name)}
     return replace(entry, **changes) if changes else entry  # type: ignore[arg-type]  # each has the fields asked for
 
 
-def _changes(facts: CallFacts, entry: entries.Entry, at: datetime) -> dict[str, Any]:
+def _changes(facts: CallFacts, entry: entries.Entry, at: datetime) -> dict[str, Any]:  # noqa: PLR0911 - one for each kind
     match entry:
         case entries.CallStarted():
             return {
@@ -143,6 +144,14 @@ def _changes(facts: CallFacts, entry: entries.Entry, at: datetime) -> dict[str, 
                 "end_reason": entry.reason,
                 "duration_ms": entry.duration_ms,
                 "transcript": entry.transcript,
+            }
+        case entries.CallSummarised():
+            told = {name: getattr(entry, name) for name in ("summary_by", "caller_name", "reason")}
+            return {
+                "summary": entry.summary or None,
+                "intent": entry.intent or None,
+                "meta": {name: value for name, value in told.items() if value},
+                "cost_usd": entry.total_usd or None,
             }
         case _:
             return {}
@@ -171,7 +180,7 @@ def _rows(facts: CallFacts, event: EventRecord, entry: entries.Entry, at: dateti
                 latency_ms=entry.latency_ms,
             )  # fmt: skip
             return (turn,)
-        case entries.ResponseMetered() if entry.usage is not None:
+        case entries.ResponseMetered() | entries.CallSummarised() if entry.usage is not None:
             used = {f"{name}_tokens": getattr(entry.usage, name) for name in _MODALITIES}
             cost_usd = entry.cost_usd or 0.0
             return (UsageRecord(event.id, event.call_sid, entry.response_id, at, cost_usd=cost_usd, **used),)

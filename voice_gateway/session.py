@@ -25,6 +25,7 @@ from voice_gateway.caller.socket import CallerSocket
 from voice_gateway.journal import CallRecord
 from voice_gateway.model.socket import ModelRefused, ModelSocket
 from voice_gateway.ops import logs
+from voice_gateway.summary import Summaries
 
 _OF_THE_STREAM = (StreamStarted, StreamRefused)
 
@@ -62,6 +63,7 @@ class Service:
 
     observe: takes figures by name, in seconds. clock: monotonic seconds. keep_greeting: takes a greeting that may be
     played to later callers; must not wait. failed_sentence: for a caller whose call could not even begin.
+    summaries: what has a call summed up once it is over, if anything.
     """
 
     tools: Tools
@@ -69,6 +71,7 @@ class Service:
     clock: Callable[[], float]
     keep_greeting: Callable[[ev.CallFacts, Clip], None] = _keep_none
     failed_sentence: str = ""
+    summaries: Summaries | None = None
 
 
 class Outlet:

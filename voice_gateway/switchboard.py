@@ -6,10 +6,11 @@ admitted   The carrier's webhook was answered. From now on the call counts, its 
            being prepared, so that the caller does not wait for it.
 live       Its media stream came, with the right token: exactly one session owns it. A model session that died while it
            was parked is opened anew.
-released   It is over and written down. Its farewell is kept for a while, because the carrier asks what to do next.
+released   It is over and written down. Its farewell is kept for a while, because the carrier asks what to do next. Its
+           model session is asked what the call was about, and closed.
 
 A call that is admitted and never gets a media stream is released after `stream_patience_s`. While draining, no call is
-admitted and live calls go on until the deadline.
+admitted and live calls go on until the deadline; summaries are waited for until then, too.
 """
 
 from __future__ import annotations
@@ -87,6 +88,7 @@ class Switchboard:
         self._exceeded = exceeded
         self._calls: dict[str, LiveCall] = {}
         self._farewells = Farewells() if farewells is None else farewells
+        self._summaries = service.summaries
         self._all_released = asyncio.Event()
         self._all_released.set()
         self._closing: set[asyncio.Task[None]] = set()
@@ -97,6 +99,11 @@ class Switchboard:
     def live(self) -> int:
         """Calls admitted and not yet released."""
         return len(self._calls)
+
+    @property
+    def closing(self) -> int:
+        """Model sessions that are being closed, those of released calls after their summary."""
+        return len(self._closing)
 
     @property
     def is_full(self) -> bool:
@@ -192,14 +199,24 @@ class Switchboard:
         if call.expiry is not None:
             call.expiry.cancel()
         self._farewells.keep(call_sid, farewell, over=over)
-        self._put_away(call.model)
+        self._put_away(call.model, call.record)
         if not self._calls:
             self._all_released.set()
 
-    def _put_away(self, model: asyncio.Task[ModelSocket]) -> None:
-        closing = asyncio.ensure_future(_put_away(model))
+    def _put_away(self, model: asyncio.Task[ModelSocket], record: CallRecord | None = None) -> None:
+        """Close a model session, and before, where a record is given, have its call summed up. Nobody waits for it."""
+        closing = asyncio.ensure_future(self._close_model(model, record))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
+
+    async def _close_model(self, model: asyncio.Task[ModelSocket], record: CallRecord | None) -> None:
+        try:
+            if record is not None and self._summaries is not None:
+                await self._summaries.sum_up(record, model)
+        except Exception:  # noqa: BLE001 - the call is over and on record; a fault here costs its summary alone
+            self._log.exception("call.not_summarised")
+        finally:
+            await _put_away(model)
 
     def farewell(self, call_sid: str) -> Farewell:
         """What to do with a caller whose media stream has ended: the carrier asks."""
@@ -251,23 +268,30 @@ class Switchboard:
 
     async def drained(self, deadline_s: float) -> bool:
         """Wait until no call is live. At the deadline the rest is ended. Returns True when none had to be."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + deadline_s
         try:
             async with asyncio.timeout(deadline_s):
                 await self._all_released.wait()
         except TimeoutError:
             for call_sid in list(self._calls):
                 self.end(call_sid, "draining")
-            await self._settle()
+            await self._settle(0.0)
             return False
-        await self._settle()
+        await self._settle(max(0.0, ends_at - loop.time()))
         return True
 
-    async def _settle(self) -> None:
+    async def _settle(self, summaries_s: float) -> None:
+        """Let what is left come to its end. summaries_s: how long calls may still be summed up by their models."""
         try:
             async with asyncio.timeout(5.0):
                 await self._all_released.wait()
         except TimeoutError:
             self._log.error("switchboard.calls_left", calls=self.live)
+        if self._closing and summaries_s:
+            await asyncio.wait(self._closing, timeout=summaries_s)
+        if self._summaries is not None:
+            self._summaries.hurry()
         if self._closing:
             await asyncio.gather(*self._closing, return_exceptions=True)
 

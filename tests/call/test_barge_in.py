@@ -208,7 +208,8 @@ def test_the_transcript_of_a_cut_turn_holds_what_was_heard_and_what_was_not(scen
     scene.caller_speaks()
     (spoke,) = scene.entries(entries.AssistantSpoke)
     assert spoke.text in {"one two three four", "one two three four five"}
-    assert spoke.generated.endswith("nine ten")
+    assert spoke.unsaid.endswith("nine ten")
+    assert f"{spoke.text} {spoke.unsaid}" == spoke.generated
     assert spoke.interrupted
 
 

@@ -96,7 +96,8 @@ def test_a_turn_that_only_begins_before_the_pause_or_ends_after_it_is_not_kept_e
     scene.tell(ev.ResumeAsked("api"))
     scene.caller_speaks("u2")
     assert scene.entries(entries.UserSpoke)[0].text == NOT_KEPT
-    assert scene.entries(entries.AssistantSpoke)[0].generated == NOT_KEPT
+    spoke = scene.entries(entries.AssistantSpoke)[0]
+    assert (spoke.generated, spoke.unsaid) == (NOT_KEPT, NOT_KEPT)
 
 
 def test_pausing_twice_and_resuming_twice_is_one_pause(scene: Scene) -> None:
@@ -113,7 +114,7 @@ def test_a_call_that_ends_while_paused_keeps_nothing_of_what_was_being_said(scen
     hear(scene, 1.0)
     scene.tell(ev.CallerLeft("lost"))
     assert "4111" not in stored(scene)
-    assert ended(scene).transcript == f"Assistant: {NOT_KEPT} —"
+    assert ended(scene).transcript == f"Assistant: {NOT_KEPT} — [interrupted]"
 
 
 def test_the_tools_that_pause_are_no_secret(scene: Scene) -> None:

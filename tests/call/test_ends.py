@@ -20,7 +20,7 @@ def test_a_hang_up_closes_the_record_with_what_was_heard(scene: Scene) -> None:
     commands = scene.tell(ev.CallerLeft("hangup"))
     assert commands[-1] == do.EndCall("hangup")
     assert ended(scene).status == "completed"
-    assert ended(scene).transcript == "Caller: What do you have?\nAssistant: one two three four —"
+    assert ended(scene).transcript == "Caller: What do you have?\nAssistant: one two three four — [interrupted]"
 
 
 def test_after_the_end_nothing_has_an_effect(scene: Scene) -> None:

@@ -190,7 +190,7 @@ def test_a_caller_who_hangs_up_during_the_clip_is_on_record_with_what_he_heard()
     (spoke,) = scene.entries(entries.AssistantSpoke)
     assert spoke.interrupted
     assert spoke.text.startswith("Hello, and")
-    assert ended(scene).transcript == f"Assistant: {spoke.text} —"
+    assert ended(scene).transcript == f"Assistant: {spoke.text} — [interrupted]"
     assert not any(isinstance(command, do.AddFirstWords) for command in commands), (
         "the model hears no more of this call"
     )

@@ -112,7 +112,7 @@ def check_the_record(out: str, database: Path) -> None:
     assert number not in out, "numbers are masked wherever they are shown"
     printed = re.findall(r"^  (\d+) +\d\d:\d\d:\d\d\.\d{3}  ([A-Z_]+)", out, re.MULTILINE)
     assert [(int(seq), kind) for seq, kind in printed] == written
-    assert written[-1][1] == "CALL_ENDED"
+    assert [kind for _, kind in written[-2:]] == ["CALL_ENDED", "CALL_SUMMARY"]
     kinds = {kind for _, kind in written}
     assert kinds >= {"CALL_STARTED", "TRANSCRIPT_USER", "TRANSCRIPT_ASSISTANT", "TOOL_CALL", "TOOL_RESULT", "BARGE_IN"}
     for turn in transcript.splitlines():

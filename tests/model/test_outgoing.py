@@ -52,6 +52,7 @@ COMMANDS = [
     do.SendToolOutput("call_1", '{"ok": true}'),
     do.AddNote("The caller pressed 5."),
     do.AddFirstWords("greeting", "Hello, and"),
+    do.AskAside("summary", "Sum up.", '{"transcript": "Caller: Hello"}'),
 ]
 
 

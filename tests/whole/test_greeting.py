@@ -109,7 +109,7 @@ async def test_what_was_heard_before_a_barge_in_is_what_the_model_takes_for_said
     (barge_in,) = payloads(events, "BARGE_IN")
     assert barge_in["heard_ms"] == cut["heard_ms"]
     assert row["transcript"].splitlines() == [
-        f"Assistant: {cut['text']} —",
+        f"Assistant: {cut['text']} — [interrupted]",
         "Caller: A coffee please.",
         "Assistant: One coffee.",
     ]

@@ -98,6 +98,19 @@ class AddFirstWords:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class AskAside:
+    """Have the model write about a text, outside the conversation and unheard; `AsideFinished` comes back.
+
+    purpose: a name for this question. text: what it is about, as data. most_tokens: of the answer.
+    """
+
+    purpose: str
+    instructions: str
+    text: str = field(repr=False)
+    most_tokens: int = 1000
+
+
 # --- inside the house -------------------------------------------------------------------------------------------
 
 
@@ -153,6 +166,14 @@ class EndCall:
 
 CallerCommand: TypeAlias = PlayAudio | SendMark | ClearPlayout
 ModelCommand: TypeAlias = (
-    AppendAudio | CreateResponse | CancelResponse | TruncateItem | DeleteItem | SendToolOutput | AddNote | AddFirstWords
+    AppendAudio
+    | CreateResponse
+    | CancelResponse
+    | TruncateItem
+    | DeleteItem
+    | SendToolOutput
+    | AddNote
+    | AddFirstWords
+    | AskAside
 )
 Command: TypeAlias = CallerCommand | ModelCommand | KeepGreeting | RunTool | WriteEntry | Observe | EndCall

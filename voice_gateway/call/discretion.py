@@ -75,7 +75,8 @@ class Discretion:
                 return replace(entry, text=NOT_KEPT)
             case entries.AssistantSpoke() if self._hides_ours(entry, joined_at, now):
                 self._forget("assistant", entry.item_id)
-                return replace(entry, text=NOT_KEPT if entry.text else "", generated=NOT_KEPT)
+                unsaid = NOT_KEPT if entry.unsaid else ""
+                return replace(entry, text=NOT_KEPT if entry.text else "", generated=NOT_KEPT, unsaid=unsaid)
             case entries.DigitReceived() if self.is_paused:
                 return replace(entry, digit=HIDDEN_DIGIT)
             case entries.ToolAsked() if self.is_paused and entry.name not in SWITCHES:

@@ -56,6 +56,7 @@ class AssistantSpoke:
     """A turn of ours, once all of it was heard or it was cut.
 
     text: what was heard, to our best knowledge. generated: all that the model had written; the same unless cut.
+    unsaid: the rest of it, which the caller never heard.
     heard_ms, total_ms: audio heard, audio received. start_ms: on the caller's media clock.
     latency_ms: from the caller's last sound (the end of the turn before) to the first audio handed to the carrier.
     """
@@ -69,6 +70,7 @@ class AssistantSpoke:
     interrupted: bool
     start_ms: int | None = None
     latency_ms: int | None = None
+    unsaid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +193,27 @@ class CallEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class CallSummarised:
+    """What the call was about. Comes after `CallEnded`, and only where the caller said something.
+
+    intent: a short label in snake_case. caller_name, reason: as the caller told them. All but summary may be empty.
+    summary_by: the model's name, or `extract` where no model did it and the caller's own words are quoted. usage,
+    cost_usd: of asking the model, as in `ResponseMetered`. total_usd: of the call with it; 0 where nobody was asked.
+    """
+
+    event_type: ClassVar[str] = "CALL_SUMMARY"
+    summary: str
+    intent: str
+    caller_name: str
+    reason: str
+    summary_by: str
+    response_id: str = ""
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    total_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class ConsentGiven:
     """The caller may be recorded: he pressed the key for yes, or heard the notice to its end and stayed.
 
@@ -308,4 +331,5 @@ Entry: TypeAlias = (
     | RecordingFailed
     | RecordingDiscarded
     | CallEnded
+    | CallSummarised
 )

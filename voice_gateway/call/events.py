@@ -235,6 +235,18 @@ class ResponseFinished:
     usage: Usage | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class AsideFinished:
+    """A response outside the conversation is over. text: all that was written. status, reason: as above."""
+
+    response_id: str
+    purpose: str
+    status: str
+    text: str = field(repr=False)
+    reason: str = ""
+    usage: Usage | None = None
+
+
 # --- inside the house -------------------------------------------------------------------------------------------
 
 
@@ -338,6 +350,7 @@ ModelEvent: TypeAlias = (
     | TextFinished
     | ToolCalled
     | ResponseFinished
+    | AsideFinished
 )
 InnerEvent: TypeAlias = (
     ToolFinished | HangUpAsked | GoodbyeAsked | SendBlocked | PauseAsked | ResumeAsked | ConsentWithdrawn | Woke

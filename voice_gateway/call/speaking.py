@@ -215,5 +215,6 @@ class Speaking:
                 turn.interrupted,
                 turn.start_ms,
                 turn.latency_ms,
+                turn.unsaid,
             )
         )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CUT = " — [interrupted]"
+"""Behind the last word that was heard of a turn that was cut."""
 SPEAKING_RATE = 15.0
 """Characters a second of ordinary speech: the measure while an item's whole length is not known yet."""
 
@@ -24,6 +26,11 @@ class Turn:
     end_ms: int | None = None
     latency_ms: int | None = None
     interrupted: bool = False
+
+    @property
+    def unsaid(self) -> str:
+        """The words of ours that the caller never heard."""
+        return self.generated.removeprefix(self.text or "").strip() if self.interrupted else ""
 
 
 def cut_text(text: str, share: float) -> str:
@@ -63,11 +70,11 @@ class Transcript:
         return turn
 
     def render(self) -> str:
-        """One line a turn: `Caller: ...` or `Assistant: ...`; a cut turn ends in a dash, an unheard one is left out."""
+        """One line a turn: `Caller: ...` or `Assistant: ...`; a cut turn ends in `CUT`, an unheard one is left out."""
         lines = []
         for turn in self._turns.values():
             if not turn.text:
                 continue
             name = "Assistant" if turn.speaker == "assistant" else "Caller"
-            lines.append(f"{name}: {turn.text.strip()}{' —' if turn.interrupted else ''}")
+            lines.append(f"{name}: {turn.text.strip()}{CUT if turn.interrupted else ''}")
         return "\n".join(lines)

@@ -148,9 +148,10 @@ def _introduce(teller: Teller, running: Stage, played: Cast, scenario: Scenario)
 
 
 async def _on_record(running: Stage, call_sid: str) -> None:
-    """Wait until the call is closed and on disk."""
+    """Wait until the call is closed, summed up and on disk."""
     async with asyncio.timeout(10):
-        while running.gateway.switchboard.find(call_sid) is not None:  # noqa: ASYNC110 - a gauge, not an event
+        board = running.gateway.switchboard
+        while board.find(call_sid) is not None or board.closing:  # noqa: ASYNC110 - a gauge, not an event
             await asyncio.sleep(0.02)
     await running.gateway.store.flush()
 

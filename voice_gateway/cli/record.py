@@ -19,7 +19,7 @@ from voice_gateway.ops.privacy import mask_number, scrub
 
 _CALL_COLUMNS: Final = (
     "call_sid", "from_number", "to_number", "direction", "status", "end_reason", "duration_ms", "persona", "model",
-    "transcript",
+    "transcript", "summary",
 )  # fmt: skip
 _SELDOM_READ: Final = frozenset({"item_id", "response_id", "session_id", "stream_sid", "call_id", "transcript"})
 _LONGEST: Final = 60
@@ -138,7 +138,7 @@ def _payload(event: Mapping[str, Any]) -> str:
         for name, value in payload.items()
         if name not in _SELDOM_READ
         and value not in (None, "", False)
-        and not (name == "generated" and value == payload["text"])
+        and not (name == "generated" and (payload.get("unsaid") or value == payload["text"]))
     }
     return "  ".join(f"{name}={_short(' '.join(value.split()))}" for name, value in kept.items())
 

@@ -52,12 +52,14 @@ class Situation:
 
     tools: the session's function tools as sent, `{"type": "function", "name", "description", "parameters"}` each.
     instructions: the session's, or this response's own when it has some.
+    aside: whether the response is outside the conversation.
     """
 
     instructions: str
     lines: Sequence[Line]
     tools: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     tool_choice: str | Mapping[str, Any] = "auto"
+    aside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

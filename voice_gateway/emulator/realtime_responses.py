@@ -237,7 +237,7 @@ class Responses:
         if any(item.id in self._unheard for item in items):
             return
         reply.asked = True
-        situation = Situation(plan.instructions, lines(items), plan.tools, plan.tool_choice)
+        situation = Situation(plan.instructions, lines(items), plan.tools, plan.tool_choice, reply.conversation is None)
         self._stage.work.append(Think(reply.id, situation))
         reply.head = plan.instructions + json.dumps(plan.tools)
         reply.context = of_context(reply.head, items)

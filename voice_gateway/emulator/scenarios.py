@@ -41,10 +41,18 @@ class ScriptedMind:
     """Replies by what was said, else in order, else the last resort.
 
     replies: `When`s are tried first, in their order, as often as they fit. Texts and lists of acts are used up one by
-    one. May be asked from several threads; the order is then one for all.
+    one. May be asked from several threads; the order is then one for all. asides: the replies outside the conversation,
+    used up one by one, then nothing is said there; None: they are as all others.
     """
 
-    def __init__(self, replies: Sequence[Reply] = (), *, otherwise: str = "Sorry, I did not get that.") -> None:
+    def __init__(
+        self,
+        replies: Sequence[Reply] = (),
+        *,
+        otherwise: str = "Sorry, I did not get that.",
+        asides: Sequence[str | Sequence[Act]] | None = None,
+    ) -> None:
+        self._asides = None if asides is None else list(asides)
         self.situations: list[Situation] = []
         self._fitting = [reply for reply in replies if isinstance(reply, When)]
         self._in_order = [reply for reply in replies if not isinstance(reply, When)]
@@ -54,6 +62,8 @@ class ScriptedMind:
     def respond(self, situation: Situation) -> Sequence[Act]:
         with self._lock:
             self.situations.append(situation)
+            if situation.aside and self._asides is not None:
+                return _acts(self._asides.pop(0)) if self._asides else ()
             return [_filled(act, situation.lines) for act in self._chosen(situation)]
 
     def _chosen(self, situation: Situation) -> Sequence[Act]:
@@ -63,8 +73,11 @@ class ScriptedMind:
                 return fitting.acts
         if not self._in_order:
             return (Say(self._otherwise),)
-        reply = self._in_order.pop(0)
-        return (Say(reply),) if isinstance(reply, str) else reply
+        return _acts(self._in_order.pop(0))
+
+
+def _acts(reply: str | Sequence[Act]) -> Sequence[Act]:
+    return (Say(reply),) if isinstance(reply, str) else reply
 
 
 def _fits(reply: When, last: Line) -> bool:

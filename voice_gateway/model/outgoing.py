@@ -86,6 +86,21 @@ def _add_first_words(command: do.AddFirstWords) -> dict[str, Any]:
     return {"type": "conversation.item.create", "previous_item_id": "root", "item": item}
 
 
+def _ask_aside(command: do.AskAside) -> dict[str, Any]:
+    content = [{"type": "input_text", "text": command.text}]
+    response = {
+        "conversation": "none",
+        "metadata": {"purpose": command.purpose},
+        "output_modalities": ["text"],
+        "instructions": command.instructions,
+        "input": [{"type": "message", "role": "user", "content": content}],
+        "tools": [],
+        "tool_choice": "none",
+        "max_output_tokens": command.most_tokens,
+    }
+    return {"type": "response.create", "response": response}
+
+
 _WRITERS: Final[Mapping[type, Callable[[Any], dict[str, Any]]]] = {
     do.CreateResponse: _create_response,
     do.CancelResponse: _cancel_response,
@@ -94,4 +109,5 @@ _WRITERS: Final[Mapping[type, Callable[[Any], dict[str, Any]]]] = {
     do.SendToolOutput: _send_tool_output,
     do.AddNote: _add_note,
     do.AddFirstWords: _add_first_words,
+    do.AskAside: _ask_aside,
 }

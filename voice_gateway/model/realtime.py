@@ -6,7 +6,8 @@ Rules
 -----
 1. Nothing that a server sends raises here. What has no meaning for a call is known by name and ignored; unknown names
    are counted in `unknown`, broken messages in `malformed`.
-2. Responses outside the conversation are not the call's: all of their events are ignored. They are those with both a
+2. Responses outside the conversation are not the call's: all of their events are ignored, but the end of one that we
+   asked for with `AskAside`, which tells all that was written. They are those with both a
    null `conversation_id` and metadata. Only we can have asked for one, so it must have been asked for with metadata;
    were null enough, a server that leaves the field empty would make a mute call.
 3. A function is called once, when its item is *completed*. `response.function_call_arguments.done` proves nothing: it
@@ -42,6 +43,7 @@ _NONE: Final[Events] = ()
 _MOST_NAMES: Final = 64
 _REMEMBERED: Final = 8
 _DELTAS: Final = frozenset({"response.output_audio.delta", "response.output_audio_transcript.delta"})
+_WRITTEN: Final = frozenset({"output_text", "text"})
 _BROKEN: Final = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
 
 
@@ -51,7 +53,8 @@ class Dialect:
     unknown: server events that we do not know, by name. malformed: messages that broke the protocol, by event name, or
     `json`, `shape` and `type` for those that have none. repeated: events that came again, and were told once.
     warnings: what of the session is not as asked, but tolerable. session: it as the server last told it.
-    created, ready: `session.created` came; the session is as we asked.
+    created, ready: `session.created` came; the session is as we asked. active: the response of the conversation that is
+    being made, if any.
     """
 
     def __init__(self, settings: ModelSettings) -> None:
@@ -68,7 +71,9 @@ class Dialect:
         self._half_sample = ("", b"")
         self._recent: deque[str | bytes] = deque(maxlen=_REMEMBERED)
         self._sent = 0
+        self.active: str | None = None
         self._outside: set[str] = set()
+        self._purposes: set[str] = set()
         self._called: set[str] = set()
         self._idle_items: set[str] = set()
         self._handlers: dict[str, Callable[[Wire], Events]] = {
@@ -172,6 +177,7 @@ class Dialect:
         if response.get("conversation_id") is None and response.get("metadata"):
             self._outside.add(response_id)
             return _NONE
+        self.active = response_id
         return (ev.ResponseStarted(response_id),)
 
     def _on_item_added(self, message: Wire) -> Events:
@@ -199,18 +205,29 @@ class Dialect:
         response_id = _text(response, "id")
         if response_id in self._outside:
             self._outside.discard(response_id)
-            return _NONE
-        details = response.get("status_details") or {}
-        error = details.get("error") or {}
-        reason = details.get("reason") or error.get("code") or error.get("type") or ""
+            return self._aside(response_id, response)
+        if self.active == response_id:
+            self.active = None
+        reason, error = _why(response)
         finished = ev.ResponseFinished(
             response_id,
             _text(response, "status"),
-            str(reason),
+            reason,
             str(error.get("message") or ""),
             _usage(response.get("usage")),
         )
         return (*self._missed_calls(response_id, response.get("output")), finished)
+
+    def _aside(self, response_id: str, response: Wire) -> Events:
+        purpose = (response.get("metadata") or {}).get("purpose")
+        if purpose not in self._purposes:
+            return _NONE
+        items = response.get("output") or []
+        parts = [part for item in items if item.get("type") == "message" for part in item.get("content") or []]
+        text = "".join(str(part.get("text") or "") for part in parts if part.get("type") in _WRITTEN)
+        reason, _ = _why(response)
+        usage = _usage(response.get("usage"))
+        return (ev.AsideFinished(response_id, purpose, _text(response, "status"), text, reason, usage),)
 
     def _missed_calls(self, response_id: str, output: Any) -> Events:
         """Calls whose `output_item.done` never came, or came broken; the response repeats all of its items."""
@@ -289,6 +306,8 @@ class Dialect:
             return outgoing.append(command.audio)
         message = outgoing.message(command)
         message["event_id"] = self._event_id(message["type"])
+        if isinstance(command, do.AskAside):
+            self._purposes.add(command.purpose)
         return outgoing.encode(message)
 
     def _event_id(self, name: str) -> str:
@@ -304,6 +323,13 @@ def _text(message: Wire, key: str) -> str:
     if not isinstance(value, str):
         raise TypeError(key)
     return value
+
+
+def _why(response: Wire) -> tuple[str, Wire]:
+    """Why a response ended as it did, in a word, and the error if it was one."""
+    details = response.get("status_details") or {}
+    error = details.get("error") or {}
+    return str(details.get("reason") or error.get("code") or error.get("type") or ""), error
 
 
 def _whole(message: Wire, key: str) -> int:
