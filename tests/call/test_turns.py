@@ -274,6 +274,15 @@ def test_a_caller_is_answered_while_a_slow_tool_is_at_work(scene: Scene) -> None
     assert do.CreateResponse() in scene.tell(ev.ToolFinished("call_1", "{}"))
 
 
+def test_a_caller_is_answered_while_a_tool_works_where_the_model_waits_to_be_asked() -> None:
+    scene = Scene(Policy(audio_format="pcmu", model_answers=False))
+    scene.begin()
+    scene.tell(ev.ToolCalled("resp_0", "item_f", "call_1", "slow", "{}"))
+    scene.caller_speaks()
+    scene.caller_stops()
+    assert scene.tell(ev.TurnCommitted("user_1")) == [do.CreateResponse()]
+
+
 def test_a_tools_answer_does_not_talk_over_the_caller(scene: Scene) -> None:
     scene.tell(ev.ToolCalled("resp_0", "item_f", "call_1", "slow", "{}"))
     scene.tell(ev.ToolFinished("call_1", "{}"))

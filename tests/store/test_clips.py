@@ -119,6 +119,13 @@ def test_no_bytes_break_the_reader(tmp_path_factory: pytest.TempPathFactory, dat
         read_clip(path)
 
 
+def test_a_pipe_in_the_folder_does_not_hold_up_the_start(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / KEY.file_name)
+    with capture_logs() as logs:
+        assert reread(tmp_path).find(KEY) is None
+    assert [line["event"] for line in logs] == ["clips.unreadable"]
+
+
 @given(st.binary(min_size=1, max_size=500), st.text(st.characters(codec="utf-8")))
 def test_any_sound_and_text_come_back(tmp_path_factory: pytest.TempPathFactory, ulaw: bytes, text: str) -> None:
     path = tmp_path_factory.getbasetemp() / "any.wav"

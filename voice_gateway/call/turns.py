@@ -28,6 +28,7 @@ Rules
 7. What a tool answered is not spoken of while another tool is at work. An answer that is owed to the caller is.
    test_parallel_tools_lead_to_one_response
    test_a_caller_is_answered_while_a_slow_tool_is_at_work
+   test_a_caller_is_answered_while_a_tool_works_where_the_model_waits_to_be_asked
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ class Turns:
         self._refuse_next = False
         self._held_until: float | None = None
         self._answer_due_since: float | None = None
+        self._owed = False
         self._wish: tuple[CreateResponse, float] | None = None
         self._cut: deque[str] = deque(maxlen=32)
 
@@ -100,7 +102,7 @@ class Turns:
         if self.caller_is_speaking or self.noise_since is not None:
             self.stop_speech(now)
         if not self._model_answers:
-            self._answer_due_since = None
+            self._answer_due_since, self._owed = None, True
             self.wish(CreateResponse(), now)
 
     def expect_answer(self, now: float) -> None:
@@ -128,7 +130,7 @@ class Turns:
             self._cut.append(response_id)
             return False
         if self._wish is not None and now - self._wish[1] > SEEN_AFTER:
-            self._wish = None
+            self.forget_wish()
         return True
 
     def refuse_next(self) -> None:
@@ -173,7 +175,7 @@ class Turns:
 
     def forget_wish(self) -> None:
         """What we wanted said is of no use any more."""
-        self._wish = None
+        self._wish, self._owed = None, False
 
     @property
     def at_rest(self) -> bool:
@@ -200,7 +202,7 @@ class Turns:
                 return None
             self.unanswered += 1
             self._wish_again(asked_for, now)
-        owed = self._answer_due_since is not None
+        owed = self._owed or self._answer_due_since is not None
         if self._answer_due_since is not None:
             if now < self._answer_due_since + self._patience:
                 return None
@@ -211,7 +213,7 @@ class Turns:
             return None
         self._answer_due_since = None
         response, _ = self._wish
-        self._wish = None
+        self.forget_wish()
         self._asked = (response, now)
         return response
 

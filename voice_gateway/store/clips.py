@@ -147,6 +147,8 @@ def write_clip(path: Path, key: ClipKey, clip: Clip) -> None:
 
 def read_clip(path: Path) -> tuple[ClipKey, Clip]:
     """Read what `write_clip` wrote. Raises OSError, or ValueError that says what is wrong with the file."""
+    if not path.is_file():
+        raise ValueError("it is no file")  # a pipe would be read for ever
     if path.stat().st_size > LARGEST_FILE:
         raise ValueError(f"it is larger than {LARGEST_FILE} bytes")
     chunks = dict(_chunks(path.read_bytes()))
