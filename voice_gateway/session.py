@@ -1,14 +1,16 @@
 """One live call: carries every event of both legs into the bridge and every command out. Decides nothing about meaning.
 
 Whatever arrives is handled in the very step of the event loop that read it, and what is to be done about it is done in
-that step: no queue, no other task. Two tasks stand: the media stream's own, which waits for the caller's end, and the
-clock. Beside them run the tools and, while the caller's side reads too slowly, one that waits for it. All end with the
-call, and the call always ends as a whole: with either leg's loss, a hang-up or a limit.
+that step: no queue, no other task. The clock is a timer. Two tasks stand: the media stream's own, which waits for the
+caller's end, and one that waits for what comes from inside the house. Beside them run the tools and, while the caller's
+side reads too slowly, one that waits for it. All end with the call, and the call always ends as a whole: with either
+leg's loss, a hang-up or a limit.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -29,6 +31,7 @@ from voice_gateway.summary import Summaries
 
 _OF_THE_STREAM = (StreamStarted, StreamRefused)
 
+LOOK_EVERY_S = 1.0
 SEND_PATIENCE_S = 2.0
 END_PATIENCE_S = 10.0
 TOOLS_PATIENCE_S = 2.0
@@ -130,7 +133,9 @@ class Session:
         self._uncleared_since: float | None = None
         self._written: list[entries.Entry] = []
         self._running: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
         self._alarm: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._wakes_at = 0.0
         self._over = False
         self._fault: Exception | None = None
@@ -169,7 +174,7 @@ class Session:
         try:
             async with self._group:
                 self._group.create_task(self._meet_model())
-                self._group.create_task(self._keep_time())
+                self._group.create_task(self._keep_watch())
                 self._joined_at = self._clock()
                 self._take(ev.CallerJoined(stream_sid))
                 await self._hear_out()
@@ -251,8 +256,10 @@ class Session:
         except Exception as fault:  # noqa: BLE001 - raised again where it ends the call
             self._fault = fault
             deadline = None
-        if self._is_ending() or (deadline is not None and deadline < self._wakes_at):
+        if self._is_ending():
             self._wake()
+        elif deadline is not None and deadline < self._wakes_at:
+            self._set_timer(deadline)
 
     def _is_ending(self) -> bool:
         return self._over or self._fault is not None
@@ -316,20 +323,47 @@ class Session:
         self._take(model.ready)
         model.listen(self._take)
 
-    async def _keep_time(self) -> None:
-        """Wake the bridge when it asked for it, and tell it what comes from tools and from outside."""
-        while True:
-            await self._sleep()
-            self._look_at_sends()
-            while self._asked:
-                self._take(self._asked.popleft())
-            deadline = self._bridge.deadline()
-            if deadline is not None and deadline <= self._clock():
-                self._take(ev.Woke())
-            if self._fault is not None:
-                raise self._fault
-            if self._over:
-                raise Over
+    async def _keep_watch(self) -> None:
+        """Tell the bridge what comes from tools and from outside, and leave when the call is over."""
+        self._tick()
+        try:
+            while True:
+                while self._asked:
+                    self._take(self._asked.popleft())
+                if self._fault is not None:
+                    raise self._fault
+                if self._over:
+                    raise Over
+                self._alarm = self._loop.create_future()
+                await self._alarm
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _wake(self) -> None:
+        if self._alarm is not None and not self._alarm.done():
+            self._alarm.set_result(None)
+
+    def _set_timer(self, at: float) -> None:
+        """Tick at this time, and not at the one that was set before."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._wakes_at = at
+        self._timer = self._loop.call_later(max(0.0, at - self._clock()), self._tick)
+
+    def _tick(self) -> None:
+        """Wake the bridge if it asked for it, in this very step: a task's way there costs more than most wakings."""
+        self._wakes_at = math.inf
+        self._look_at_sends()
+        self._carefully(self._wake_bridge, self._clock())
+        soon = self._clock() + LOOK_EVERY_S
+        if self._wakes_at > soon and not self._is_ending():
+            self._set_timer(soon)
+
+    def _wake_bridge(self, now: float) -> None:
+        deadline = self._bridge.deadline()
+        if deadline is not None and deadline <= now:
+            self._act(ev.Woke())
 
     def _look_at_sends(self) -> None:
         """Does a leg not take what we send? Told once for each time that it falls behind."""
@@ -346,25 +380,6 @@ class Session:
         if waited_s >= SEND_PATIENCE_S:
             self._behind_since[leg] = float("inf")
             self._take(ev.SendBlocked(leg, waited_s))
-
-    async def _sleep(self) -> None:
-        """Until the bridge's deadline, a second at most, or until woken; not at all when something came up since."""
-        if self._asked or self._is_ending():
-            return
-        now = self._clock()
-        deadline = self._bridge.deadline()
-        self._wakes_at = now + 1.0 if deadline is None else min(now + 1.0, deadline)
-        loop = asyncio.get_running_loop()
-        self._alarm = loop.create_future()
-        timer = loop.call_later(max(0.0, self._wakes_at - now), self._wake)
-        try:
-            await self._alarm
-        finally:
-            timer.cancel()
-
-    def _wake(self) -> None:
-        if self._alarm is not None and not self._alarm.done():
-            self._alarm.set_result(None)
 
     # --- commands out -------------------------------------------------------------------------------------------
 
