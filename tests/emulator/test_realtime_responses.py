@@ -120,9 +120,26 @@ def test_out_of_band_runs_beside_and_leaves_no_trace(dialogue):
     assert done["conversation_id"] is None
     assert done["output"][0]["content"] == [{"type": "output_text", "text": "A summary."}]
     assert talk.mind.situations[-1].instructions == "Sum up."
+    assert [situation.aside for situation in talk.mind.situations] == [False, True]
     assert "".join(event["delta"] for event in talk.all("response.output_text.delta")) == "A summary."
     talk.until("response.done")
     assert [item.text for item in talk.session.items] == [LONG]
+
+
+def test_what_is_said_aside_can_be_written_down_apart(dialogue):
+    talk = dialogue(ScriptedMind(["first", "second"], asides=["A summary."]))
+    aside = {"conversation": "none", "output_modalities": ["text"], "metadata": {"purpose": "summary"}}
+    talk.send("response.create")
+    talk.until("response.done")
+    outputs = []
+    for _ in range(2):
+        talk.send("response.create", response=aside)
+        outputs.append(talk.until("response.done")["response"]["output"])
+    assert outputs[0][0]["content"] == [{"type": "output_text", "text": "A summary."}]
+    assert outputs[1] == [], "nothing more was written down"
+    talk.send("response.create")
+    talk.until("response.done")
+    assert [item.text for item in talk.session.items] == ["first", "second"]
 
 
 def test_speech_does_not_cancel_what_is_out_of_band(dialogue):
