@@ -237,6 +237,23 @@ def test_our_last_word_is_not_said_by_what_was_being_said_before(scene: Scene) -
     assert scene.all(do.EndCall) == [do.EndCall("call_budget", "We have to end here.")], "the model did not say it"
 
 
+def test_our_last_word_is_said_after_an_answer_that_crossed_our_ask(scene: Scene) -> None:
+    scene.caller_speaks()
+    scene.tell(BUDGET)
+    scene.caller_stops()
+    scene.pass_until(scene.now + 3.05)
+    assert last_words_asked(scene) == 1, "the model was given its time"
+    scene.tell(ev.ResponseStarted("resp_1"))
+    scene.tell(ev.ModelErred("conversation_already_has_active_response", ""))
+    scene.speak("resp_1", "item_1", 1.0, text="Seven.")
+    scene.tell(ev.ResponseFinished("resp_1", "completed"))
+    scene.pass_until(scene.now + 2.0)
+    assert last_words_asked(scene) == 2
+    scene.answer("resp_2", "item_2", 1.0, text="We have to end here.")
+    scene.pass_until(scene.now + 2.0)
+    assert scene.all(do.EndCall) == [do.EndCall("call_budget")]
+
+
 @pytest.mark.parametrize(
     "gone", [ev.ModelLost("closed", "1006"), ev.ResponseFinished("resp_1", "failed", "server_error")]
 )

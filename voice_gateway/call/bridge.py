@@ -315,6 +315,7 @@ class Bridge:
     def _on_model_erred(self, event: ev.ModelErred, now: float) -> list[do.Command]:
         if event.code == "conversation_already_has_active_response":
             self._turns.refuse_ask(now)
+            self._parting.hear_of_refusal()
         if event.code == "response_cancel_not_active":
             return []  # it was over before our cancel came
         return [do.WriteEntry(entries.FaultSeen("model", event.code, event.message))]

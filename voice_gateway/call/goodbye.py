@@ -18,6 +18,7 @@ Rules
    test_our_last_word_is_said_after_an_answer_that_came_first
    test_our_last_word_is_said_after_the_answer_of_a_tool
    test_our_last_word_is_not_said_by_what_was_being_said_before
+   test_our_last_word_is_said_after_an_answer_that_crossed_our_ask
 5. A model that fails in our goodbye ends the call as was meant: in our words, and with the transfer.
    test_a_model_that_fails_in_a_goodbye_does_not_undo_a_transfer
 """
@@ -106,6 +107,12 @@ class Parting:
         goodbye.spoken_in = response_id
         if goodbye.sentence:
             goodbye.owed = False
+
+    def hear_of_refusal(self) -> None:
+        """What we asked for was refused: the response that began then is another one."""
+        goodbye = self.goodbye
+        if goodbye is not None and goodbye.sentence and goodbye.spoken_in and goodbye.spoken_in == self._turns.active:
+            goodbye.owed, goodbye.spoken_in = True, None
 
     def part(self, now: float, *, quiet: bool) -> list[do.Command]:
         """End the call when its last word was heard. quiet: nobody speaks, nor will anybody by himself."""
