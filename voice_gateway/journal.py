@@ -100,7 +100,9 @@ class Journal:
         return CallPatch(call_sid=facts.call_sid, last_seq=seq, instance_id=self._instance_id, **changes)
 
 
-_SAID: Final = ("text", "generated", "unsaid", "transcript", "message", "summary", "caller_name", "wording")
+_SAID: Final = (
+    "text", "generated", "unsaid", "transcript", "message", "summary", "intent", "caller_name", "reason", "wording",
+)  # fmt: skip
 _JSON: Final = ("arguments", "output")
 KEYS_KEPT: Final = 6
 """Of keys pressed in a row: a menu's choice is shorter, and so much of a card number names no card."""

@@ -32,7 +32,7 @@ from voice_gateway.store.tables import Tables
 Maker = Callable[..., EventRecord]
 NUMBER, OTHER, LINE = "+250791234567", "+250788999777", "+35621000456"
 DIGITS = NUMBER.removeprefix("+")
-AT = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
+AT = datetime(2026, 11, 20, 20, 0, tzinfo=UTC)
 
 
 def write_call(store: Any, event: Maker, sid: str, caller: str, said: str = "hello", **patch: Any) -> None:
@@ -218,10 +218,12 @@ async def test_a_call_that_may_still_go_on_is_told(tmp_path: Path, event: Maker)
     store = SqliteStore(tmp_path / "store.db")
     await store.start()
     now = datetime.now(UTC)
+    write_call(store, event, "CAover", NUMBER, created_at=now, ended_at=now - timedelta(minutes=1))
+    write_call(store, event, "CAjust", NUMBER, created_at=now, ended_at=now)
     for sid, began in (("CAlive", now), ("CAdead", now - timedelta(days=1))):
         store.write(event(1, sid), CallPatch(sid, 1, from_number=NUMBER, direction="inbound", created_at=began))
     assert await store.flush()
-    assert (await Eraser(Places(store.path)).search(Person.of(NUMBER))).live == {"CAlive"}
+    assert (await Eraser(Places(store.path)).search(Person.of(NUMBER))).live == {"CAlive", "CAjust"}
     await store.close()
 
 

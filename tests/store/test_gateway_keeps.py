@@ -22,6 +22,7 @@ from voice_gateway.errors import ConfigError
 from voice_gateway.ops import logs
 from voice_gateway.store.outbox import WEBHOOK
 from voice_gateway.store.records import CallPatch, EventRecord, new_id
+from voice_gateway.store.statements import Statement
 
 NUMBER = "+250791234567"
 CARD = "4111 1111 1111 1111"
@@ -115,6 +116,8 @@ async def test_the_command_erases_while_the_gateway_runs(tmp_path: Path) -> None
     async with made.asgi.router.lifespan_context(made.asgi):
         lead_a_call(made)
         assert await made.store.flush()
+        earlier = Statement("update calls set ended_at = '2026-01-01T00:00:00.000Z'", {})
+        assert await made.store.work([earlier])
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "voice_gateway", "erase", "--number", NUMBER, "--yes", cwd=tmp_path,
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(app.__file__).parents[1]),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import re
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
@@ -303,3 +305,22 @@ async def test_a_row_that_is_gone_is_not_crossed_off_in_anothers_name(hook: Hook
     hook.far.go_on.set()
     assert await hook.flush()
     assert hook.told == [("CA1", 1), ("CA2", 1)]
+
+
+def test_the_check_that_the_readme_shows_is_right() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```python\n(import hashlib.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(shown, names)  # noqa: S102 - our own words
+    now, body = str(int(time.time())), b'{"events":[]}'
+
+    def judged(timestamp: str, secret: str, sent: bytes = body) -> bool:
+        headers = {TIMESTAMP_HEADER: timestamp, SIGNATURE_HEADER: signature(secret, timestamp, body)}
+        answer: bool = names["is_ours"](headers, sent, SECRET.encode())
+        return answer
+
+    assert judged(now, SECRET)
+    assert not judged(now, "another-secret-long-enough")
+    assert not judged(str(int(now) - 301), SECRET)
+    assert not judged(now, SECRET, b"{}")
+    assert not names["is_ours"]({}, body, SECRET.encode())

@@ -76,7 +76,7 @@ async def _perform(eraser: Eraser, person: Person, shown: str, *, yes: bool) -> 
     _table(after)
     _problems(after)
     if after.live:
-        typer.secho("A call may still be going on: run it again when it is over.", err=True)
+        typer.secho("A call is going on, or was until just now: run it again half a minute after its end.", err=True)
     clean = not (after.total or after.problems or after.live)
     typer.echo(f"Nothing of {who} is left." if clean else "Not everything is done.")
     return 0 if clean else 1

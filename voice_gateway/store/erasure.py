@@ -23,6 +23,9 @@ import orjson
 from voice_gateway.store.person import ERASED, Person, is_theirs
 
 PATIENCE_S: Final = 30.0
+AFTERWARDS_S: Final = 30
+"""So long after its end more may be written of a call: its recording, its summary."""
+
 LIVE_S: Final = 14_400
 """A call without an end may go on for as long as a call may last (MAX_CALL_SECONDS); after that its process is dead."""
 
@@ -37,7 +40,7 @@ EMPTIED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """What the record knows of a person's calls. live: they may not have ended yet.
+    """What the record knows of a person's calls. live: they may not have ended yet, or just now.
 
     lines: how many came in on the number, which is then a line of ours and no person.
     """
@@ -77,10 +80,10 @@ class LocalErasure:
 
     def _is_live(self, db: sqlite3.Connection, sid: str) -> bool:
         sql = (
-            "select 1 from calls where call_sid = ? and ended_at is null and status = 'in_progress' "
-            "and julianday(created_at) > julianday(?, 'unixepoch')"
+            "select 1 from calls where call_sid = ? and (julianday(ended_at) > julianday(?, 'unixepoch') or "
+            "ended_at is null and status = 'in_progress' and julianday(created_at) > julianday(?, 'unixepoch'))"
         )
-        return db.execute(sql, [sid, self._now - LIVE_S]).fetchone() is not None
+        return db.execute(sql, [sid, self._now - AFTERWARDS_S, self._now - LIVE_S]).fetchone() is not None
 
     def found(self, person: Person) -> dict[str, int]:
         """In each table, how many rows have anything of the person."""

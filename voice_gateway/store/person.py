@@ -20,6 +20,9 @@ _TWO_DIGIT_CODES: Final = tuple(map(str, (
 )))  # fmt: skip
 """Country codes of two digits (ITU-T E.164, list of assigned codes); 1 and 7 have one, all others three."""
 
+LONGEST_FIELD: Final = 64
+"""What is longer is no number, nor an address that holds one."""
+
 SHORTEST_NATIONAL: Final = 8
 """A number without its country code is looked for when it is this long: shorter ones are somebody else's too often."""
 
@@ -85,7 +88,9 @@ class Person:
 
     def is_this(self, number: str | None) -> bool:
         """Whether a field holds this number; `sip:` and other addresses count by the part before the @."""
-        return bool(number and self.digits) and re.sub(r"\D", "", str(number).partition("@")[0]) in self.forms
+        if not (number and self.digits) or len(str(number)) > LONGEST_FIELD:
+            return False
+        return re.sub(r"\D", "", str(number).partition("@")[0]) in self.forms
 
     def mentioned(self, text: object) -> bool:
         return self._in_text is not None and isinstance(text, str) and self._in_text.search(text) is not None
