@@ -40,8 +40,7 @@ Rules
    test_a_model_that_never_answers_is_lost_and_the_caller_hears_a_polite_word
 8. After `EndCall` nothing has an effect any more.
    test_after_the_end_nothing_has_an_effect
-9. A call that we end ends when our last word was heard (`goodbye`); at once only where nothing is left to say. So does
-   one that has cost what it may.
+9. A call that we end ends when our last word was heard (`goodbye`), and so does one that has cost what it may.
    test_the_call_ends_when_the_last_word_was_heard
    test_a_call_that_has_cost_what_it_may_is_bidden_goodbye
 10. A caller who says nothing is asked whether he is still there, some times, and then bidden goodbye (`idle`).
