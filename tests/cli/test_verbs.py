@@ -75,10 +75,17 @@ async def test_settings_that_cannot_be_used_are_told_in_sentences_without_a_trac
 
 async def test_check_shows_the_settings_and_what_is_missing_but_no_secret(tmp_path: Path) -> None:
     code, out, err = await run("serve", "--check", cwd=tmp_path, TWILIO_AUTH_TOKEN="0123456789abcdef")
-    assert code == 0
+    assert code == 1, "no call could be served"
     assert "TWILIO_AUTH_TOKEN=set, 16 characters" in out
     assert "0123456789abcdef" not in out + err
     assert "OPENAI_API_KEY is not set" in err
+    whole = {
+        "OPENAI_API_KEY": "any",
+        "TWILIO_AUTH_TOKEN": "0123456789abcdef",
+        "PUBLIC_BASE_URL": "https://gateway.example",
+    }
+    code, _, _ = await run("serve", "--check", cwd=tmp_path, **whole)
+    assert code == 0
 
 
 async def test_an_unknown_persona_is_an_error_in_a_sentence(tmp_path: Path) -> None:

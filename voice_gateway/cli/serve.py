@@ -15,7 +15,7 @@ from voice_gateway.ops import logs
 def serve(
     env_file: Annotated[Path, typer.Option(help="The file with the settings; may be absent.")] = Path(".env"),
     port: Annotated[int | None, typer.Option(help="Instead of PORT.", min=0, max=65535)] = None,
-    check: Annotated[bool, typer.Option("--check", help="Only read and show the settings, then exit.")] = False,  # noqa: FBT002 - a flag
+    check: Annotated[bool, typer.Option("--check", help="Only show the settings; 1 if no call can be served.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Serve calls. Settings come from the environment and .env; .env.example explains each.
 
@@ -32,6 +32,8 @@ def serve(
             typer.echo(f"{name}={str(value).lower() if isinstance(value, bool) else value}")
         for sentence in (*settings.missing(), *settings.warnings_at_start()):
             typer.secho(sentence, fg="yellow", err=True)
+        if settings.missing():
+            raise typer.Exit(1)
         return
     logs.configure(settings.log_level, secrets=settings.secrets())
     launch.run(settings)
