@@ -81,27 +81,24 @@ class Outlet:
     """The way out to the caller. A message leaves at once, unless the far side does not read or others wait before it.
 
     So the bridge's order is kept however long the far side takes, and a message costs no task and no queue hop.
+    waiting: messages that somebody has to `flush`.
     """
 
     def __init__(self, write: Callable[[str], bool], send: Callable[[str], Awaitable[None]]) -> None:
         """write: takes a message, or does not because the far side is behind. send: waits until it does."""
         self._write = write
         self._send = send
-        self._waiting: deque[str] = deque()
-
-    def __len__(self) -> int:
-        """Messages that wait; somebody has to `flush` them."""
-        return len(self._waiting)
+        self.waiting: deque[str] = deque()
 
     def put(self, message: str) -> None:
-        if self._waiting or not self._write(message):
-            self._waiting.append(message)
+        if self.waiting or not self._write(message):
+            self.waiting.append(message)
 
     async def flush(self) -> None:
         """Send what waits, and what comes while it does. For one at a time."""
-        while self._waiting:
-            await self._send(self._waiting[0])
-            self._waiting.popleft()
+        while self.waiting:
+            await self._send(self.waiting[0])
+            self.waiting.popleft()
 
 
 class Session:
@@ -246,16 +243,16 @@ class Session:
         """Act on what happened, unless the call is over."""
         self._carefully(self._act, event)
 
-    def _carefully(self, handle: Callable[[Any], None], what: Any) -> None:
+    def _carefully(self, handle: Callable[[Any], bool], what: Any) -> None:
         """A fault ends the call, and not the step of the event loop that brought us what has happened."""
-        if self._is_ending():
+        if self._over or self._fault is not None:
             return
+        deadline = None
         try:
-            handle(what)
-            deadline = self._bridge.deadline()
+            if handle(what):
+                deadline = self._bridge.deadline()
         except Exception as fault:  # noqa: BLE001 - raised again where it ends the call
             self._fault = fault
-            deadline = None
         if self._is_ending():
             self._wake()
         elif deadline is not None and deadline < self._wakes_at:
@@ -264,11 +261,15 @@ class Session:
     def _is_ending(self) -> bool:
         return self._over or self._fault is not None
 
-    def _act(self, event: ev.Event) -> None:
-        """Do what the bridge says. What the caller and the model get goes before what is written down about it."""
+    def _act(self, event: ev.Event) -> bool:
+        """Do what the bridge says. What the caller and the model get goes before what is written down about it.
+
+        Returns False when the bridge cannot want to be woken sooner than before: a frame that was just passed on.
+        """
         self._handled_since = self._clock()
+        commands = self._bridge.handle(event, self._handled_since)
         try:
-            for command in self._bridge.handle(event, self._handled_since):
+            for command in commands:
                 self._performers[type(command)](command)
         finally:
             for entry in self._written:
@@ -276,9 +277,10 @@ class Session:
                 if isinstance(entry, entries.FaultSeen):
                     self._log.warning("call.trouble", where=entry.where, code=entry.code, detail=entry.message)
             self._written.clear()
-        if self._to_caller and not self._flushing:
+        if self._to_caller.waiting and not self._flushing:
             self._flushing = True
             self._group.create_task(self._flush())
+        return len(commands) > 1 or type(event) is not ev.CallerAudio
 
     async def _flush(self) -> None:
         """The caller's side is behind: wait for it, and let the model wait meanwhile."""
@@ -301,10 +303,11 @@ class Session:
         self._carefully(self._read_caller, message)
         return not self._is_ending()
 
-    def _read_caller(self, message: str | bytes) -> None:
+    def _read_caller(self, message: str | bytes) -> bool:
         event = self._dialect.read(message)
         if event is not None and not isinstance(event, _OF_THE_STREAM):
-            self._act(event)
+            return self._act(event)
+        return False
 
     async def _hear_out(self) -> None:
         """Listen until the caller is gone; on a server that lends no ear, read."""
@@ -360,10 +363,11 @@ class Session:
         if self._wakes_at > soon and not self._is_ending():
             self._set_timer(soon)
 
-    def _wake_bridge(self, now: float) -> None:
+    def _wake_bridge(self, now: float) -> bool:
         deadline = self._bridge.deadline()
         if deadline is not None and deadline <= now:
             self._act(ev.Woke())
+        return True
 
     def _look_at_sends(self) -> None:
         """Does a leg not take what we send? Told once for each time that it falls behind."""
@@ -396,7 +400,7 @@ class Session:
 
     def _clear(self, _command: do.ClearPlayout) -> None:
         self._to_caller.put(self._dialect.clear())
-        if self._to_caller:
+        if self._to_caller.waiting:
             self._uncleared_since = self._handled_since
         else:
             self._observe("barge_in_stop", self._clock() - self._handled_since)

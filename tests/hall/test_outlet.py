@@ -38,7 +38,7 @@ def test_a_message_leaves_at_once_while_the_far_side_reads(far: Far) -> None:
     outlet = Outlet(far.write, far.send)
     outlet.put("play 1")
     outlet.put("mark 1")
-    assert (far.got, len(outlet)) == (["play 1", "mark 1"], 0)
+    assert (far.got, len(outlet.waiting)) == (["play 1", "mark 1"], 0)
 
 
 async def test_messages_leave_in_order_while_the_far_side_is_slow(far: Far) -> None:
@@ -79,4 +79,4 @@ async def test_a_send_that_failed_is_told_and_what_waits_is_kept(far: Far) -> No
     far.gate.set()
     with pytest.raises(OSError):  # noqa: PT011 - it is the far side's own
         await outlet.flush()
-    assert len(outlet) == 2
+    assert len(outlet.waiting) == 2
