@@ -210,6 +210,13 @@ async def test_an_appointment_is_booked_shown_and_cancelled(context: ToolContext
     assert "14:30" in (await ask(context, "check_availability", date="2026-12-02"))["slots"]
 
 
+def test_what_changes_something_is_done_once_and_what_only_shows_is_shown_anew() -> None:
+    toolbox = house_toolbox()
+    once = {name for name in toolbox.names if toolbox.has_effect(name)}
+    assert {"place_order", "take_message", "redeem_voucher", "book_appointment"} <= once
+    assert not once & {"cancel_appointment", "check_availability", "lookup_menu", "get_member_balance"}
+
+
 async def test_nobody_cancels_what_stands_under_another_number(context: ToolContext) -> None:
     booked = await ask(context, "book_appointment", date="2026-12-02", time="14:30", name="Aline")
     stranger = replace(context, from_number="+250788999999")

@@ -96,6 +96,15 @@ async def test_what_failed_may_be_tried_again_at_once() -> None:
     assert len(kitchen.keys) == 2
 
 
+async def test_what_was_refused_in_good_order_may_be_tried_again_at_once() -> None:
+    once, kitchen = Once(Clock()), Kitchen()
+    kitchen.outcome = ToolOutcome('{"success":false,"error":"taken"}', ok=True)
+    await once.run("CA1", "book_appointment", "{}", kitchen)
+    kitchen.outcome = DONE
+    assert await once.run("CA1", "book_appointment", "{}", kitchen) == DONE
+    assert len(set(kitchen.keys)) == 2
+
+
 async def test_a_call_that_is_over_is_forgotten() -> None:
     once, kitchen = Once(Clock()), Kitchen()
     await once.run("CA1", "place_order", "not json", kitchen)

@@ -82,7 +82,8 @@ def test_an_installed_wheel_brings_them(tmp_path: Path) -> None:
     """Built as it is released: what the package holds afterwards is what the folder holds now."""
     repository = Path(__file__).parents[2]
     source = tmp_path / "source"
-    wanted = ["pyproject.toml", "README.md", "LICENSE", "voice_gateway/__init__.py", "voice_gateway/store/seed.sql"]
+    wanted = ["pyproject.toml", "README.md", "LICENSE", "voice_gateway/__init__.py"]
+    wanted += [f"voice_gateway/store/{name}" for name in ("seed.sql", "tools_seed.sql")]
     for name in wanted:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(repository / name, source / name)

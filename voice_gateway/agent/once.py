@@ -2,7 +2,7 @@
 
 A model asks twice when it was interrupted before it heard the answer, when its session was lost and another took over,
 or when a caller says "yes, please" two times. What a caller wants twice differs in its arguments (two cappuccinos are a
-quantity of two) or comes later. An effect that failed may be tried again at once.
+quantity of two) or comes later. What failed or was refused may be tried again at once.
 """
 
 from __future__ import annotations
@@ -62,8 +62,10 @@ class Once:
     def _counts(self, effect: _Effect) -> bool:
         if not effect.outcome.done():
             return True
-        failed = effect.outcome.cancelled() or effect.outcome.exception() is not None or not effect.outcome.result().ok
-        return not failed and self._clock() - effect.began_at < self._window
+        broken = effect.outcome.cancelled() or effect.outcome.exception() is not None
+        if broken or not _was_done(effect.outcome.result()):
+            return False
+        return self._clock() - effect.began_at < self._window
 
 
 def _digest(name: str, arguments: str) -> str:
@@ -73,6 +75,14 @@ def _digest(name: str, arguments: str) -> str:
     except ValueError:
         text = arguments.encode("utf-8", "replace")
     return hashlib.sha256(name.encode() + b"\n" + text).hexdigest()[:24]
+
+
+def _was_done(outcome: ToolOutcome) -> bool:
+    """Did it have its effect? A tool may also say no in good order: `"success": false` for a time that is taken."""
+    if not outcome.ok:
+        return False
+    told = orjson.loads(outcome.output)
+    return not (isinstance(told, dict) and told.get("success") is False)
 
 
 def _again(outcome: ToolOutcome) -> ToolOutcome:

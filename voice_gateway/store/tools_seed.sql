@@ -1,4 +1,5 @@
--- Rows for a demonstration of the tools. What is there already stays as it is.
+-- Rows for a demonstration of the tools. What is there already stays as it is. In the SQL that SQLite and PostgreSQL have
+-- in common: both are seeded by this one file.
 insert into gl_lines (period, account, account_name, class, amount)
   select period, account, name, class, round(base * growth, 2)
     from (select '2026-08' as period, 1.00 as growth union all select '2026-09', 1.07 union all select '2026-10', 1.12) months,

@@ -53,7 +53,6 @@ def book_appointment(
     return {"success": True, "appointment": _told(booked), "timezone": str(diary.hours.zone)}
 
 
-@effect
 def cancel_appointment(
     appointment_id: Annotated[
         str,
