@@ -16,6 +16,7 @@ from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Bridge, Policy
+from voice_gateway.call.gaps import STALL_S
 from voice_gateway.call.goodbye import END_CALL, LONGEST_S
 from voice_gateway.call.greeting import Clip
 from voice_gateway.call.policy import Idle
@@ -85,8 +86,13 @@ class Witness:
         if isinstance(event, ev.AudioReceived):
             part = (event.item_id, event.content_index)
             self._received[part] = self._received.get(part, 0) + len(event.audio)
+        before = self._bridge.deadline()
         commands = self._bridge.handle(event, now)
         self.said += commands
+        if isinstance(event, ev.CallerAudio) and len(commands) <= 1:
+            after = self._bridge.deadline()
+            sooner = after is not None and before is not None and after < min(before, now + STALL_S)
+            assert not sooner, "a frame that is just passed on wants nobody woken sooner: the session does not ask"
         cleared = any(isinstance(command, do.ClearPlayout) for command in commands)
         for command in commands:
             if isinstance(command, do.TruncateItem):

@@ -179,7 +179,7 @@ class Bridge:
         return commands
 
     def deadline(self) -> float | None:
-        """When to send `Woke` next, on the clock of `now`; None once the call has ended."""
+        """When to send `Woke` next; None once the call has ended. A frame that is just passed on brings it no nearer."""
         if self._ended:
             return None
         due = self._next_limit
