@@ -179,7 +179,7 @@ class Bridge:
         return commands
 
     def deadline(self) -> float | None:
-        """When to send `Woke` next; None once the call has ended. A frame that is just passed on brings it no nearer."""
+        """When to send `Woke` next; None once the call has ended. A frame that is passed on brings it no nearer."""
         if self._ended:
             return None
         due = self._next_limit
