@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import hashlib
-import hmac
 import os
 import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from datetime import time as time_of_day
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,54 +19,38 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from voice_gateway import __version__
-from voice_gateway.agent.cast import Cast, LivingCast, Role, Sources
-from voice_gateway.agent.greetings import Greetings
-from voice_gateway.agent.once import Once
-from voice_gateway.agent.personas import Persona
+from voice_gateway.agent.cast import Cast, LivingCast, Sources
 from voice_gateway.agent.toolbox import house_toolbox
-from voice_gateway.agent.tools import ToolContext, ToolOutcome
-from voice_gateway.audio.activity import Shelf
-from voice_gateway.audio.onset import OnsetDetector
 from voice_gateway.budget import Budget, Limits
 from voice_gateway.call import entries
-from voice_gateway.call.bridge import Bridge, Policy
-from voice_gateway.call.events import CallFacts, GoodbyeAsked
-from voice_gateway.call.goodbye import END_CALL
-from voice_gateway.call.greeting import Clip
-from voice_gateway.caller.consent import ConsentRules, Terms, Wish, load_rules
+from voice_gateway.call.events import CallFacts, GoodbyeAsked, InnerEvent
 from voice_gateway.caller.farewells import Farewells
 from voice_gateway.caller.rest import TwilioRest
 from voice_gateway.caller.signature import SignatureCheck
 from voice_gateway.caller.tokens import StreamTokens
 from voice_gateway.config import Settings
-from voice_gateway.figures import Figures, direction_of
+from voice_gateway.figures import Figures
 from voice_gateway.journal import Journal, Listener
 from voice_gateway.keeper import Keeper, Wishes
-from voice_gateway.model.prices import BUILT_IN, load_prices
-from voice_gateway.model.settings import ModelSettings, Transcription
-from voice_gateway.model.socket import ModelRefused, ModelSocket
+from voice_gateway.makings import Makings, today
 from voice_gateway.ops import logs
 from voice_gateway.ops.metrics import LoopLag, Metrics
 from voice_gateway.ops.redaction import Redactor
-from voice_gateway.recorder import Recorder
-from voice_gateway.session import Core, Service
-from voice_gateway.store.clips import Clips
+from voice_gateway.session import Service
 from voice_gateway.store.outbox import collecting
 from voice_gateway.store.records import new_id
 from voice_gateway.store.sqlite import SqliteStore
-from voice_gateway.store.tables import Tables
 from voice_gateway.summary import Summaries
 from voice_gateway.switchboard import Switchboard
 from voice_gateway.trace.folder import TraceFolder
-from voice_gateway.trace.notes import Heading
 from voice_gateway.web import health
 from voice_gateway.web.calls import CallDoors
 from voice_gateway.web.twilio import Doorbell, Sentences, TwilioDoors
+from voice_gateway.workshop import Workshop
 
 if TYPE_CHECKING:
     from voice_gateway.store.shipper import Shipper
 
-SECOND_ATTEMPT_AFTER = 0.25
 MCP_SERVED = False
 """Whether this version has the MCP door that MCP_ENABLED opens."""
 
@@ -88,7 +69,6 @@ class Gateway:
         """listeners: told of every entry besides the metrics; must be quick and must not raise."""
         self._settings = settings
         self._cast = cast
-        self._once = Once(time.monotonic)
         self._log = logs.get("app")
         self._secret = settings.stream_token_secret.get_secret_value().encode() or secrets.token_bytes(32)
         self.metrics = Metrics(
@@ -103,17 +83,9 @@ class Gateway:
         self.store = SqliteStore(settings.store_path, max_bytes=settings.store_max_mb << 20, at_open=at_open)
         self._keeper = Keeper(self.store, _wishes(settings), self.metrics)
         self.shipper = self._new_shipper()
-        self._tables = Tables(settings.store_path)
-        self.budget = Budget(Limits(settings.max_caller_usd_per_day, settings.max_usd_per_day), _today)
-        self._greetings = Greetings(
-            Clips(settings.clips_folder) if settings.greeting_clips else None,
-            model=settings.openai_realtime_model,
-            endpoint=settings.openai_realtime_endpoint,
-        )
-        may_interrupt = settings.barge_in_enabled and settings.duplex_enabled
-        self._judges = Shelf() if may_interrupt and settings.barge_in_mode == "edge" else None
+        self.budget = Budget(Limits(settings.max_caller_usd_per_day, settings.max_usd_per_day), today)
         self.summaries = Summaries(
-            tariff=lambda: self._prices.tariff(settings.openai_realtime_model, _today()),
+            tariff=lambda: self._makings.prices.tariff(settings.openai_realtime_model, today()),
             intents=settings.summary_intents,
             enabled=settings.summary_enabled,
         )
@@ -133,23 +105,18 @@ class Gateway:
             confirm_s=settings.end_confirm_seconds,
             count=self.metrics.end_unconfirmed,
         )
-        self._consents: ConsentRules | None = None
-        self._recorder: Recorder | None = None
-        if settings.recording_enabled:
-            languages = {role.persona.key: role.persona.language for role in cast.roles}
-            wish = Wish(settings.recording_consent, settings.recording_wording)
-            self._consents = load_rules(settings.recording_rules, wish, languages)
-            folder, keep_days = settings.recordings_dir, settings.recording_retention_days
-            self._recorder = Recorder(folder, keep_days=keep_days, count=self.metrics.recorded)
+        self._makings = Makings(settings, cast, metrics=self.metrics, secret=self._secret, traces=self._traces)
+        self.unpriced = self._makings.unpriced
+        self._workshop = Workshop(settings.store_path, role=self._makings.role, tell=self._tell)
         self.switchboard = Switchboard(
             journal=self.journal,
-            prepare_model=self._prepare_model,
-            new_bridge=self._new_bridge,
+            prepare_model=self._makings.prepare_model,
+            new_bridge=self._makings.new_bridge,
             service=Service(
-                self,
+                self._workshop,
                 self._figures.observe,
                 time.monotonic,
-                keep_greeting=self._keep_greeting,
+                keep_greeting=self._makings.keep_greeting,
                 failed_sentence=settings.failed_sentence,
                 summaries=self.summaries,
             ),
@@ -158,9 +125,8 @@ class Gateway:
             farewells=self._farewells,
             stream_patience_s=STREAM_PATIENCE_S
             + len(settings.answer_sentence) / SPOKEN_CHARACTERS_PER_S
-            + (0.0 if self._consents is None else self._consents.longest_s),
+            + (0.0 if self._makings.consents is None else self._makings.consents.longest_s),
         )
-        self._prices = load_prices(Path(settings.prices_file) if settings.prices_file else BUILT_IN)
         self.metrics.watch_admission(self._is_available, lambda: self.switchboard.draining)
         self.metrics.watch_store(
             lambda: self.store.depth, lambda: self.store.oldest_age_s(time.monotonic()), lambda: self.store.cleared
@@ -172,22 +138,6 @@ class Gateway:
         """What must never be seen anywhere: for the log's scrubber, and for the tests that look for it."""
         return self._settings.secrets()
 
-    def _model_interrupts(self, persona: Persona) -> bool:
-        """Whether the model may cancel its response when it hears the caller; what it does not, the bridge does."""
-        detection = persona.turn_detection
-        wanted = detection is None or detection.interrupt_response
-        return self._settings.barge_in_enabled and persona.barge_in.left_to_the_model and wanted
-
-    def _may_hold(self, persona: Persona) -> bool:
-        """Whether our voice may be held for a caller before the model has heard him (BARGE_IN_MODE=edge)."""
-        return persona.barge_in.enabled and persona.turn_detection is not None
-
-    def _role(self, facts: CallFacts) -> Role:
-        return self._cast.role(facts.persona)
-
-    def _voice(self, persona: Persona) -> str:
-        return persona.voice or self._settings.openai_realtime_voice
-
     def _new_shipper(self) -> Shipper | None:
         """What brings the record to Supabase, where a project is named; it costs memory that nobody else should pay."""
         if not self._settings.supabase_url:
@@ -197,58 +147,6 @@ class Gateway:
         shipper = shipper_to(self._settings.supabase_url, self._settings.supabase_key, self.store)
         self.metrics.watch_outbox(shipper)
         return shipper
-
-    # --- what a call is made of ---------------------------------------------------------------------------------
-
-    async def _prepare_model(self, facts: CallFacts) -> ModelSocket:
-        """Open and configure the model's session for a call; `ModelRefused` says why not.
-
-        What fails fast and may pass, such as a server error, is tried once more: the caller is still being connected.
-        """
-        if self._judges is not None and self._may_hold(self._role(facts).persona):
-            self._judges.keep(facts.call_sid, await asyncio.to_thread(self._judges.make))
-        try:
-            return await self._open_model(facts)
-        except ModelRefused as refused:
-            if not refused.retryable or refused.code == "timeout":
-                raise
-        await asyncio.sleep(SECOND_ATTEMPT_AFTER)
-        return await self._open_model(facts)
-
-    async def _open_model(self, facts: CallFacts) -> ModelSocket:
-        try:
-            model = await ModelSocket.open(
-                self._settings.openai_realtime_endpoint,
-                api_key=self._settings.openai_api_key.get_secret_value(),
-                settings=self._model_settings(self._role(facts)),
-                connect_timeout_s=self._settings.openai_connect_timeout_seconds,
-                safety_identifier=self._safety_identifier(facts.from_number),
-            )
-        except ModelRefused as refused:
-            self.metrics.leg_failed("model", "timeout" if refused.code == "timeout" else "refused")
-            self._log.error("model.refused", call_sid=facts.call_sid, code=refused.code, message=refused.message)
-            raise
-        for mismatch in model.dialect.warnings:
-            self._log.warning("model.session.differs", call_sid=facts.call_sid, difference=str(mismatch))
-        return model
-
-    def _model_settings(self, role: Role) -> ModelSettings:
-        settings, persona = self._settings, role.persona
-        transcription = settings.openai_transcription_model
-        return ModelSettings(
-            model=settings.openai_realtime_model,
-            voice=self._voice(persona),
-            instructions=persona.instructions,
-            tools=tuple(role.toolbox.specs()),
-            audio_format=settings.openai_audio_format,
-            turn_detection=persona.turn_detection
-            and replace(persona.turn_detection, interrupt_response=self._model_interrupts(persona)),
-            transcription=Transcription(transcription, language=persona.language) if transcription else None,
-        )
-
-    def _safety_identifier(self, from_number: str) -> str:
-        """A stable name for a caller that tells nobody his number (OpenAI asks for one to trace abuse)."""
-        return hmac.new(self._secret, from_number.encode(), hashlib.sha256).hexdigest() if from_number else ""
 
     def _trace_folder(self, folder: Path) -> TraceFolder:
         return TraceFolder(
@@ -260,100 +158,13 @@ class Gateway:
             count=self.metrics.traced,
         )
 
-    def _new_bridge(self, facts: CallFacts, began_at: float) -> Core:
-        settings, prices, today = self._settings, self._prices, _today()
-        persona, outbound = self._role(facts).persona, direction_of(facts) == "outbound"
-        wish = persona.barge_in
-        judge = self._judges.lend(facts.call_sid) if self._judges is not None and self._may_hold(persona) else None
-        policy = Policy(
-            greeting=persona.greeting_instructions,
-            clip=self._greetings.clip(persona, self._voice(persona)),
-            greeting_to_keep=self._greetings.to_keep(persona, self._voice(persona)),
-            barge_in=settings.barge_in_enabled and wish.enabled,
-            barge_in_mode="server" if judge is None else "edge",
-            confirm_s=settings.barge_in_confirm_ms / 1000,
-            min_speech_ms=wish.min_speech_ms,
-            protect_greeting=wish.protect_greeting,
-            speech_prefix_ms=persona.speech_prefix_ms,
-            model_interrupts=self._model_interrupts(persona),
-            model_answers=persona.turn_detection is None or persona.turn_detection.create_response,
-            may_end=END_CALL in self._role(facts).toolbox.names,
-            idle=persona.idle,
-            duplex=settings.duplex_enabled,
-            audio_format=settings.openai_audio_format,
-            lead_s=settings.playout_lead_ms / 1000,
-            mark_every_s=settings.mark_every_ms / 1000,
-            media_stall_s=settings.media_stall_seconds,
-            response_stall_s=settings.response_stall_seconds,
-            max_duration_s=settings.max_call_seconds,
-            failed_sentence=settings.failed_sentence,
-            budget_sentence=settings.budget_sentence,
-            tariff=prices.tariff(settings.openai_realtime_model, today),
-            transcription_usd_per_minute=prices.transcription_usd_per_minute(settings.openai_transcription_model, today)
-            or 0.0,
-            line_usd_per_minute=prices.outbound_usd_per_minute if outbound else prices.inbound_usd_per_minute,
-            max_cost_usd=settings.max_call_usd,
-        )
-        bridge = Bridge(policy, began_at, None if judge is None else OnsetDetector(judge))
-        followed = bridge if self._traces is None else self._traces.follow(bridge, Heading(facts, policy, began_at))
-        call = self.switchboard.find(facts.call_sid)
-        if self._recorder is None or call is None or call.consent is None:
-            return followed
-        return self._recorder.follow(followed, call.record, call.consent)
-
-    def _recording_terms(self, facts: CallFacts) -> Terms:
-        """How a caller's consent is had; a persona that came later and whose language has no sentence records none."""
-        try:
-            return (
-                Terms("never")
-                if self._consents is None
-                else self._consents.terms(facts, self._role(facts).persona.language)
-            )
-        except ValueError as problem:
-            self._log.error("recording.no_wording", persona=facts.persona, detail=str(problem))
-            return Terms("never")
-
-    def _keep_greeting(self, facts: CallFacts, clip: Clip) -> None:
-        persona = self._role(facts).persona
-        self._greetings.keep(persona, self._voice(persona), clip)
-
-    async def run(self, call: CallFacts, name: str, arguments: str) -> tuple[str, bool]:
-        """Run a tool for a call: `session.Tools`."""
-        persona, toolbox = (role := self._role(call)).persona, role.toolbox
-
-        async def work(key: str = "") -> ToolOutcome:
-            context = ToolContext(
-                call_sid=call.call_sid,
-                from_number=call.from_number,
-                to_number=call.to_number,
-                persona=persona.key,
-                language=persona.language,
-                digits=call.digits,
-                market=persona.market or None,
-                key=key,
-                tables=self._tables,
-                tell=lambda event: self.switchboard.tell(call.call_sid, event),
-            )
-            return await toolbox.run(name, arguments, context)
-
-        has_effect = toolbox.has_effect(name)
-        outcome = await (self._once.run(call.call_sid, name, arguments, work) if has_effect else work())
-        return outcome.output, outcome.ok
-
-    def unpriced(self) -> tuple[str, ...]:
-        """A sentence for each model that is in use and has no price: its share of every cost is missing."""
-        settings, prices, today = self._settings, self._prices, _today()
-        session, transcription = settings.openai_realtime_model, settings.openai_transcription_model
-        nameless = [] if prices.tariff(session, today) else [session]
-        if transcription and prices.transcription_usd_per_minute(transcription, today) is None:
-            nameless.append(transcription)
-        advice = "The price list has no price for {}: costs and their limits leave it out. Put it in PRICES_FILE."
-        return tuple(advice.format(model) for model in nameless)
-
     def _is_available(self) -> bool:
         """Would a call that comes now be served, and its record be kept?"""
         stuck = self.store.stuck(time.monotonic())
         return self.switchboard.is_available and not stuck and not self._settings.missing()
+
+    def _tell(self, call_sid: str, event: InnerEvent) -> bool:
+        return self.switchboard.tell(call_sid, event)
 
     # --- what is counted ----------------------------------------------------------------------------------------
 
@@ -370,9 +181,8 @@ class Gateway:
         """What a call had for itself."""
         if not isinstance(entry, entries.CallEnded):
             return
-        self._once.forget(facts.call_sid)
-        if self._judges is not None:
-            self._judges.give_back(facts.call_sid)
+        self._workshop.take_back(facts)
+        self._makings.take_back(facts)
 
     def _guard_trace(self, facts: CallFacts, entry: entries.Entry) -> None:
         """What may not be recorded may not be traced."""
@@ -410,7 +220,7 @@ class Gateway:
             start_timeout_s=settings.start_timeout_seconds,
             enabled=enabled and not settings.missing(),
             choose_persona=self._cast.choose,
-            recording_terms=None if self._consents is None else self._recording_terms,
+            recording_terms=None if self._makings.consents is None else self._makings.recording_terms,
         )
         checks = [
             health.configured(settings.missing()),
@@ -433,15 +243,10 @@ class Gateway:
     @contextlib.asynccontextmanager
     async def _live(self, _app: Starlette) -> AsyncIterator[None]:
         await self.store.start()
-        midnight = datetime.combine(_today(), time_of_day.min).astimezone()
+        midnight = datetime.combine(today(), time_of_day.min).astimezone()
         self.budget.restore(await self.store.spent_since(midnight))
-        await asyncio.to_thread(self._tables.start)
-        await self._greetings.start()
-        if self._judges is not None:  # the first one loads the library, and says so if there is none
-            self._judges.keep("", await asyncio.to_thread(self._judges.make))
-            self._judges.give_back("")
-        if self._recorder is not None:
-            await self._recorder.start()
+        await self._workshop.start()
+        await self._makings.start()
         if self.shipper is not None:
             self.shipper.start()
         self._keeper.start()
@@ -459,9 +264,7 @@ class Gateway:
             lag.cancel()
             if self._traces is not None:
                 await asyncio.to_thread(self._traces.close)
-            if self._recorder is not None:
-                await self._recorder.close()
-            await self._greetings.close()
+            await self._makings.close()
             await self._keeper.close(LAST_SHIPPING_S)
             if self.shipper is not None:
                 await self.shipper.close(LAST_SHIPPING_S)
@@ -487,8 +290,3 @@ def _rest(settings: Settings) -> TwilioRest | None:
     if not settings.twilio_account_sid or not tokens:
         return None
     return TwilioRest(settings.twilio_account_sid, tokens[0], settings.twilio_api_url or None)
-
-
-def _today() -> date:
-    """By this machine's local time, as the operator reads his day."""
-    return datetime.now().astimezone().date()

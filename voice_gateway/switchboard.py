@@ -65,7 +65,7 @@ class Switchboard:
         *,
         journal: Journal,
         prepare_model: Callable[[CallFacts], Awaitable[ModelSocket]],
-        new_bridge: Callable[[CallFacts, float], Core],
+        new_bridge: Callable[[LiveCall], Core],
         service: Service,
         max_calls: int,
         stream_patience_s: float = 30.0,
@@ -74,7 +74,7 @@ class Switchboard:
     ) -> None:
         """prepare_model: opens and configures a model session; may fail with `ModelRefused`.
 
-        new_bridge: the core of a call, told when the webhook was answered. service: what all calls share.
+        new_bridge: the core of a call. service: what all calls share.
         exceeded: the limit that stands against a caller's number now, as a Refusal's value; None to let him in.
         farewells: see to it that calls which ended here do end.
         """
@@ -163,7 +163,7 @@ class Switchboard:
     async def carry(self, call: LiveCall, caller: CallerSocket, dialect: MediaStreamDialect, stream_sid: str) -> None:
         """Lead a claimed call over its media stream to its end, and release it."""
         try:
-            bridge = self._new_bridge(call.facts, call.admitted_at)
+            bridge = self._new_bridge(call)
         except Exception:  # noqa: BLE001 - told in the log, on record and to the caller
             self._log.exception("call.fault", call_sid=call.facts.call_sid)
             await self._fail(call, caller)

@@ -23,11 +23,11 @@ from voice_gateway.agent.cast import Cast
 from voice_gateway.agent.personas import Persona
 from voice_gateway.agent.toolbox import house_toolbox
 from voice_gateway.app import Gateway
-from voice_gateway.call.events import CallFacts
 from voice_gateway.cli.stage import PUBLIC_HOST, Stage
 from voice_gateway.config import Settings
 from voice_gateway.emulator.faults import Faults
 from voice_gateway.session import Core
+from voice_gateway.switchboard import LiveCall
 
 CALL_SID = "CA" + "7" * 32
 FORM = {"CallSid": CALL_SID, "From": "+15551230001", "To": "+15551230002", "Direction": "inbound"}
@@ -446,16 +446,15 @@ async def test_a_callers_stalled_line_still_lets_the_turn_end(staging: Staging) 
     assert payloads(events, "CALL_ENDED")[0]["padded_ms"] > 500
 
 
-class Bridgeless(Gateway):
-    """A gateway that can make no bridge, as when memory for a detector is not to be had."""
-
-    def _new_bridge(self, facts: CallFacts, began_at: float) -> Core:
-        raise MemoryError(f"{facts.call_sid} {began_at}")
+def bridgeless(call: LiveCall) -> Core:
+    raise MemoryError(call.facts.call_sid)
 
 
 async def test_a_call_that_cannot_be_led_is_closed_and_lets_others_in(staging: Staging, log: io.StringIO) -> None:
     def make(settings: Settings) -> Gateway:
-        return Bridgeless(settings, Cast.alone(Persona("host", "Host", "You serve coffee."), house_toolbox().pick(())))
+        gateway = Gateway(settings, Cast.alone(Persona("host", "Host", "You serve coffee."), house_toolbox().pick(())))
+        gateway.switchboard._new_bridge = bridgeless
+        return gateway
 
     async with staging(make=make) as running:
         call = await running.carrier.dial(running.webhook_url)

@@ -1,0 +1,229 @@
+"""What a call is made of, by persona and settings: the model's session, the bridge with its policy, the recorder."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from dataclasses import replace
+from datetime import date, datetime
+from pathlib import Path
+
+from voice_gateway.agent.cast import Cast, Role
+from voice_gateway.agent.greetings import Greetings
+from voice_gateway.agent.personas import Persona
+from voice_gateway.audio.activity import Shelf
+from voice_gateway.audio.onset import OnsetDetector
+from voice_gateway.call.bridge import Bridge, Policy
+from voice_gateway.call.events import CallFacts
+from voice_gateway.call.goodbye import END_CALL
+from voice_gateway.call.greeting import Clip
+from voice_gateway.caller.consent import ConsentRules, Terms, Wish, load_rules
+from voice_gateway.config import Settings
+from voice_gateway.figures import direction_of
+from voice_gateway.model.prices import BUILT_IN, load_prices
+from voice_gateway.model.settings import ModelSettings, Transcription
+from voice_gateway.model.socket import ModelRefused, ModelSocket
+from voice_gateway.ops import logs
+from voice_gateway.ops.metrics import Metrics
+from voice_gateway.recorder import Recorder
+from voice_gateway.session import Core
+from voice_gateway.store.clips import Clips
+from voice_gateway.switchboard import LiveCall
+from voice_gateway.trace.folder import TraceFolder
+from voice_gateway.trace.notes import Heading
+
+SECOND_ATTEMPT_AFTER = 0.25
+
+
+class Makings:
+    """Makes the parts of every call. Holds nothing of one but the detector that waits for its bridge."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        cast: Cast,
+        *,
+        metrics: Metrics,
+        secret: bytes,
+        traces: TraceFolder | None = None,
+    ) -> None:
+        """secret: for names of callers that tell nobody their number. traces: where calls are traced, if they are."""
+        self._settings = settings
+        self._cast = cast
+        self._metrics = metrics
+        self._secret = secret
+        self._traces = traces
+        self._log = logs.get("makings")
+        self.prices = load_prices(Path(settings.prices_file) if settings.prices_file else BUILT_IN)
+        self._greetings = Greetings(
+            Clips(settings.clips_folder) if settings.greeting_clips else None,
+            model=settings.openai_realtime_model,
+            endpoint=settings.openai_realtime_endpoint,
+        )
+        may_interrupt = settings.barge_in_enabled and settings.duplex_enabled
+        self._judges = Shelf() if may_interrupt and settings.barge_in_mode == "edge" else None
+        self.consents: ConsentRules | None = None
+        self._recorder: Recorder | None = None
+        if settings.recording_enabled:
+            languages = {role.persona.key: role.persona.language for role in cast.roles}
+            wish = Wish(settings.recording_consent, settings.recording_wording)
+            self.consents = load_rules(settings.recording_rules, wish, languages)
+            folder, keep_days = settings.recordings_dir, settings.recording_retention_days
+            self._recorder = Recorder(folder, keep_days=keep_days, count=metrics.recorded)
+
+    async def start(self) -> None:
+        await self._greetings.start()
+        if self._judges is not None:  # the first one loads the library, and says so if there is none
+            self._judges.keep("", await asyncio.to_thread(self._judges.make))
+            self._judges.give_back("")
+        if self._recorder is not None:
+            await self._recorder.start()
+
+    async def close(self) -> None:
+        if self._recorder is not None:
+            await self._recorder.close()
+        await self._greetings.close()
+
+    def take_back(self, facts: CallFacts) -> None:
+        """What a call had for itself, once it is over."""
+        if self._judges is not None:
+            self._judges.give_back(facts.call_sid)
+
+    def _model_interrupts(self, persona: Persona) -> bool:
+        """Whether the model may cancel its response when it hears the caller; what it does not, the bridge does."""
+        detection = persona.turn_detection
+        wanted = detection is None or detection.interrupt_response
+        return self._settings.barge_in_enabled and persona.barge_in.left_to_the_model and wanted
+
+    def _may_hold(self, persona: Persona) -> bool:
+        """Whether our voice may be held for a caller before the model has heard him (BARGE_IN_MODE=edge)."""
+        return persona.barge_in.enabled and persona.turn_detection is not None
+
+    def role(self, facts: CallFacts) -> Role:
+        return self._cast.role(facts.persona)
+
+    def _voice(self, persona: Persona) -> str:
+        return persona.voice or self._settings.openai_realtime_voice
+
+    async def prepare_model(self, facts: CallFacts) -> ModelSocket:
+        """Open and configure the model's session for a call; `ModelRefused` says why not.
+
+        What fails fast and may pass, such as a server error, is tried once more: the caller is still being connected.
+        """
+        if self._judges is not None and self._may_hold(self.role(facts).persona):
+            self._judges.keep(facts.call_sid, await asyncio.to_thread(self._judges.make))
+        try:
+            return await self._open_model(facts)
+        except ModelRefused as refused:
+            if not refused.retryable or refused.code == "timeout":
+                raise
+        await asyncio.sleep(SECOND_ATTEMPT_AFTER)
+        return await self._open_model(facts)
+
+    async def _open_model(self, facts: CallFacts) -> ModelSocket:
+        try:
+            model = await ModelSocket.open(
+                self._settings.openai_realtime_endpoint,
+                api_key=self._settings.openai_api_key.get_secret_value(),
+                settings=self._model_settings(self.role(facts)),
+                connect_timeout_s=self._settings.openai_connect_timeout_seconds,
+                safety_identifier=self._safety_identifier(facts.from_number),
+            )
+        except ModelRefused as refused:
+            self._metrics.leg_failed("model", "timeout" if refused.code == "timeout" else "refused")
+            self._log.error("model.refused", call_sid=facts.call_sid, code=refused.code, message=refused.message)
+            raise
+        for mismatch in model.dialect.warnings:
+            self._log.warning("model.session.differs", call_sid=facts.call_sid, difference=str(mismatch))
+        return model
+
+    def _model_settings(self, role: Role) -> ModelSettings:
+        settings, persona = self._settings, role.persona
+        transcription = settings.openai_transcription_model
+        return ModelSettings(
+            model=settings.openai_realtime_model,
+            voice=self._voice(persona),
+            instructions=persona.instructions,
+            tools=tuple(role.toolbox.specs()),
+            audio_format=settings.openai_audio_format,
+            turn_detection=persona.turn_detection
+            and replace(persona.turn_detection, interrupt_response=self._model_interrupts(persona)),
+            transcription=Transcription(transcription, language=persona.language) if transcription else None,
+        )
+
+    def _safety_identifier(self, from_number: str) -> str:
+        """A stable name for a caller that tells nobody his number (OpenAI asks for one to trace abuse)."""
+        return hmac.new(self._secret, from_number.encode(), hashlib.sha256).hexdigest() if from_number else ""
+
+    def new_bridge(self, call: LiveCall) -> Core:
+        facts, began_at = call.facts, call.admitted_at
+        settings, prices, day = self._settings, self.prices, today()
+        persona, outbound = self.role(facts).persona, direction_of(facts) == "outbound"
+        wish = persona.barge_in
+        judge = self._judges.lend(facts.call_sid) if self._judges is not None and self._may_hold(persona) else None
+        policy = Policy(
+            greeting=persona.greeting_instructions,
+            clip=self._greetings.clip(persona, self._voice(persona)),
+            greeting_to_keep=self._greetings.to_keep(persona, self._voice(persona)),
+            barge_in=settings.barge_in_enabled and wish.enabled,
+            barge_in_mode="server" if judge is None else "edge",
+            confirm_s=settings.barge_in_confirm_ms / 1000,
+            min_speech_ms=wish.min_speech_ms,
+            protect_greeting=wish.protect_greeting,
+            speech_prefix_ms=persona.speech_prefix_ms,
+            model_interrupts=self._model_interrupts(persona),
+            model_answers=persona.turn_detection is None or persona.turn_detection.create_response,
+            may_end=END_CALL in self.role(facts).toolbox.names,
+            idle=persona.idle,
+            duplex=settings.duplex_enabled,
+            audio_format=settings.openai_audio_format,
+            lead_s=settings.playout_lead_ms / 1000,
+            mark_every_s=settings.mark_every_ms / 1000,
+            media_stall_s=settings.media_stall_seconds,
+            response_stall_s=settings.response_stall_seconds,
+            max_duration_s=settings.max_call_seconds,
+            failed_sentence=settings.failed_sentence,
+            budget_sentence=settings.budget_sentence,
+            tariff=prices.tariff(settings.openai_realtime_model, day),
+            transcription_usd_per_minute=prices.transcription_usd_per_minute(settings.openai_transcription_model, day)
+            or 0.0,
+            line_usd_per_minute=prices.outbound_usd_per_minute if outbound else prices.inbound_usd_per_minute,
+            max_cost_usd=settings.max_call_usd,
+        )
+        bridge = Bridge(policy, began_at, None if judge is None else OnsetDetector(judge))
+        followed = bridge if self._traces is None else self._traces.follow(bridge, Heading(facts, policy, began_at))
+        if self._recorder is None or call.consent is None:
+            return followed
+        return self._recorder.follow(followed, call.record, call.consent)
+
+    def recording_terms(self, facts: CallFacts) -> Terms:
+        """How a caller's consent is had; a persona that came later and whose language has no sentence records none."""
+        try:
+            return (
+                Terms("never")
+                if self.consents is None
+                else self.consents.terms(facts, self.role(facts).persona.language)
+            )
+        except ValueError as problem:
+            self._log.error("recording.no_wording", persona=facts.persona, detail=str(problem))
+            return Terms("never")
+
+    def keep_greeting(self, facts: CallFacts, clip: Clip) -> None:
+        persona = self.role(facts).persona
+        self._greetings.keep(persona, self._voice(persona), clip)
+
+    def unpriced(self) -> tuple[str, ...]:
+        """A sentence for each model that is in use and has no price: its share of every cost is missing."""
+        settings, prices, day = self._settings, self.prices, today()
+        session, transcription = settings.openai_realtime_model, settings.openai_transcription_model
+        nameless = [] if prices.tariff(session, day) else [session]
+        if transcription and prices.transcription_usd_per_minute(transcription, day) is None:
+            nameless.append(transcription)
+        advice = "The price list has no price for {}: costs and their limits leave it out. Put it in PRICES_FILE."
+        return tuple(advice.format(model) for model in nameless)
+
+
+def today() -> date:
+    """By this machine's local time, as the operator reads his day."""
+    return datetime.now().astimezone().date()
