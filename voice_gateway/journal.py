@@ -184,8 +184,14 @@ def _rows(facts: CallFacts, event: EventRecord, entry: entries.Entry, at: dateti
             return (turn,)
         case entries.ResponseMetered() | entries.CallSummarised() if entry.usage is not None:
             used = {f"{name}_tokens": getattr(entry.usage, name) for name in _MODALITIES}
-            cost_usd = entry.cost_usd or 0.0
-            return (UsageRecord(event.id, event.call_sid, entry.response_id, at, cost_usd=cost_usd, **used),)
+            usage = UsageRecord(
+                event.id, event.call_sid, entry.response_id, at,
+                model=entry.model or None,
+                cost_usd=entry.cost_usd or 0.0,
+                price_book=entry.price_book or None,
+                **used,
+            )  # fmt: skip
+            return (usage,)
         case entries.ConsentGiven() | entries.ConsentRefused():
             return (_consent(event, entry, at),)
         case _:

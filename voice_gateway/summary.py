@@ -121,14 +121,17 @@ class Summaries:
             return
         socket = _open_session(model)
         finished = None if socket is None or self._hurried else await self._ask(socket, notes)
-        answer = None
+        answer, asked = None, "" if socket is None else socket.ready.model
         if finished is not None and finished.status == "completed":
             answer = read_answer(finished.text, self._labels, notes)
-        by = BY_EXTRACT if answer is None or socket is None else socket.ready.model
+        by = BY_EXTRACT if answer is None else asked
         self._log.info("call.summarised", call_sid=record.facts.call_sid, by=by)
-        record.write(self._entry(notes, answer or Answer(summary=notes.extract()[:600]), by, finished))
+        told = answer or Answer(summary=notes.extract()[:600])
+        record.write(self._entry(notes, told, by, finished, asked))
 
-    def _entry(self, notes: Notes, answer: Answer, by: str, finished: AsideFinished | None) -> entries.CallSummarised:
+    def _entry(
+        self, notes: Notes, answer: Answer, by: str, finished: AsideFinished | None, asked: str
+    ) -> entries.CallSummarised:
         told = entries.CallSummarised(
             answer.summary, answer.intent or "", answer.caller_name or "", answer.reason or "", by
         )
@@ -141,6 +144,8 @@ class Summaries:
             response_id=finished.response_id,
             usage=finished.usage,
             cost_usd=cost_usd,
+            model=asked,
+            price_book="" if tariff is None else tariff.book,
             total_usd=round(notes.total_usd + (cost_usd or 0.0), 6),
         )  # fmt: skip
 

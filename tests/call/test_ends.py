@@ -75,7 +75,9 @@ def test_usage_is_on_record_for_every_response(scene: Scene) -> None:
     usage = ev.Usage(input_text=10, output_audio=20)
     scene.tell(ev.ResponseStarted("resp_1"))
     scene.tell(ev.ResponseFinished("resp_1", "completed", usage=usage))
-    assert scene.entries(entries.ResponseMetered) == [entries.ResponseMetered("resp_1", "completed", "", usage)]
+    assert scene.entries(entries.ResponseMetered) == [
+        entries.ResponseMetered("resp_1", "completed", "", usage, model="test-model")
+    ]
 
 
 def test_an_empty_transcription_is_no_turn(scene: Scene) -> None:

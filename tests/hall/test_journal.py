@@ -112,10 +112,15 @@ async def test_what_was_said_is_a_turn_too(tmp_path: Path) -> None:
 
 async def test_what_a_response_used_is_a_row_too(tmp_path: Path) -> None:
     used = Usage(input_text=300, input_audio=120, cached_text=200, cached_audio=100, output_text=40, output_audio=90)
-    metered = entries.ResponseMetered("resp_1", "completed", "", used, cost_usd=0.0123, total_usd=0.02)
+    metered = entries.ResponseMetered("resp_1", "completed", "", used, 0.0123, 0.02, "gpt-x", "prices.toml 2026-11-01")
     unknown = entries.ResponseMetered("resp_2", "failed", "", None)
-    (usage,) = await folded(tmp_path, "call_usage", metered, unknown)
+    unpriced = entries.ResponseMetered("resp_3", "completed", "", Usage(), None, 0.02, "gpt-y")
+    asked = entries.CallSummarised("s", "", "", "", "extract", "resp_4", Usage(), 0.001, 0.021, "gpt-x", "b 2026-11-01")
+    usage, without, summary = await folded(tmp_path, "call_usage", metered, unknown, unpriced, asked)
     assert (usage["event"], usage["response_id"], usage["cost_usd"]) == (2, "resp_1", 0.0123)
+    assert [(each["model"], each["price_book"]) for each in (usage, without, summary)] == [
+        ("gpt-x", "prices.toml 2026-11-01"), ("gpt-y", None), ("gpt-x", "b 2026-11-01"),
+    ]  # fmt: skip
     assert [usage[f"{way}_tokens"] for way in ("input_text", "input_audio", "cached_text", "cached_audio")] == [
         300, 120, 200, 100,
     ]  # fmt: skip

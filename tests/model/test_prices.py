@@ -47,6 +47,12 @@ def test_the_newest_price_that_has_begun_counts(tmp_path: Path) -> None:
     prices = load_prices(written(tmp_path, text))
     found = {day: prices.tariff("m", day) for day in (date(2025, 12, 31), date(2026, 3, 1), TODAY, date(2026, 12, 1))}
     assert [tariff and tariff.audio_in for tariff in found.values()] == [None, 40, 32, 30]
+    assert [tariff and tariff.book for tariff in found.values()] == [
+        None, "prices.toml 2026-01-01", "prices.toml 2026-06-01", "prices.toml 2026-12-01",
+    ]  # fmt: skip
+    built_in = load_prices().tariff("gpt-realtime-2.1", TODAY)
+    assert built_in is not None
+    assert built_in.book == "built-in 2026-11-01"
 
 
 @pytest.mark.parametrize(

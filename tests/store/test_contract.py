@@ -8,9 +8,30 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from voice_gateway.store.records import CallPatch, EventRecord, TurnRecord, UsageRecord, order_in_call
+from voice_gateway.store.database import fetch
+from voice_gateway.store.records import (
+    CallPatch,
+    ConsentRecord,
+    EventRecord,
+    RecordingRecord,
+    Row,
+    TurnRecord,
+    UsageRecord,
+    new_id,
+    order_in_call,
+)
+from voice_gateway.store.sqlite import SqliteStore
 
 Maker = Callable[..., EventRecord]
+AT = "2026-11-21T20:00:00.000Z"
+
+
+async def rows(kept: Any, table: str, call_sid: str = "CA1") -> list[Row]:
+    """What the record holds of a call besides its row and its events, in order of their ids."""
+    if isinstance(kept, SqliteStore):
+        return fetch(kept.path, f"select * from {table} where call_sid = ? order by id", [call_sid])  # noqa: S608
+    client = await kept.remote._ready()
+    return (await client.table(table).select("*").eq("call_sid", call_sid).order("id").execute()).data  # type: ignore[no-any-return]
 
 
 async def test_a_call_is_read_back_as_it_was_written(kept: Any, event: Maker) -> None:
@@ -134,8 +155,60 @@ async def test_turns_and_usage_are_stored_once_with_their_event(kept: Any, event
         told.id, "CA1", 1, "assistant", "Good eve", told.occurred_at, generated="Good evening", heard_ms=700,
         interrupted=True,
     )  # fmt: skip
-    usage = UsageRecord(told.id, "CA1", "resp_1", told.occurred_at, input_audio_tokens=9, cost_usd=0.001)
+    usage = UsageRecord(
+        told.id, "CA1", "resp_1", told.occurred_at, "gpt-x", input_audio_tokens=9, cost_usd=0.001,
+        price_book="built-in 2026-11-01",
+    )  # fmt: skip
     for _ in range(2):
         kept.write(told, None, (turn, usage))
         assert await kept.flush()
     assert len(await kept.read_events("CA1")) == 1
+    (spoken,) = await rows(kept, "call_turns")
+    assert (spoken["id"], spoken["text"], spoken["generated"], bool(spoken["interrupted"])) == (
+        told.id, "Good eve", "Good evening", True,
+    )  # fmt: skip
+    (used,) = await rows(kept, "call_usage")
+    assert (used["model"], used["price_book"], used["input_audio_tokens"], float(used["cost_usd"])) == (
+        "gpt-x", "built-in 2026-11-01", 9, 0.001,
+    )  # fmt: skip
+
+
+async def test_decisions_are_rows_in_the_words_they_were_asked_in(kept: Any, event: Maker) -> None:
+    given, withdrawn = event(1, event_type="CONSENT_GIVEN"), event(2, event_type="CONSENT_REFUSED")
+    asked = {"wording": "May we record? Press 1.", "language": "en"}
+    kept.write(given, None, [ConsentRecord(
+        given.id, "CA1", "recording", "granted", "keypress", AT, evidence={"key": "1"}, **asked)])  # fmt: skip
+    kept.write(withdrawn, None, [ConsentRecord(
+        withdrawn.id, "CA1", "recording", "withdrawn", "spoken", AT, **asked)])  # fmt: skip
+    kept.write(event(3), None, [ConsentRecord(new_id(), "CA1", "recording", "maybe", "keypress", AT)])  # type: ignore[arg-type]
+    assert await kept.flush()
+    first, second = await rows(kept, "call_consents")
+    assert (first["decision"], first["method"], first["wording"], first["language"]) == (
+        "granted", "keypress", "May we record? Press 1.", "en",
+    )  # fmt: skip
+    assert first["evidence"] in ({"key": "1"}, '{"key":"1"}')
+    assert (second["decision"], second["method"]) == ("withdrawn", "spoken")
+    assert len(await kept.read_events("CA1")) == 3, "a decision that is none costs its event nothing"
+
+
+async def test_a_recordings_row_follows_what_becomes_of_it(kept: Any, event: Maker) -> None:
+    kept_one, removed, failed = new_id(), new_id(), new_id()
+    told = [
+        RecordingRecord(kept_one, "CA1", "stored", AT, path="d/a.wav", duration_ms=9, bytes=188, sha256="ab"),
+        RecordingRecord(kept_one, "CA1", "recording", AT, consent="notice", path="d/a.wav"),
+        RecordingRecord(removed, "CA1", "recording", AT, consent="keypress", path="d/b.wav"),
+        RecordingRecord(removed, "CA1", "deleted", AT, path="d/b.wav"),
+        RecordingRecord(removed, "CA1", "stored", AT, path="d/b.wav"),
+        RecordingRecord(failed, "CA1", "failed", AT, path="d/c.wav", duration_ms=3),
+    ]
+    for seq, each in enumerate(told, 1):
+        kept.write(event(seq), None, [each])
+    assert await kept.flush()
+    assert [
+        (row["id"], row["status"], row["path"], row["consent"], row["duration_ms"])
+        for row in await rows(kept, "call_recordings")
+    ] == [
+        (kept_one, "stored", "d/a.wav", "notice", 9),
+        (removed, "deleted", "d/b.wav", "keypress", None),
+        (failed, "failed", "d/c.wav", None, 3),
+    ]

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.postgres
 @pytest.mark.parametrize("verb", [["check", "--no-remote"], ["lint"]], ids=lambda verb: verb[0])
 async def test_its_types_and_its_style_are_in_order(tmp_path: Path, verb: list[str]) -> None:
     environment = {"DENO_DIR": str(tmp_path), "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"}
-    files = sorted(map(str, FUNCTION.glob("*.ts")))  # noqa: ASYNC240 - a folder of ours
+    files = sorted(map(str, FUNCTION.glob("*.ts")))
     process = await asyncio.create_subprocess_exec(
         deno.find_deno_bin(),
         *verb,

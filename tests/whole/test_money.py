@@ -6,6 +6,7 @@ import pytest
 from whole_calls import Staging, payloads, record_of
 
 from voice_gateway.model.prices import load_prices
+from voice_gateway.store.database import fetch
 
 LONG = "Welcome to this house, where there is a great deal to be said before anybody may order."
 
@@ -26,10 +27,12 @@ async def test_every_response_is_billed_and_the_call_is_their_sum_and_its_line(s
         await call.hang_up()
         row, events = await record_of(running, call)
         spent_usd = running.gateway.budget.spent_usd
+        (used,) = fetch(running.gateway.store.path, "select * from call_usage")
         shown = running.gateway.metrics.render()[0].decode()
     (metered,) = payloads(events, "RESPONSE_DONE")
     assert metered["usage"]["output_audio"] > 0
     assert metered["cost_usd"] * 1e6 == pytest.approx(cost_in_millionths(metered["usage"]), abs=1.0)
+    assert (used["model"], used["price_book"]) == ("gpt-realtime-2.1", "built-in 2026-11-01")
     line_usd = load_prices().inbound_usd_per_minute
     assert row["cost_usd"] == pytest.approx(metered["cost_usd"] + line_usd, abs=1e-5)
     assert payloads(events, "CALL_ENDED")[0]["cost_usd"] == row["cost_usd"]

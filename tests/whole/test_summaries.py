@@ -80,6 +80,7 @@ async def test_a_call_is_summed_up_by_its_own_model_after_the_hang_up(staging: S
     (ended,), (told,) = payloads(events, "CALL_ENDED"), payloads(events, "CALL_SUMMARY")
     assert told["usage"]["input_text"] > 0
     assert told["usage"]["output_audio"] == 0
+    assert (told["model"], told["price_book"]) == ("gpt-realtime-2.1", "built-in 2026-11-01")
     assert row["cost_usd"] == pytest.approx(ended["cost_usd"] + told["cost_usd"], abs=1e-5)
     assert row["cost_usd"] == pytest.approx(spent_usd, abs=1e-5)
     assert voice.spoken == ["Welcome!", "Certainly."], "nothing of it was ever spoken"

@@ -273,7 +273,7 @@ class Bridge:
     def _on_ready(self, event: ev.ModelReady, now: float) -> list[do.Command]:
         if self._ready:
             return []
-        self._ready = True
+        self._ready, self._meter.model = True, event.model
         joined_at = self._speaking.joined_at
         waited_ms = 0 if joined_at is None else round((now - joined_at) * 1000)
         self._greet(now)
@@ -393,8 +393,10 @@ class Bridge:
     def _on_response_finished(self, event: ev.ResponseFinished, now: float) -> list[do.Command]:
         self._turns.finish_response(event.response_id)
         said = self._speaking.finish_response(event.response_id, now)
+        # A model that tells no usage, as may be for a cancelled response, is billed by its sound.
+        metered = self._meter.book(event, self._speaking.take_received_ms(event.response_id), now)
         return [
-            do.WriteEntry(self._metered(event, now)),
+            do.WriteEntry(metered),
             *said,
             *self._speaking.unsaid.finish(event.response_id, cut=self._turns.is_cut(event.response_id)),
             *self._keep_greeting(event),
@@ -415,18 +417,6 @@ class Bridge:
         self._speaking.take = None
         clip = take.finish(event.status, self._transcript.turn("assistant", take.item_id).generated)
         return [] if clip is None else [do.KeepGreeting(clip.ulaw, clip.text)]
-
-    def _metered(self, event: ev.ResponseFinished, now: float) -> entries.ResponseMetered:
-        """Book the response. A model that tells no usage, as may be for a cancelled one, is billed by its sound."""
-        cost = self._meter.add(event.usage, self._speaking.take_received_ms(event.response_id))
-        return entries.ResponseMetered(
-            event.response_id,
-            event.status,
-            event.reason,
-            event.usage,
-            None if cost is None else round(cost, 6),
-            round(self._meter.total_usd(now), 6),
-        )
 
     # --- tools ------------------------------------------------------------------------------------------------------
 

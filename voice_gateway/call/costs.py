@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from voice_gateway.call.events import Usage
+from voice_gateway.call import entries
+from voice_gateway.call.events import ResponseFinished, Usage
 
 SPOKEN_MS_PER_TOKEN = 50
 """How long a token of the model's sound is (OpenAI's guide to Realtime costs); a caller's is twice as long."""
@@ -19,7 +20,7 @@ SPOKEN_MS_PER_TOKEN = 50
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """Prices of one model, in US dollars per million tokens."""
+    """Prices of one model, in US dollars per million tokens. book: the list they are from, and since when."""
 
     text_in: float
     text_cached: float
@@ -27,6 +28,7 @@ class Tariff:
     audio_in: float
     audio_cached: float
     audio_out: float
+    book: str = ""
 
     def cost(self, usage: Usage) -> float:
         """Of one response. A cached count beyond its input count, which would be a mistake of theirs, is cut to it."""
@@ -53,7 +55,7 @@ class Meter:
 
     tariff: None where no price is known; then the model's share stays 0 and `priced` says so. line_usd_per_minute: the
     carrier's price, for every minute begun. transcription_usd_per_minute: of the caller's words, billed beside the
-    session. limit_usd: 0 for none.
+    session. limit_usd: 0 for none. model: as its session calls itself.
     """
 
     began_at: float
@@ -62,6 +64,7 @@ class Meter:
     transcription_usd_per_minute: float = 0.0
     limit_usd: float = 0.0
     model_usd: float = 0.0
+    model: str = ""
 
     @property
     def priced(self) -> bool:
@@ -74,6 +77,20 @@ class Meter:
         cost = self.tariff.cost(estimated(received_ms) if usage is None else usage)
         self.model_usd += cost
         return cost
+
+    def book(self, event: ResponseFinished, received_ms: float, now: float) -> entries.ResponseMetered:
+        """`add`, as it goes on the record."""
+        cost = self.add(event.usage, received_ms)
+        return entries.ResponseMetered(
+            event.response_id,
+            event.status,
+            event.reason,
+            event.usage,
+            None if cost is None else round(cost, 6),
+            round(self.total_usd(now), 6),
+            self.model,
+            "" if self.tariff is None else self.tariff.book,
+        )
 
     def add_transcription(self, seconds: float) -> None:
         """Book the writing down of so much of the caller's speech."""

@@ -151,7 +151,8 @@ class GoodbyeTakenBack:
 class ResponseMetered:
     """A response is finished and this is what it used. usage is None where the model gave none.
 
-    cost_usd: of this response, None where no price is known. total_usd: of the call so far, model and line.
+    cost_usd: of this response, None where no price is known. total_usd: of the call so far, model and line. model: who
+    made it. price_book: by which list of prices, and since when they count; empty where no price is known.
     """
 
     event_type: ClassVar[str] = "RESPONSE_DONE"
@@ -161,6 +162,8 @@ class ResponseMetered:
     usage: Usage | None
     cost_usd: float | None = None
     total_usd: float = 0.0
+    model: str = ""
+    price_book: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +201,8 @@ class CallSummarised:
 
     intent: a short label in snake_case. caller_name, reason: as the caller told them. All but summary may be empty.
     summary_by: the model's name, or `extract` where no model did it and the caller's own words are quoted. usage,
-    cost_usd: of asking the model, as in `ResponseMetered`. total_usd: of the call with it; 0 where nobody was asked.
+    cost_usd, model, price_book: of asking the model, as in `ResponseMetered`, whether its answer was of use or not.
+    total_usd: of the call with it; 0 where nobody was asked.
     """
 
     event_type: ClassVar[str] = "CALL_SUMMARY"
@@ -211,6 +215,8 @@ class CallSummarised:
     usage: Usage | None = None
     cost_usd: float | None = None
     total_usd: float = 0.0
+    model: str = ""
+    price_book: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,17 +58,23 @@ class _File(_Strict):
 
 @dataclass(frozen=True, slots=True)
 class PriceList:
-    """What was read. Every look-up gives None where the list does not say."""
+    """What was read. Every look-up gives None where the list does not say.
+
+    name: the file's, without its folder, or `built-in`; with a price's first day it tells what a sum was reckoned by.
+    """
 
     inbound_usd_per_minute: float
     outbound_usd_per_minute: float
+    name: str
     _models: tuple[_Price, ...]
     _transcriptions: tuple[_Transcription, ...]
 
     def tariff(self, model: str, on: date) -> Tariff | None:
         """A model's prices on a day."""
         price = _chosen(self._models, model, on)
-        return None if price is None else Tariff(**price.model_dump(exclude={"names", "since"}))
+        if price is None:
+            return None
+        return Tariff(**price.model_dump(exclude={"names", "since"}), book=f"{self.name} {price.since.isoformat()}")
 
     def transcription_usd_per_minute(self, model: str, on: date) -> float | None:
         """What it costs on a day to have a minute of speech written down."""
@@ -100,7 +106,11 @@ def load_prices(path: Path = BUILT_IN) -> PriceList:
         problems = [f"{path}: {_where(each['loc'])}: {each['msg']}" for each in error.errors(include_input=False)]
         raise PriceError("\n".join(problems)) from None
     return PriceList(
-        read.line.inbound_usd_per_minute, read.line.outbound_usd_per_minute, read.model, read.transcription
+        read.line.inbound_usd_per_minute,
+        read.line.outbound_usd_per_minute,
+        "built-in" if path == BUILT_IN else path.name,
+        read.model,
+        read.transcription,
     )
 
 

@@ -119,7 +119,10 @@ class TurnRecord:
 
 @dataclass(frozen=True, slots=True)
 class UsageRecord:
-    """A row of `call_usage`: tokens of one response by modality, cached ones a part of the input's. id: its event's."""
+    """A row of `call_usage`: tokens of one response by modality, cached ones a part of the input's. id: its event's.
+
+    price_book: the list of prices it was reckoned by, and since when they count; None where no price is known.
+    """
 
     id: str
     call_sid: str
@@ -133,6 +136,7 @@ class UsageRecord:
     output_text_tokens: int = 0
     output_audio_tokens: int = 0
     cost_usd: float = 0.0
+    price_book: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
