@@ -21,7 +21,11 @@ WINDOW_S = 60.0
 
 @dataclass(slots=True)
 class _Effect:
-    """One doing of a wish. count: how often the call has had it done, so that a later doing has a key of its own."""
+    """One doing of a wish. count: which one it is, so that a later doing has a key of its own.
+
+    What failed or was given up keeps its count, and so its key: it may have been done all the same, and what was
+    written under a key is not written again.
+    """
 
     began_at: float
     count: int
@@ -49,7 +53,7 @@ class Once:
         known = effects.get(wish)
         if known is not None and self._counts(known):
             return _again(await asyncio.shield(known.outcome))
-        count = known.count + 1 if known is not None else 1
+        count = 1 if known is None else known.count + self._was_done(known)
         key = f"{call_sid}:{wish}:{count}"
         effect = _Effect(self._clock(), count, asyncio.ensure_future(work(key)))
         effects[wish] = effect
@@ -62,10 +66,16 @@ class Once:
     def _counts(self, effect: _Effect) -> bool:
         if not effect.outcome.done():
             return True
-        broken = effect.outcome.cancelled() or effect.outcome.exception() is not None
-        if broken or not _was_done(effect.outcome.result()):
+        return self._was_done(effect) and self._clock() - effect.began_at < self._window
+
+    @staticmethod
+    def _was_done(effect: _Effect) -> bool:
+        """Is it known to have had its effect? A tool may also say no in good order: `"success": false`."""
+        if effect.outcome.cancelled() or effect.outcome.exception() is not None:
             return False
-        return self._clock() - effect.began_at < self._window
+        outcome = effect.outcome.result()
+        told = orjson.loads(outcome.output) if outcome.ok else None
+        return outcome.ok and not (isinstance(told, dict) and told.get("success") is False)
 
 
 def _digest(name: str, arguments: str) -> str:
@@ -75,14 +85,6 @@ def _digest(name: str, arguments: str) -> str:
     except ValueError:
         text = arguments.encode("utf-8", "replace")
     return hashlib.sha256(name.encode() + b"\n" + text).hexdigest()[:24]
-
-
-def _was_done(outcome: ToolOutcome) -> bool:
-    """Did it have its effect? A tool may also say no in good order: `"success": false` for a time that is taken."""
-    if not outcome.ok:
-        return False
-    told = orjson.loads(outcome.output)
-    return not (isinstance(told, dict) and told.get("success") is False)
 
 
 def _again(outcome: ToolOutcome) -> ToolOutcome:

@@ -6,37 +6,42 @@
 Its name, its docstring and its signature are what the model is told; a parameter named `context` is given by the house
 and hidden from the model. `async` functions run on the event loop, all others in a thread of their own, so that a slow
 one never holds a call. Whatever goes wrong becomes a text that the model can act on: `Toolbox.run` never raises.
+
+What else there is to say of it stands in a decorator:
+
+    @tool(timeout_s=20, limit=4, filler="One moment, I am looking that up.", effect=True)
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import inspect
 import re
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar, get_type_hints, overload
 
 import orjson
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
+from voice_gateway.agent.running import Gate, TooLong, in_thread, look_away, on_loop, written
 from voice_gateway.call.events import InnerEvent
 from voice_gateway.errors import GatewayError
 from voice_gateway.store.records import clean_text
-from voice_gateway.store.tables import Tables
+from voice_gateway.store.tables import Tables, TablesAway
 
 ToolFunction: TypeAlias = Callable[..., Any]
 Function = TypeVar("Function", bound=ToolFunction)
 
 TIMEOUT_S = 10.0
+LONGEST_TIMEOUT_S = 300.0
 RESULT_BYTES = 16 * 1024
+ARGUMENTS_CHARACTERS = 64 * 1024
+COMPLAINTS = 5
+"""So many of an arguments' mistakes are told at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,11 @@ class ToolError(GatewayError):
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function with what the model is told of it. Made by `tool_from`."""
+    """A function with what the model is told of it. Made by `tool_from`.
+
+    limit: how many of it work at a time, over all calls; None for any number. filler: what a caller may be told while
+    it works for long; empty for nothing. place: where the function stands, for people.
+    """
 
     name: str
     description: str
@@ -88,6 +97,13 @@ class Tool:
     arguments: type[BaseModel] = field(repr=False)
     takes_context: bool = False
     has_effect: bool = False
+    limit: int | None = None
+    filler: str = ""
+    place: str = ""
+    gate: Gate = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gate", Gate(self.limit))
 
     def spec(self) -> dict[str, Any]:
         """As a function tool of a session (OpenAI Realtime, `session.tools`)."""
@@ -100,6 +116,8 @@ class Tool:
 
     def read(self, arguments: str) -> dict[str, Any]:
         """Python values by parameter name from the model's JSON text. Raises ValueError in words for the model."""
+        if len(arguments) > ARGUMENTS_CHARACTERS:
+            raise ValueError(f"the arguments have {len(arguments)} characters, {ARGUMENTS_CHARACTERS} are allowed")
         try:
             given = orjson.loads(arguments) if arguments.strip() else {}
         except ValueError:
@@ -111,15 +129,16 @@ class Tool:
         try:
             read = self.arguments.model_validate(given)
         except ValidationError as error:
-            raise ValueError("; ".join(_complaint(each) for each in error.errors(include_input=False))) from None
+            mistakes = error.errors(include_input=False, include_url=False, include_context=False)
+            raise ValueError("; ".join(_complaint(each) for each in mistakes[:COMPLAINTS])) from None
         return {name.removeprefix(_PREFIX): getattr(read, name) for name in self.arguments.model_fields}
 
     def start(self, values: Mapping[str, Any], context: ToolContext) -> asyncio.Future[Any]:
-        """Begin to work, on the running loop or in a thread."""
+        """Begin to work, on the running loop or in a thread, and leave the gate when that is over."""
         keywords = dict(values) | ({"context": context} if self.takes_context else {})
         if inspect.iscoroutinefunction(self.function):
-            return asyncio.ensure_future(self.function(**keywords))
-        return _in_thread(lambda: self.function(**keywords), self.name)
+            return on_loop(self.function(**keywords), self.gate.leave)
+        return in_thread(lambda: self.function(**keywords), self.name, self.gate.leave)
 
 
 class Toolbox:
@@ -140,7 +159,8 @@ class Toolbox:
         for each in tools:
             tool = each if isinstance(each, Tool) else tool_from(each, timeout_s=timeout_s)
             if tool.name in self._tools:
-                raise ToolError(f"two tools are named {tool.name}; give one of them another name")
+                places = " and ".join(filter(None, (self._tools[tool.name].place, tool.place)))
+                raise ToolError(f"two tools are named {tool.name}: {places}; give one of them another name")
             self._tools[tool.name] = tool
 
     @property
@@ -150,6 +170,14 @@ class Toolbox:
     def has_effect(self, name: str) -> bool:
         """Whether a tool changes something; False for one that is not there."""
         return name in self._tools and self._tools[name].has_effect
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        return tuple(self._tools.values())
+
+    def filler(self, name: str) -> str:
+        """What a caller may be told while a tool works for long; empty for nothing, and for one that is not there."""
+        return self._tools[name].filler if name in self._tools else ""
 
     def pick(self, names: Sequence[str]) -> Toolbox:
         """A toolbox with these tools alone, in this order. Raises `ToolError` for one that is not there."""
@@ -174,45 +202,62 @@ class Toolbox:
             values = tool.read(arguments)
         except ValueError as error:
             return failure("invalid_arguments", f"{error}. Correct the arguments and call {name} again.")
+        asked_at = asyncio.get_running_loop().time()
+        if not await tool.gate.enter(tool.timeout_s):
+            self._log.warning("tool.busy", tool=name, callSid=context.call_sid, limit=tool.limit)
+            return failure("busy", f"{name} is at work for as many callers as it can. Say so, or try once more later.")
         try:
             work = tool.start(values, context)
         except RuntimeError as error:  # no thread can be had
+            tool.gate.leave()
             self._log.error("tool.unstarted", tool=name, callSid=context.call_sid, reason=str(error))
-            return failure("failed", f"{name} does not work at the moment. Do without it, and say so if it matters.")
+            return _useless(name)
+        waited_s = asyncio.get_running_loop().time() - asked_at
         try:
-            await asyncio.wait({work}, timeout=tool.timeout_s)
+            await asyncio.wait({work}, timeout=tool.timeout_s - waited_s)
         except asyncio.CancelledError:
             work.cancel()
             raise
         if not work.done():
             # Not waited for: a tool that does not heed its cancellation must not hold the call either.
-            work.add_done_callback(_look_away)
+            work.add_done_callback(look_away)
             work.cancel()
             self._log.warning("tool.timeout", tool=name, callSid=context.call_sid, seconds=tool.timeout_s)
-            return failure("timeout", f"{name} took longer than {tool.timeout_s:g} s. Say so, or try once more.")
+            return failure("timeout", f"{name} took longer than {tool.timeout_s:g} s. {_advice(tool)}")
         return self._outcome(tool, work, context)
 
     def _outcome(self, tool: Tool, work: asyncio.Future[Any], context: ToolContext) -> ToolOutcome:
         fault = asyncio.CancelledError() if work.cancelled() else work.exception()
         if isinstance(fault, ToolFailed):
             return failure("failed", str(fault))
+        if isinstance(fault, TablesAway):
+            self._log.error("tool.tables_away", tool=tool.name, callSid=context.call_sid, reason=str(fault))
+            return failure("unavailable", f"The records cannot be reached at the moment. {_advice(tool)}")
         if fault is not None:
             self._log.error("tool.failed", tool=tool.name, callSid=context.call_sid, exc_info=fault)
-            return failure(
-                "failed", f"{tool.name} does not work at the moment. Do without it, and say so if it matters."
-            )
+            return _useless(tool.name)
         try:
-            result = {"ok": True} if work.result() is None else work.result()
-            output = orjson.dumps(result, default=_plain, option=orjson.OPT_NON_STR_KEYS)
-        except TypeError as error:
+            return ToolOutcome(written(work.result(), self._result_bytes).decode(), ok=True)
+        except TooLong as error:
+            self._log.warning("tool.too_long", tool=tool.name, callSid=context.call_sid, answer=str(error))
+            return failure("too_long", f"The answer has {error}, {self._result_bytes} are allowed. Ask for less.")
+        except Exception as error:  # noqa: BLE001 - to be written, an answer runs code of its own
             self._log.error("tool.unreadable", tool=tool.name, callSid=context.call_sid, reason=str(error))
             return failure("failed", f"{tool.name} gave an answer that cannot be read. Do without it.")
-        if len(output) > self._result_bytes:
-            self._log.warning("tool.too_long", tool=tool.name, callSid=context.call_sid, bytes=len(output))
-            return failure(
-                "too_long", f"The answer has {len(output)} bytes, {self._result_bytes} are allowed. Ask for less."
-            )
-        return ToolOutcome(output.decode(), ok=True)
+
+
+def _useless(name: str) -> ToolOutcome:
+    return failure("failed", f"{name} does not work at the moment. Do without it, and say so if it matters.")
+
+
+def _advice(tool: Tool) -> str:
+    """After an end that leaves open what was done."""
+    if tool.has_effect:
+        return (
+            f"It is not known whether it was done, so do not say that it was: call {tool.name} again with the same "
+            "arguments, which does nothing twice, or take leave of it."
+        )
+    return "Say so, or try once more."
 
 
 def failure(code: str, message: str) -> ToolOutcome:
@@ -222,54 +267,115 @@ def failure(code: str, message: str) -> ToolOutcome:
 
 # --- from a function to a tool ----------------------------------------------------------------------------------
 
-_EFFECT = "__voice_gateway_effect__"
+_MARK = "__voice_gateway_tool__"
 _PREFIX = "a_"  # so that no parameter can be named like something of pydantic's own
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What `tool` says of a function; None leaves it to the toolbox."""
+
+    timeout_s: float | None = None
+    limit: int | None = None
+    filler: str = ""
+    effect: bool = False
+
+
+@overload
+def tool(function: Function, /) -> Function: ...
+@overload
+def tool(
+    *, timeout_s: float | None = None, limit: int | None = None, filler: str = "", effect: bool = False
+) -> Callable[[Function], Function]: ...
+def tool(
+    function: Function | None = None,
+    /,
+    *,
+    timeout_s: float | None = None,
+    limit: int | None = None,
+    filler: str = "",
+    effect: bool = False,
+) -> Function | Callable[[Function], Function]:
+    """Mark a function as a tool.
+
+    timeout_s: after which the model is told that it takes too long. limit: how many of it work at a time, over all
+    calls of the process; one more waits within its time limit. filler: said to a caller while it works for long.
+    effect: it changes something; the same wish of a call, said again, is not done again (`agent/once.py`), and it finds
+    a key in its context, the same for a repetition, to keep with what it writes. Raises `ToolError` for what cannot be.
+    """
+    if timeout_s is not None and not 0 < timeout_s <= LONGEST_TIMEOUT_S:
+        raise ToolError(f"timeout_s of a tool is above 0 and up to {LONGEST_TIMEOUT_S:.0f} seconds, not {timeout_s}")
+    if limit is not None and limit < 1:
+        raise ToolError(f"limit of a tool is 1 or more, not {limit}")
+
+    def mark(marked: Function) -> Function:
+        setattr(marked, _MARK, Mark(timeout_s, limit, " ".join(filler.split()), effect))
+        return marked
+
+    return mark if function is None else mark(function)
+
+
+def is_marked(value: object) -> bool:
+    """Whether `tool` has marked it."""
+    return isinstance(getattr(value, _MARK, None), Mark)
+
+
 def tool_from(function: ToolFunction, *, timeout_s: float = TIMEOUT_S) -> Tool:
-    """Make a tool of a function. Raises `ToolError` that says what the function lacks.
+    """Make a tool of a function. Raises `ToolError` that says what the function lacks, and where it stands.
 
     Every parameter needs a type; what stands under `Args:` in the docstring becomes its description. A parameter that
-    the model shall see under another name says so: `item_id: Annotated[str, Field(alias="itemId")]`.
+    the model shall see under another name says so: `item_id: Annotated[str, Field(alias="itemId")]`. timeout_s: for one
+    that does not say.
     """
+    place = place_of(function)
     name = getattr(function, "__name__", "")
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-        raise ToolError(f"{name or function} is no name for a tool: letters, digits, _ and -, at most 64")
+        raise ToolError(f"{place}: {name or function} is no name for a tool: letters, digits, _ and -, at most 64")
     description, notes = _read_docstring(function)
     if not description:
-        raise ToolError(f"the tool {name} needs a docstring: it is all that the model knows of it")
-    hints = get_type_hints(function, include_extras=True)
+        raise ToolError(f"{place}: the tool {name} needs a docstring: it is all that the model knows of it")
+    try:
+        hints = get_type_hints(function, include_extras=True)
+    except Exception as error:
+        raise ToolError(f"{place}: a type of the tool {name} cannot be read: {error}") from error
     fields: dict[str, Any] = {}
     for parameter in inspect.signature(function).parameters.values():
         if parameter.name != "context":
-            fields[_PREFIX + parameter.name] = _field(name, parameter, hints, notes)
-    arguments = create_model(name, __config__=ConfigDict(extra="ignore", arbitrary_types_allowed=True), **fields)
+            fields[_PREFIX + parameter.name] = _field(f"{place}: the tool {name}", parameter, hints, notes)
+    try:
+        arguments = create_model(name, __config__=ConfigDict(extra="ignore", arbitrary_types_allowed=True), **fields)
+        parameters = {**_untitled(arguments.model_json_schema()), "additionalProperties": False}
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise ToolError(f"{place}: a parameter of the tool {name} is nothing a model can give: {reason}") from error
+    mark = getattr(function, _MARK, Mark())
     return Tool(
         name=name,
         description=description,
-        parameters={**_untitled(arguments.model_json_schema()), "additionalProperties": False},
-        timeout_s=timeout_s,
+        parameters=parameters,
+        timeout_s=mark.timeout_s or timeout_s,
         function=function,
         arguments=arguments,
         takes_context="context" in inspect.signature(function).parameters,
-        has_effect=getattr(function, _EFFECT, False),
+        has_effect=mark.effect,
+        limit=mark.limit,
+        filler=mark.filler,
+        place=place,
     )
 
 
-def effect(function: Function) -> Function:
-    """Mark a tool that changes something. The same wish of a call, said again, is not done again; see `agent/once.py`.
-
-    Such a tool finds a key in its context, the same for a repetition, to keep with what it writes.
-    """
-    setattr(function, _EFFECT, True)
-    return function
+def place_of(function: ToolFunction) -> str:
+    """Where a function stands, for people: its module, its name, file and line."""
+    name = f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', function)}"
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return name if code is None else f"{name} ({code.co_filename}:{code.co_firstlineno})"
 
 
 def _field(tool: str, parameter: inspect.Parameter, hints: Mapping[str, Any], notes: Mapping[str, str]) -> Any:
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-        raise ToolError(f"the tool {tool} takes {parameter}; each of its parameters needs a name the model can give")
+        raise ToolError(f"{tool} takes {parameter}; each of its parameters needs a name the model can give")
     if parameter.name not in hints:
-        raise ToolError(f"the tool {tool} does not say what type {parameter.name} has")
+        raise ToolError(f"{tool} does not say what type {parameter.name} has")
     stated = FieldInfo.from_annotation(hints[parameter.name])
     extra: dict[str, Any] = {"alias": stated.alias or parameter.name}
     if stated.description is None and parameter.name in notes:
@@ -309,56 +415,3 @@ def _untitled(schema: Any) -> Any:
 def _complaint(error: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in error["loc"])
     return f"{where}: {error['msg']}" if where else str(error["msg"])
-
-
-# --- running ----------------------------------------------------------------------------------------------------
-
-
-def _in_thread(work: Callable[[], Any], name: str) -> asyncio.Future[Any]:
-    """Run in a thread of its own. A pool would one day be full of tools that hang, and is waited for at exit."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
-
-    def tell(result: Any, fault: Exception | None) -> None:
-        if future.done():
-            return
-        if fault is None:
-            future.set_result(result)
-        else:
-            future.set_exception(fault)
-
-    def run() -> None:
-        result: Any = None
-        fault: Exception | None = None
-        try:
-            result = work()
-        except StopIteration:  # a future cannot hold one
-            fault = RuntimeError("the tool raised StopIteration")
-        except BaseException as error:  # noqa: BLE001 - whatever a tool does in its thread ends there, sys.exit included
-            fault = error if isinstance(error, Exception) else RuntimeError(f"the tool raised {type(error).__name__}")
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(tell, result, fault)
-
-    context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(run,), name=f"tool-{name}", daemon=True).start()
-    return future
-
-
-def _look_away(work: asyncio.Future[Any]) -> None:
-    """Take a late result, so that asyncio does not report an exception nobody asked for."""
-    if not work.cancelled():
-        work.exception()
-
-
-def _plain(value: Any) -> Any:
-    """What JSON does not know itself."""
-    match value:
-        case BaseModel():
-            return value.model_dump(mode="json")
-        case Decimal():
-            return int(value) if value == value.to_integral_value() else float(value)
-        case Mapping():
-            return dict(value)
-        case set() | frozenset():
-            return list(value)
-    raise TypeError(f"{type(value).__name__} is not JSON")

@@ -23,6 +23,10 @@ from voice_gateway.store.savings import Savings
 from voice_gateway.store.search import rank
 
 
+class TablesAway(Exception):  # noqa: N818 - as it is said
+    """The tables cannot be reached now; what was to be written may be or not. The text is for the log."""
+
+
 @dataclass(frozen=True, slots=True)
 class MenuItem:
     """A row of `menu_items`. price: in whole units of currency (ISO 4217), 3000 RWF or 3.5 EUR."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from voice_gateway.agent.toolbox.at_hand import tables
-from voice_gateway.agent.tools import ToolContext, ToolFailed, effect
+from voice_gateway.agent.tools import ToolContext, ToolFailed, tool
 from voice_gateway.store.orders import Message
 
 ADULT_YEARS = 18
@@ -33,7 +33,7 @@ def get_menu(
     return {"items": items, "categories": sorted({item.category for item in menu})}
 
 
-@effect
+@tool(effect=True)
 def place_order(
     item: Annotated[str, Field(description="The item's id as lookup_menu gave it, or its name.", max_length=120)],
     quantity: Annotated[int, Field(description="How many.", ge=1, le=99)] = 1,
@@ -79,7 +79,7 @@ def check_id(
     return {"status": "id_checked", "valid": valid, "note": note}
 
 
-@effect
+@tool(effect=True)
 def take_message(
     name: Annotated[str, Field(description="Who leaves the message.", min_length=1, max_length=120)],
     message: Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from voice_gateway.agent.toolbox.at_hand import tables
-from voice_gateway.agent.tools import ToolContext, ToolFailed, effect
+from voice_gateway.agent.tools import ToolContext, ToolFailed, tool
 from voice_gateway.store.diary import Appointment, Diary, Wish, exists
 
 _REFUSED = {
@@ -34,7 +34,7 @@ def check_availability(day: Annotated[Day, Field(alias="date")], context: ToolCo
     }
 
 
-@effect
+@tool(effect=True)
 def book_appointment(
     day: Annotated[Day, Field(alias="date")],
     at: Annotated[time, Field(alias="time", description="Local time, as 14:30.")],

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from voice_gateway.agent.toolbox.at_hand import tables
-from voice_gateway.agent.tools import ToolContext, effect
+from voice_gateway.agent.tools import ToolContext, tool
 
 _REFUSED = {
     "not_found": "There is no voucher with this code. Spell it back to the caller and ask again.",
@@ -43,7 +43,7 @@ def get_member_balance(
     }
 
 
-@effect
+@tool(effect=True)
 def redeem_voucher(
     code: Annotated[str, Field(description="The voucher's code as the caller spells it.", min_length=1, max_length=60)],
     context: ToolContext,
