@@ -7,8 +7,8 @@ Its rules stand here and at the heads of its parts, each with the tests that hol
 owner, this bridge: the caller's sound (`hearing`), our voice (`speaking`, over `playout`), the first words (`opening`),
 what the model says (`responses`), whose turn it is (`turns`), tools at work (`errands`), keys (`keypad`), who said what
 (`transcript`), what of it is not kept (`discretion`), what it costs (`costs`), when the caller silences us
-(`barge_in`), a caller who says nothing (`idle`), the way out (`goodbye`), what stands still (`watch`). A part that wants
-the call to end says `EndCall`; the bridge closes the record before it.
+(`barge_in`), a caller who says nothing (`idle`), the way out (`goodbye`), what stands still (`watch`). A part that
+wants the call to end says `EndCall`; the bridge closes the record before it.
 
 Rules
 -----
