@@ -265,3 +265,63 @@ def test_a_model_that_fails_in_a_goodbye_does_not_undo_a_transfer(scene: Scene, 
     scene.tell(gone)
     assert scene.all(do.EndCall) == [do.EndCall("transfer", "I put you through.", transfer_number="+15551230009")]
     assert ended(scene).reason == "transfer"
+
+
+# --- a transfer is not for the model's ears -----------------------------------------------------------------------
+
+
+def speaking_on(scene: Scene, seconds: float) -> float:
+    """The caller's frames for so long; returns how many milliseconds of them the model was given."""
+    before = sum(len(each.audio) for each in scene.all(do.AppendAudio)) / 8
+    for _ in range(round(seconds * 50)):
+        scene.tell(ev.CallerAudio(b"\x20" * 160, round(scene.now * 1000)))
+        scene.pass_until(scene.now + 0.02)
+    return sum(len(each.audio) for each in scene.all(do.AppendAudio)) / 8 - before
+
+
+def test_who_is_being_put_through_is_not_heard_by_the_model() -> None:
+    scene = leaving()
+    assert speaking_on(scene, 0.5) == pytest.approx(500, abs=20)
+    scene.tell(ev.GoodbyeAsked("transfer", "I put you through.", "+15551230009"))
+    scene.tell(ev.ResponseStarted("resp_1"))
+    scene.speak("resp_1", "bye_1", 2.0, text="I put you through.")
+    assert speaking_on(scene, 1.0) == 0.0
+    scene.pass_until(scene.now + 0.5)  # and a line that falls silent is not filled up for it
+    assert speaking_on(scene, 0.1) == 0.0
+    scene.tell(ev.AudioFinished("resp_1", "bye_1", 0))
+    scene.tell(ev.ResponseFinished("resp_1", "completed"))
+    scene.pass_until(scene.now + 3.0)
+    assert scene.all(do.EndCall) == [do.EndCall("transfer", transfer_number="+15551230009")]
+
+
+def test_what_is_being_said_when_a_transfer_begins_is_heard_to_its_end() -> None:
+    scene = leaving()
+    scene.caller_speaks()
+    scene.tell(ev.GoodbyeAsked("transfer", "I put you through.", "+15551230009"))
+    assert speaking_on(scene, 0.5) == pytest.approx(500, abs=20), "or the model would wait for its end for ever"
+    scene.caller_stops()
+    assert speaking_on(scene, 0.5) == 0.0
+
+
+def test_a_transfer_that_is_taken_back_opens_the_models_ear_again() -> None:
+    scene = leaving()
+    scene.tell(ev.GoodbyeAsked("transfer", "I put you through.", "+15551230009"))
+    assert speaking_on(scene, 0.2) == 0.0
+    scene.caller_speaks()  # it had begun before the model's ear was shut
+    assert speaking_on(scene, 0.5) == pytest.approx(500, abs=20)
+    assert [entry.reason for entry in scene.entries(entries.GoodbyeTakenBack)] == ["transfer"]
+
+
+def test_a_goodbye_without_a_transfer_is_still_listened_into() -> None:
+    scene = leaving()
+    say_goodbye(scene, seconds=2.0)
+    assert speaking_on(scene, 0.5) == pytest.approx(500, abs=20)
+
+
+def test_a_model_that_comes_during_a_transfer_is_not_given_what_was_kept_for_it() -> None:
+    scene = Scene(Policy(audio_format="pcmu"))
+    scene.tell(ev.CallerJoined("MZ1"))
+    speaking_on(scene, 1.0)
+    scene.tell(ev.GoodbyeAsked("transfer", "", "+15551230009"))
+    scene.tell(ev.ModelReady("sess_1", "test-model"))
+    assert scene.all(do.AppendAudio) == []

@@ -31,6 +31,10 @@ Rules
    test_the_models_own_prompts_are_counted
 7. What is said while a recording is paused stays out of every entry and of the transcript (`discretion`).
    test_what_is_said_during_a_pause_is_on_no_entry_and_not_in_the_transcript
+8. While a transfer stands, nothing of the caller's goes to the model, which is paid by what it hears; what he was
+   saying when it began is heard to its end.
+   test_who_is_being_put_through_is_not_heard_by_the_model
+   test_what_is_being_said_when_a_transfer_begins_is_heard_to_its_end
 """
 
 from __future__ import annotations
@@ -152,6 +156,7 @@ class Bridge:
         commands = handler(event, now) if handler is not None else []
         if type(event) not in _SOUND:
             commands = self._follow(event, commands, now)
+            self._hearing.shut(self._parting.hands_over and not self._turns.caller_is_speaking)
         if self._discretion.was_asked_for:
             return self._discretion.veil(commands, self._speaking.joined_at, now)
         return commands
@@ -245,7 +250,7 @@ class Bridge:
 
     def _on_caller_audio(self, event: ev.CallerAudio, now: float) -> list[do.Command]:
         heard = self._hearing.hear(event, now)
-        reacted = self._barge_in.hear(event.ulaw, now)
+        reacted = [] if self._hearing.is_shut else self._barge_in.hear(event.ulaw, now)
         if not reacted:
             return heard
         self._next_limit = self._find_next_limit(now)

@@ -78,6 +78,11 @@ class Parting:
         self.goodbye: Goodbye | None = None
         self.until: float | None = None
 
+    @property
+    def hands_over(self) -> bool:
+        """The caller is about to be put through to somebody else."""
+        return self.goodbye is not None and bool(self.goodbye.transfer_number)
+
     def begin(self, goodbye: Goodbye, now: float) -> list[do.Command]:
         """Say goodbye, unless that is being done already."""
         if self.goodbye is not None:

@@ -22,7 +22,8 @@ _SECOND = 1000 * ULAW_BYTES_PER_MS
 class Hearing:
     """gaps: says when `pad` has something to write.
 
-    written_ms: sound given to the model, which is its clock. padded_ms: silence among it that we put in.
+    is_shut: see `shut`. written_ms: sound given to the model, which is its clock. padded_ms: silence among it that we
+    put in.
     """
 
     def __init__(self, audio_format: Literal["pcm16", "pcmu"], *, muted: Callable[[float], bool] | None = None) -> None:
@@ -32,7 +33,9 @@ class Hearing:
         self.gaps = GapFiller()
         self._level = Level()
         self._backlog = bytearray()
-        self._model_listens = False
+        self._model_is_there = False
+        self._listens = False
+        self.is_shut = False
         self.written_ms = 0.0
         self.padded_ms = 0.0
 
@@ -47,23 +50,31 @@ class Hearing:
         self.padded_ms += (len(ulaw) - len(event.ulaw)) / ULAW_BYTES_PER_MS
         if self._muted is not None and self._muted(now):
             ulaw = SILENCE * len(ulaw)
-        if not self._model_listens:
-            self._backlog += ulaw
-            del self._backlog[:-BACKLOG_BYTES]
+        if not self._listens:
+            if not self.is_shut:
+                self._backlog += ulaw
+                del self._backlog[:-BACKLOG_BYTES]
             return []
         return [self._append(ulaw)]
 
+    def shut(self, shut: bool) -> None:  # noqa: FBT001 - the word says it
+        """Whether the model gets nothing at all. What is said meanwhile is not made up for, and nobody pays for it."""
+        self.is_shut = shut
+        self._listens = self._model_is_there and not shut
+
     def let_model_listen(self) -> list[do.Command]:
         """The model is there: it hears what was kept, in pieces of a second, and everything from now on."""
-        self._model_listens = True
+        self._model_is_there, self._listens = True, not self.is_shut
         backlog = bytes(self._backlog)
         self._backlog.clear()
+        if not self._listens:
+            return []
         return [self._append(backlog[start : start + _SECOND]) for start in range(0, len(backlog), _SECOND)]
 
     def pad(self, now: float) -> list[do.Command]:
         """The caller's frames stopped coming: silence keeps the model's clock going, so that it can end the turn."""
         silence = self.gaps.due(now)
-        if not silence or not self._model_listens:
+        if not silence or not self._listens:
             return []
         self.padded_ms += len(silence) / ULAW_BYTES_PER_MS
         return [self._append(silence)]
