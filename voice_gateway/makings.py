@@ -37,7 +37,7 @@ SECOND_ATTEMPT_AFTER = 0.25
 
 
 class Makings:
-    """Makes the parts of every call. Holds nothing of one but the detector that waits for its bridge."""
+    """Makes the parts of every call. Holds of a live one who answers it, and the detector that waits for its bridge."""
 
     def __init__(
         self,
@@ -55,6 +55,7 @@ class Makings:
         self._secret = secret
         self._traces = traces
         self._log = logs.get("makings")
+        self._hired: dict[str, dict[str, Role]] = {}
         self.prices = load_prices(Path(settings.prices_file) if settings.prices_file else BUILT_IN)
         self._greetings = Greetings(
             Clips(settings.clips_folder) if settings.greeting_clips else None,
@@ -87,6 +88,7 @@ class Makings:
 
     def take_back(self, facts: CallFacts) -> None:
         """What a call had for itself, once it is over."""
+        self._hired.pop(facts.call_sid, None)
         if self._judges is not None:
             self._judges.give_back(facts.call_sid)
 
@@ -101,7 +103,13 @@ class Makings:
         return persona.barge_in.enabled and persona.turn_detection is not None
 
     def role(self, facts: CallFacts) -> Role:
-        return self._cast.role(facts.persona)
+        """Who answers a call, with which tools: the same from the time its model is prepared until it is over."""
+        hired = self._hired.get(facts.call_sid)
+        if hired is None:
+            return self._cast.role(facts.persona)
+        if facts.persona not in hired:
+            hired[facts.persona] = self._cast.role(facts.persona)
+        return hired[facts.persona]
 
     def _voice(self, persona: Persona) -> str:
         return persona.voice or self._settings.openai_realtime_voice
@@ -111,6 +119,7 @@ class Makings:
 
         What fails fast and may pass, such as a server error, is tried once more: the caller is still being connected.
         """
+        self._hired.setdefault(facts.call_sid, {})
         if self._judges is not None and self._may_hold(self.role(facts).persona):
             self._judges.keep(facts.call_sid, await asyncio.to_thread(self._judges.make))
         try:

@@ -7,19 +7,31 @@ taken away.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import structlog
 
 from voice_gateway.agent.personas import Persona, PersonaError, load_personas
 from voice_gateway.agent.routes import Routes, load_routes
-from voice_gateway.agent.tools import Toolbox, ToolError
+from voice_gateway.agent.tools import Tool, Toolbox, ToolError
 from voice_gateway.errors import GatewayError
 
 LOOK_EVERY_S = 2.0
+ELSEWHERE = "mcp:"
+"""So begins in a persona's list what names tools of another program: `mcp:weather`, `mcp:weather.get_*`."""
+
+
+class Elsewhere(Protocol):
+    """Tools that other programs offer, which come and go while calls go on; patterns are without the `mcp:`."""
+
+    def check(self, pattern: str) -> None:
+        """Raise `ToolError` for a pattern that cannot ever name a tool."""
+
+    def tools(self, patterns: Sequence[str], room: int) -> Sequence[Tool]:
+        """Those there are now, at most `room`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +44,26 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where a cast is read from. folder, routes: the operator's own, None for none. default: the key of a persona."""
+    """Where a cast is read from. folder, routes: the operator's own, None for none. default: the key of a persona.
+
+    elsewhere: the other programs whose tools a persona may name.
+    """
 
     toolbox: Toolbox
     default: str
     folder: Path | None = None
     routes: Path | None = None
+    elsewhere: Elsewhere | None = None
 
 
 class Cast:
     """`choose` when a call comes in, `role` ever after."""
 
-    def __init__(self, roles: Mapping[str, Role], routes: Routes) -> None:
+    def __init__(self, roles: Mapping[str, Role], routes: Routes, elsewhere: Elsewhere | None = None) -> None:
         self._roles = dict(roles)
         self._former: dict[str, Role] = {}
         self._routes = routes
+        self._elsewhere = elsewhere
 
     @classmethod
     def alone(cls, persona: Persona, toolbox: Toolbox) -> Self:
@@ -66,8 +83,12 @@ class Cast:
         return self._routes.choose(from_number, to_number, language)
 
     def role(self, key: str) -> Role:
-        """A persona of now, one that was there before, or the default one."""
-        return self._roles.get(key) or self._former.get(key) or self._roles[self._routes.default]
+        """A persona of now, one that was there before, or the default one; with the tools that can be had now."""
+        role = self._roles.get(key) or self._former.get(key) or self._roles[self._routes.default]
+        wanted = _from_elsewhere(role.persona)
+        if not wanted or self._elsewhere is None:
+            return role
+        return Role(role.persona, role.toolbox.joined(self._elsewhere.tools(wanted, role.toolbox.room)))
 
     def take_over(self, other: Cast) -> None:
         """Become another cast from the next call on."""
@@ -80,7 +101,7 @@ class LivingCast(Cast):
 
     def __init__(self, sources: Sources, clock: Callable[[], float]) -> None:
         """clock: monotonic seconds. Raises `GatewayError` when the cast cannot be used as it stands."""
-        super().__init__({}, Routes((), sources.default))
+        super().__init__({}, Routes((), sources.default), sources.elsewhere)
         self.take_over(read_cast(sources))
         self._sources = sources
         self._clock = clock
@@ -114,17 +135,26 @@ def read_cast(sources: Sources) -> Cast:
     personas = load_personas(*([sources.folder] if sources.folder else []))
     if sources.default not in personas:
         raise PersonaError(f"DEFAULT_PERSONA is {sources.default}; there are {', '.join(sorted(personas))}.")
-    roles = {key: Role(persona, _tools_of(persona, sources.toolbox)) for key, persona in personas.items()}
+    roles = {key: Role(persona, _tools_of(persona, sources)) for key, persona in personas.items()}
     if sources.routes is None:
         return Cast(roles, Routes((), sources.default))
     return Cast(roles, load_routes(sources.routes, personas, sources.default))
 
 
-def _tools_of(persona: Persona, toolbox: Toolbox) -> Toolbox:
+def _tools_of(persona: Persona, sources: Sources) -> Toolbox:
+    """The tools of the house that a persona names. Raises `PersonaError` for any that cannot be had."""
     try:
-        return toolbox.pick(persona.tools)
+        for pattern in _from_elsewhere(persona):
+            if sources.elsewhere is None:
+                raise ToolError(f"{ELSEWHERE}{pattern} names an MCP server, but MCP_SERVERS_FILE is not set")  # noqa: TRY301
+            sources.elsewhere.check(pattern)
+        return sources.toolbox.pick([name for name in persona.tools if not name.startswith(ELSEWHERE)])
     except ToolError as error:
         raise PersonaError(f"persona {persona.key}: tools: {error}") from None
+
+
+def _from_elsewhere(persona: Persona) -> list[str]:
+    return [name.removeprefix(ELSEWHERE) for name in persona.tools if name.startswith(ELSEWHERE)]
 
 
 def _traces_of(sources: Sources) -> frozenset[tuple[str, int, int]]:

@@ -8,7 +8,8 @@ greeting_clip = false                  the model speaks it anew in every call; w
 voice = "marin"                        without it, the one that is configured
 market = "RW"                          whose menu and prices its tools read; without it all
 language = "en"                        ISO 639-1, of the caller's speech; without it any
-tools = ["lookup_menu", "end_call"]    with end_call the model may end the call; without it, only the caller does
+tools = ["lookup_menu", "end_call"]    with end_call the model may end the call; without it, only the caller does;
+                                       "mcp:weather" are the tools of an MCP server, "mcp:weather.get_*" some of them
 [turn_detection]                       type: server_vad or semantic_vad; the rest as in model/settings.py
 type = "server_vad"
 [barge_in]

@@ -40,6 +40,8 @@ TIMEOUT_S = 10.0
 LONGEST_TIMEOUT_S = 300.0
 RESULT_BYTES = 16 * 1024
 ARGUMENTS_CHARACTERS = 64 * 1024
+MOST_TOOLS = 128
+"""So many a model takes; a session that names more is refused (OpenAI)."""
 COMPLAINTS = 5
 """So many of an arguments' mistakes are told at a time."""
 
@@ -86,7 +88,8 @@ class Tool:
     """A function with what the model is told of it. Made by `tool_from`.
 
     limit: how many of it work at a time, over all calls; None for any number. filler: what a caller may be told while
-    it works for long; empty for nothing. place: where the function stands, for people.
+    it works for long; empty for nothing. place: where the function stands, for people. in_call: it is of no use without
+    a live call. arguments: None for a tool of elsewhere, which is given `given`, the JSON object as the model wrote it.
     """
 
     name: str
@@ -94,9 +97,10 @@ class Tool:
     parameters: Mapping[str, Any]
     timeout_s: float
     function: ToolFunction = field(repr=False)
-    arguments: type[BaseModel] = field(repr=False)
+    arguments: type[BaseModel] | None = field(repr=False)
     takes_context: bool = False
     has_effect: bool = False
+    in_call: bool = False
     limit: int | None = None
     filler: str = ""
     place: str = ""
@@ -126,6 +130,8 @@ class Tool:
             given = {}
         if not isinstance(given, dict):
             raise ValueError("the arguments must be one JSON object")  # noqa: TRY004 - a wrong value of the far side's
+        if self.arguments is None:
+            return {"given": given}
         try:
             read = self.arguments.model_validate(given)
         except ValidationError as error:
@@ -186,6 +192,17 @@ class Toolbox:
             known = ", ".join(self._tools) or "none"
             raise ToolError(f"there is no tool named {', '.join(missing)}; those there are: {known}")
         return Toolbox([self._tools[name] for name in names], timeout_s=self._timeout, result_bytes=self._result_bytes)
+
+    @property
+    def room(self) -> int:
+        """How many more tools a model can be given."""
+        return max(0, MOST_TOOLS - len(self._tools))
+
+    def joined(self, others: Iterable[Tool]) -> Toolbox:
+        """A toolbox with these tools too; a name that is here already stays the house's."""
+        more = {each.name: each for each in others if each.name not in self._tools}
+        tools = [*self._tools.values(), *more.values()]
+        return Toolbox(tools, timeout_s=self._timeout, result_bytes=self._result_bytes)
 
     def specs(self) -> list[dict[str, Any]]:
         """All tools as function tools of a session."""
@@ -279,13 +296,19 @@ class Mark:
     limit: int | None = None
     filler: str = ""
     effect: bool = False
+    in_call: bool = False
 
 
 @overload
 def tool(function: Function, /) -> Function: ...
 @overload
 def tool(
-    *, timeout_s: float | None = None, limit: int | None = None, filler: str = "", effect: bool = False
+    *,
+    timeout_s: float | None = None,
+    limit: int | None = None,
+    filler: str = "",
+    effect: bool = False,
+    in_call: bool = False,
 ) -> Callable[[Function], Function]: ...
 def tool(
     function: Function | None = None,
@@ -295,13 +318,15 @@ def tool(
     limit: int | None = None,
     filler: str = "",
     effect: bool = False,
+    in_call: bool = False,
 ) -> Function | Callable[[Function], Function]:
     """Mark a function as a tool.
 
     timeout_s: after which the model is told that it takes too long. limit: how many of it work at a time, over all
     calls of the process; one more waits within its time limit. filler: said to a caller while it works for long.
     effect: it changes something; the same wish of a call, said again, is not done again (`agent/once.py`), and it finds
-    a key in its context, the same for a repetition, to keep with what it writes. Raises `ToolError` for what cannot be.
+    a key in its context, the same for a repetition, to keep with what it writes. in_call: it works on the live call or
+    for its caller alone, and is not offered elsewhere. Raises `ToolError` for what cannot be.
     """
     if timeout_s is not None and not 0 < timeout_s <= LONGEST_TIMEOUT_S:
         raise ToolError(f"timeout_s of a tool is above 0 and up to {LONGEST_TIMEOUT_S:.0f} seconds, not {timeout_s}")
@@ -309,7 +334,7 @@ def tool(
         raise ToolError(f"limit of a tool is 1 or more, not {limit}")
 
     def mark(marked: Function) -> Function:
-        setattr(marked, _MARK, Mark(timeout_s, limit, " ".join(filler.split()), effect))
+        setattr(marked, _MARK, Mark(timeout_s, limit, " ".join(filler.split()), effect, in_call))
         return marked
 
     return mark if function is None else mark(function)
@@ -358,6 +383,7 @@ def tool_from(function: ToolFunction, *, timeout_s: float = TIMEOUT_S) -> Tool:
         arguments=arguments,
         takes_context="context" in inspect.signature(function).parameters,
         has_effect=mark.effect,
+        in_call=mark.in_call,
         limit=mark.limit,
         filler=mark.filler,
         place=place,

@@ -6,7 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from voice_gateway.agent.tools import tool
 
+
+@tool(in_call=True)
 def end_call(
     reason: Annotated[str, Field(description="Why the call ends, in a few words.", max_length=200)] = "",
 ) -> None:

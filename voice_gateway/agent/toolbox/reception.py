@@ -53,6 +53,7 @@ def book_appointment(
     return {"success": True, "appointment": _told(booked), "timezone": str(diary.hours.zone)}
 
 
+@tool(in_call=True)
 def cancel_appointment(
     appointment_id: Annotated[
         str,
