@@ -19,11 +19,12 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from voice_gateway import __version__
-from voice_gateway.agent.cast import Cast, LivingCast, Sources
+from voice_gateway.agent.cast import Cast, LivingCast, Role, Sources
 from voice_gateway.agent.toolbox import house_toolbox
 from voice_gateway.budget import Budget, Limits
 from voice_gateway.call import entries
 from voice_gateway.call.events import CallFacts, GoodbyeAsked, InnerEvent
+from voice_gateway.caller.consent import WORDINGS
 from voice_gateway.caller.farewells import Farewells
 from voice_gateway.caller.rest import TwilioRest
 from voice_gateway.caller.signature import SignatureCheck
@@ -32,7 +33,7 @@ from voice_gateway.config import Settings
 from voice_gateway.figures import Figures
 from voice_gateway.journal import Journal, Listener
 from voice_gateway.keeper import Keeper, Wishes
-from voice_gateway.makings import Makings, today
+from voice_gateway.makings import Makings, models_of, today
 from voice_gateway.ops import logs
 from voice_gateway.ops.metrics import LoopLag, Metrics
 from voice_gateway.ops.redaction import Redactor
@@ -45,7 +46,7 @@ from voice_gateway.switchboard import Switchboard
 from voice_gateway.trace.folder import TraceFolder
 from voice_gateway.web import health
 from voice_gateway.web.calls import CallDoors
-from voice_gateway.web.twilio import Doorbell, Sentences, TwilioDoors
+from voice_gateway.web.twilio import Closed, Doorbell, Sentences, TwilioDoors
 from voice_gateway.workshop import Workshop
 
 if TYPE_CHECKING:
@@ -75,17 +76,17 @@ class Gateway:
             version=__version__,
             personas=cast.keys,
             tools=sorted({name for role in cast.roles for name in role.toolbox.names}),
-            models=[settings.openai_realtime_model],
+            models=models_of(settings, cast),
             enabled=settings.metrics_enabled,
         )
-        self._figures = Figures(self.metrics, settings.openai_realtime_model)
+        self._figures = Figures(self.metrics, lambda facts: self._makings.model_of(self._makings.role(facts).persona))
         at_open = collecting(settings.webhook_events)
         self.store = SqliteStore(settings.store_path, max_bytes=settings.store_max_mb << 20, at_open=at_open)
         self._keeper = Keeper(self.store, _wishes(settings), self.metrics)
         self.shipper = self._new_shipper()
         self.budget = Budget(Limits(settings.max_caller_usd_per_day, settings.max_usd_per_day), today)
         self.summaries = Summaries(
-            tariff=lambda: self._makings.prices.tariff(settings.openai_realtime_model, today()),
+            tariff=lambda facts: self._makings.tariff_of(facts),  # noqa: PLW0108 - they are made later
             intents=settings.summary_intents,
             enabled=settings.summary_enabled,
         )
@@ -106,7 +107,7 @@ class Gateway:
             count=self.metrics.end_unconfirmed,
         )
         self._makings = Makings(settings, cast, metrics=self.metrics, secret=self._secret, traces=self._traces)
-        self.unpriced = self._makings.unpriced
+        self.unpriced, self.doubts = self._makings.unpriced, self._makings.doubts
         self._workshop = Workshop(settings.store_path, role=self._makings.role, tell=self._tell)
         self.switchboard = Switchboard(
             journal=self.journal,
@@ -132,6 +133,11 @@ class Gateway:
             lambda: self.store.depth, lambda: self.store.oldest_age_s(time.monotonic()), lambda: self.store.cleared
         )
         self.asgi = Starlette(routes=self._routes(), lifespan=self._live)
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Who can answer, each with its tools."""
+        return self._cast.roles
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -220,6 +226,7 @@ class Gateway:
             start_timeout_s=settings.start_timeout_seconds,
             enabled=enabled and not settings.missing(),
             choose_persona=self._cast.choose,
+            closed=self._closed,
             recording_terms=None if self._makings.consents is None else self._makings.recording_terms,
         )
         checks = [
@@ -237,6 +244,13 @@ class Gateway:
             *TwilioDoors(self.switchboard, doorbell).routes(),
             *CallDoors(self.switchboard, settings.api_token.get_secret_value(), self.metrics.refused).routes(),
         ]
+
+    def _closed(self, persona: str) -> Closed | None:
+        hours = self._cast.closed(persona)
+        if hours is None:
+            return None
+        language = self._cast.role(persona).persona.language
+        return Closed(hours.say, hours.transfer, WORDINGS[language][0] if language in WORDINGS else "")
 
     # --- life ---------------------------------------------------------------------------------------------------
 

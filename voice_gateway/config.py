@@ -349,20 +349,27 @@ class Settings(BaseModel):
 
 
 def _model_warnings(settings: Settings) -> list[str]:
-    found = []
-    for variable, model in (
-        ("OPENAI_REALTIME_MODEL", settings.openai_realtime_model),
-        ("OPENAI_TRANSCRIPTION_MODEL", settings.openai_transcription_model),
-    ):
-        if model in _ENDING_MODELS:
-            day, successor = _ENDING_MODELS[model]
-            found.append(f"{variable} is {model}, which is shut down on {day}. Use {successor}.")
-        elif model.startswith(_GONE_MODELS):
-            found.append(f"{variable} is {model}, which has been shut down. Use gpt-realtime-2.1.")
-    voice = settings.openai_realtime_voice
-    if voice not in _VOICES and not voice.startswith("voice_"):
-        found.append(f"OPENAI_REALTIME_VOICE is {voice}, which is none of {', '.join(sorted(_VOICES))}.")
-    return found
+    return [
+        *model_doubts("OPENAI_REALTIME_MODEL", settings.openai_realtime_model),
+        *model_doubts("OPENAI_TRANSCRIPTION_MODEL", settings.openai_transcription_model),
+        *voice_doubts("OPENAI_REALTIME_VOICE", settings.openai_realtime_voice),
+    ]
+
+
+def model_doubts(name: str, model: str) -> list[str]:
+    """A sentence about a model that is gone, or soon will be. name: of what names it."""
+    if model in _ENDING_MODELS:
+        day, successor = _ENDING_MODELS[model]
+        return [f"{name} is {model}, which is shut down on {day}. Use {successor}."]
+    gone = model.startswith(_GONE_MODELS)
+    return [f"{name} is {model}, which has been shut down. Use gpt-realtime-2.1."] if gone else []
+
+
+def voice_doubts(name: str, voice: str) -> list[str]:
+    """A sentence about a voice that the model is not known to have. name: of what names it."""
+    if voice in _VOICES or voice.startswith("voice_"):
+        return []
+    return [f"{name} is {voice}, which is none of {', '.join(sorted(_VOICES))}."]
 
 
 def _exposure_warnings(settings: Settings) -> list[str]:

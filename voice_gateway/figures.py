@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from voice_gateway.call import entries
 from voice_gateway.call.events import CallFacts, Usage
 from voice_gateway.ops.metrics import Metrics
 
 
 class Figures:
-    def __init__(self, metrics: Metrics, model: str) -> None:
-        """model: the name that tokens are counted under."""
+    def __init__(self, metrics: Metrics, model_of: Callable[[CallFacts], str]) -> None:
+        """model_of: the name of a call's model, under which its tokens are counted."""
         self._metrics = metrics
-        self._model = model
+        self._model_of = model_of
 
     def observe(self, facts: CallFacts, figure: str, value: float) -> None:  # noqa: C901 - a table, one line a figure
         """A figure that no entry of the record holds, in seconds or as a number."""
@@ -57,10 +59,9 @@ class Figures:
             case entries.ToolAnswered():
                 metrics.tool_finished(entry.name, "ok" if entry.ok else "failed", entry.duration_ms / 1000)
             case entries.ResponseMetered() | entries.CallSummarised() if entry.usage is not None:
-                self._meter_tokens(entry.usage)
+                self._meter_tokens(self._model_of(facts), entry.usage)
 
-    def _meter_tokens(self, usage: Usage) -> None:
-        model = self._model
+    def _meter_tokens(self, model: str, usage: Usage) -> None:
         fresh = max(0, usage.input_text - usage.cached_text)
         self._metrics.tokens_used(model, "text", fresh=fresh, cached=usage.cached_text, output=usage.output_text)
         fresh = max(0, usage.input_audio - usage.cached_audio)

@@ -27,11 +27,9 @@ def run(settings: Settings) -> None:
         log.error("config.missing", detail=sentence)
     log.info("gateway.starting", version=__version__, host=settings.host, port=settings.port)
     gateway = build(settings)
-    for sentence in gateway.unpriced():
+    for sentence in (*gateway.unpriced(), *gateway.doubts()):
         log.warning("config.warning", detail=sentence)
-    _check_store(settings.store_path)
-    if settings.recording_enabled:
-        _check_recordings(settings.recordings_dir)
+    check_places(settings)
     try:
         listener = socket.create_server((settings.host, settings.port))
     except OSError as fault:
@@ -54,6 +52,13 @@ def server(gateway: Gateway, settings: Settings) -> Server:
         **WEBSOCKET_SETTINGS,
     )
     return Server(config, gateway.switchboard, settings.drain_seconds)
+
+
+def check_places(settings: Settings) -> None:
+    """Whether everything that is kept has its place. Raises `GatewayError`."""
+    _check_store(settings.store_path)
+    if settings.recording_enabled:
+        _check_recordings(settings.recordings_dir)
 
 
 def _check_recordings(folder: Path) -> None:

@@ -15,14 +15,15 @@ from voice_gateway.agent.personas import Persona
 from voice_gateway.audio.activity import Shelf
 from voice_gateway.audio.onset import OnsetDetector
 from voice_gateway.call.bridge import Bridge, Policy
+from voice_gateway.call.costs import Tariff
 from voice_gateway.call.events import CallFacts
 from voice_gateway.call.goodbye import END_CALL
 from voice_gateway.call.greeting import Clip
 from voice_gateway.caller.consent import ConsentRules, Terms, Wish, load_rules
-from voice_gateway.config import Settings
+from voice_gateway.config import Settings, model_doubts, voice_doubts
 from voice_gateway.figures import direction_of
 from voice_gateway.model.prices import BUILT_IN, load_prices
-from voice_gateway.model.settings import ModelSettings, Transcription
+from voice_gateway.model.settings import ModelSettings, Transcription, reasons
 from voice_gateway.model.socket import ModelRefused, ModelSocket
 from voice_gateway.ops import logs
 from voice_gateway.ops.metrics import Metrics
@@ -68,8 +69,9 @@ class Makings:
         self._recorder: Recorder | None = None
         if settings.recording_enabled:
             languages = {role.persona.key: role.persona.language for role in cast.roles}
+            own = [role.persona.key for role in cast.roles if role.persona.consent is not None]
             wish = Wish(settings.recording_consent, settings.recording_wording)
-            self.consents = load_rules(settings.recording_rules, wish, languages)
+            self.consents = load_rules(settings.recording_rules, wish, languages, own)
             folder, keep_days = settings.recordings_dir, settings.recording_retention_days
             self._recorder = Recorder(folder, keep_days=keep_days, count=metrics.recorded)
 
@@ -114,6 +116,14 @@ class Makings:
     def _voice(self, persona: Persona) -> str:
         return persona.voice or self._settings.openai_realtime_voice
 
+    def model_of(self, persona: Persona) -> str:
+        """The name of the model that it speaks by."""
+        return persona.model or self._settings.openai_realtime_model
+
+    def tariff_of(self, facts: CallFacts) -> Tariff | None:
+        """The prices of a call's model today."""
+        return self.prices.tariff(self.model_of(self.role(facts).persona), today())
+
     async def prepare_model(self, facts: CallFacts) -> ModelSocket:
         """Open and configure the model's session for a call; `ModelRefused` says why not.
 
@@ -149,16 +159,20 @@ class Makings:
 
     def _model_settings(self, role: Role) -> ModelSettings:
         settings, persona = self._settings, role.persona
+        model = self.model_of(persona)
         transcription = settings.openai_transcription_model
         return ModelSettings(
-            model=settings.openai_realtime_model,
+            model=model,
             voice=self._voice(persona),
-            instructions=persona.instructions,
+            instructions=persona.role_instructions,
             tools=tuple(role.toolbox.specs()),
             audio_format=settings.openai_audio_format,
             turn_detection=persona.turn_detection
             and replace(persona.turn_detection, interrupt_response=self._model_interrupts(persona)),
-            transcription=Transcription(transcription, language=persona.language) if transcription else None,
+            transcription=Transcription(transcription, language=persona.transcribed_language)
+            if transcription
+            else None,
+            reasoning_effort=persona.reasoning_effort if reasons(model) else None,
         )
 
     def _safety_identifier(self, from_number: str) -> str:
@@ -191,14 +205,14 @@ class Makings:
             mark_every_s=settings.mark_every_ms / 1000,
             media_stall_s=settings.media_stall_seconds,
             response_stall_s=settings.response_stall_seconds,
-            max_duration_s=settings.max_call_seconds,
+            max_duration_s=tighter(settings.max_call_seconds, persona.limits.max_call_seconds),
             failed_sentence=settings.failed_sentence,
             budget_sentence=settings.budget_sentence,
-            tariff=prices.tariff(settings.openai_realtime_model, day),
+            tariff=prices.tariff(self.model_of(persona), day),
             transcription_usd_per_minute=prices.transcription_usd_per_minute(settings.openai_transcription_model, day)
             or 0.0,
             line_usd_per_minute=prices.outbound_usd_per_minute if outbound else prices.inbound_usd_per_minute,
-            max_cost_usd=settings.max_call_usd,
+            max_cost_usd=tighter(settings.max_call_usd, persona.limits.max_call_usd),
         )
         bridge = Bridge(policy, began_at, None if judge is None else OnsetDetector(judge))
         followed = bridge if self._traces is None else self._traces.follow(bridge, Heading(facts, policy, began_at))
@@ -208,11 +222,12 @@ class Makings:
 
     def recording_terms(self, facts: CallFacts) -> Terms:
         """How a caller's consent is had; a persona that came later and whose language has no sentence records none."""
+        persona = self.role(facts).persona
         try:
             return (
                 Terms("never")
                 if self.consents is None
-                else self.consents.terms(facts, self.role(facts).persona.language)
+                else self.consents.terms(facts, persona.language, persona.consent)
             )
         except ValueError as problem:
             self._log.error("recording.no_wording", persona=facts.persona, detail=str(problem))
@@ -222,15 +237,57 @@ class Makings:
         persona = self.role(facts).persona
         self._greetings.keep(persona, self._voice(persona), clip)
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        return models_of(self._settings, self._cast)
+
+    def doubts(self) -> tuple[str, ...]:
+        """Sentences about personas that can answer and may not do so as they are meant to."""
+        found: list[str] = []
+        for persona in (role.persona for role in self._cast.roles):
+            found += [f"persona {persona.key}: {doubt}" for doubt in self._doubts_about(persona)]
+        return tuple(found)
+
+    def _doubts_about(self, persona: Persona) -> list[str]:
+        settings, limits, model = self._settings, persona.limits, self.model_of(persona)
+        found = [
+            *(voice_doubts("voice", persona.voice) if persona.voice else []),
+            *(model_doubts("model", persona.model) if persona.model else []),
+        ]
+        if persona.reasoning_effort is not None and not reasons(model):
+            found.append(
+                f"reasoning_effort is {persona.reasoning_effort}, but {model} does not reason; it is left out."
+            )
+        if limits.max_call_seconds > settings.max_call_seconds:
+            found.append(
+                f"limits.max_call_seconds is above MAX_CALL_SECONDS, and {settings.max_call_seconds:g} counts."
+            )
+        if settings.max_call_usd and limits.max_call_usd > settings.max_call_usd:
+            found.append(f"limits.max_call_usd is above MAX_CALL_USD, and {settings.max_call_usd:g} counts.")
+        if settings.recording_enabled and persona.consent is not None and persona.consent.method == "none":
+            found.append("consent.method is none: its callers are not told of the recording.")
+        return found
+
     def unpriced(self) -> tuple[str, ...]:
         """A sentence for each model that is in use and has no price: its share of every cost is missing."""
         settings, prices, day = self._settings, self.prices, today()
-        session, transcription = settings.openai_realtime_model, settings.openai_transcription_model
-        nameless = [] if prices.tariff(session, day) else [session]
+        transcription = settings.openai_transcription_model
+        nameless = [model for model in self.models if not prices.tariff(model, day)]
         if transcription and prices.transcription_usd_per_minute(transcription, day) is None:
             nameless.append(transcription)
         advice = "The price list has no price for {}: costs and their limits leave it out. Put it in PRICES_FILE."
         return tuple(advice.format(model) for model in nameless)
+
+
+def models_of(settings: Settings, cast: Cast) -> tuple[str, ...]:
+    """Every Realtime model that may answer, the configured one first."""
+    named = {role.persona.model: None for role in cast.roles if role.persona.model}
+    return tuple({settings.openai_realtime_model: None, **named})
+
+
+def tighter(gateways: float, own: float) -> float:
+    """The limit that counts; 0 is none."""
+    return min(each for each in (gateways, own) if each) if gateways or own else 0.0
 
 
 def today() -> date:

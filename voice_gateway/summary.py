@@ -89,8 +89,10 @@ def read_answer(text: str, labels: Sequence[str], notes: Notes) -> Answer | None
 class Summaries:
     """Takes notes of every call and has each summed up at its end. patience_s: how long the model may take."""
 
-    def __init__(self, *, tariff: Callable[[], Tariff | None], intents: str = "", enabled: bool = True) -> None:
-        """tariff: the model's prices now. intents: the labels there are, between commas; empty for any."""
+    def __init__(
+        self, *, tariff: Callable[[CallFacts], Tariff | None], intents: str = "", enabled: bool = True
+    ) -> None:
+        """tariff: the prices of a call's model now. intents: the labels there are, between commas; empty for any."""
         self._tariff = tariff
         self._labels = tuple(label for label in intents.split(",") if label)
         self._enabled = enabled
@@ -127,17 +129,22 @@ class Summaries:
         by = BY_EXTRACT if answer is None else asked
         self._log.info("call.summarised", call_sid=record.facts.call_sid, by=by)
         told = answer or Answer(summary=notes.extract()[:600])
-        record.write(self._entry(notes, told, by, finished, asked))
+        record.write(self._entry(self._tariff(record.facts), notes, told, by, finished, asked))
 
     def _entry(
-        self, notes: Notes, answer: Answer, by: str, finished: AsideFinished | None, asked: str
+        self,
+        tariff: Tariff | None,
+        notes: Notes,
+        answer: Answer,
+        by: str,
+        finished: AsideFinished | None,
+        asked: str,
     ) -> entries.CallSummarised:
         told = entries.CallSummarised(
             answer.summary, answer.intent or "", answer.caller_name or "", answer.reason or "", by
         )
         if finished is None or finished.usage is None:
             return told
-        tariff = self._tariff()
         cost_usd = None if tariff is None else tariff.cost(finished.usage)
         return entries.CallSummarised(
             told.summary, told.intent, told.caller_name, told.reason, by,

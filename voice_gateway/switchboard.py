@@ -142,6 +142,15 @@ class Switchboard:
         self._all_released.clear()
         return call
 
+    def turn_away(self, facts: CallFacts, reason: str, farewell: Farewell) -> None:
+        """Put on record a call that nobody takes, such as outside business hours. Idempotent, as `admit` is."""
+        if facts.call_sid in self._farewells:
+            return
+        record = self._journal.open(facts)
+        record.write(entries.CallStarted(facts.from_number, facts.to_number, facts.direction, facts.persona))
+        record.write(entries.CallEnded(reason, "completed", 0))
+        self._farewells.keep(facts.call_sid, farewell, over=True)
+
     async def _prepare(self, facts: CallFacts) -> ModelSocket:
         return await self._prepare_model(facts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,56 @@ def test_a_persona_with_impossible_tools_is_refused_at_start(own: Path, tools: s
 def test_a_default_nobody_plays_is_refused_at_start(own: Path) -> None:
     with pytest.raises(GatewayError, match=r"DEFAULT_PERSONA is ghost; there are .*porter"):
         living(own, Clock(), default="ghost")
+
+
+# --- business hours -----------------------------------------------------------------------------------------------
+
+DAY = (
+    OWN.format(greeting="Good day.")
+    + '[hours]\nzone = "Africa/Kigali"\n{outside}\n[hours.open]\nmon-sun = "08:00-18:00"\n'
+)
+NOON = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
+NIGHT = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
+
+
+def at_hours(folder: Path, outside: str, at: datetime) -> LivingCast:
+    (folder / "porter.toml").write_text(DAY.format(outside=outside))
+    (folder / "night-desk.toml").write_text(OWN.format(greeting="Good night."))
+    return LivingCast(Sources(house_toolbox(), "porter", folder), Clock(), lambda: at)
+
+
+def test_another_persona_answers_outside_the_hours(own: Path) -> None:
+    assert at_hours(own, 'persona = "night-desk"', NOON).choose("", "") == "porter"
+    assert at_hours(own, 'persona = "night-desk"', NIGHT).choose("", "") == "night-desk"
+
+
+def test_where_nobody_answers_instead_the_hours_tell_what_to_say(own: Path) -> None:
+    cast = at_hours(own, 'say = "Closed."', NIGHT)
+    assert cast.choose("", "") == "porter"
+    closed = cast.closed("porter")
+    assert closed is not None
+    assert closed.say == "Closed."
+    assert cast.closed("night-desk") is None
+    assert at_hours(own, 'say = "Closed."', NOON).closed("porter") is None
+
+
+@pytest.mark.parametrize(
+    ("instead", "said"),
+    [
+        ("nobody", "persona porter: hours.persona: there is no nobody; there are bartender, "),
+        ("porter", "persona porter: hours.persona: porter -> porter goes round; one of them must answer or tell when"),
+    ],
+)
+def test_hours_that_lead_nowhere_are_an_error_at_the_start(own: Path, instead: str, said: str) -> None:
+    with pytest.raises(GatewayError) as caught:
+        at_hours(own, f'persona = "{instead}"', NIGHT)
+    assert str(caught.value).startswith(said)
+
+
+def test_a_market_without_a_menu_is_an_error_for_those_who_read_it(own: Path) -> None:
+    text = OWN.format(greeting="Hi.").replace("take_message", "lookup_menu") + 'market = "KE"\n'
+    (own / "porter.toml").write_text(text)
+    with pytest.raises(GatewayError, match="persona porter: market: the menu is that of MT or RW, not of KE"):
+        living(own, Clock())
+    (own / "porter.toml").write_text(text.replace("lookup_menu", "take_message"))
+    assert living(own, Clock()).role("porter").persona.market == "KE"

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from voice_gateway.agent.personas import Interruptions, Persona, PersonaError, load_persona, load_personas
+from voice_gateway.agent.personas import Interruptions, Limits, Persona, PersonaError, load_persona, load_personas
 from voice_gateway.agent.toolbox import house_toolbox
 from voice_gateway.agent.toolbox.ending import end_call
 from voice_gateway.call.goodbye import END_CALL
 from voice_gateway.call.policy import Idle
+from voice_gateway.caller.consent import Wish
 from voice_gateway.model.settings import ModelSettings, SemanticVad, ServerVad
 
 SOUND = 'name = "Host"\ninstructions = "Be kind."\n'
@@ -84,6 +85,32 @@ def test_what_becomes_of_a_silent_caller_is_read(tmp_path: Path) -> None:
     assert load_persona(write(tmp_path, SOUND + own)).idle == Idle(prompts=0), "the model notices, we count"
 
 
+def test_model_limits_and_consent_are_read(tmp_path: Path) -> None:
+    own = load_persona(
+        write(
+            tmp_path,
+            SOUND + 'model = "gpt-realtime-2.1-mini"\nreasoning_effort = "high"\nmarket = "rw"\n'
+            "[limits]\nmax_call_seconds = 600\nmax_call_usd = 0.5\n"
+            '[consent]\nmethod = "keypress"\nwording = "May we? Press 1."\nlanguage = "en-GB"\n'
+            '[hours]\nzone = "Africa/Kigali"\nsay = "Closed."\n[hours.open]\nmon = "08:00-17:00"\n',
+        )
+    )
+    assert (own.model, own.reasoning_effort, own.market) == ("gpt-realtime-2.1-mini", "high", "RW")
+    assert own.limits == Limits(600, 0.5)
+    assert own.consent == Wish("keypress", "May we? Press 1.", "en-GB")
+    assert own.hours is not None
+    assert own.hours.say == "Closed."
+
+
+def test_of_several_languages_the_first_is_spoken_first_and_none_is_forced_on_the_transcription(tmp_path: Path) -> None:
+    several = load_persona(write(tmp_path, SOUND + 'languages = ["fr", "en", "rw"]\n'))
+    assert (several.language, several.transcribed_language) == ("fr", "")
+    assert "fr, en, rw. Begin in fr;" in several.role_instructions
+    assert several.role_instructions.startswith("Be kind.\n\n")
+    one = load_persona(write(tmp_path, SOUND + 'language = "fr"\n'))
+    assert (one.language, one.transcribed_language, one.role_instructions) == ("fr", "fr", "Be kind.")
+
+
 def test_the_calls_own_tool_has_the_name_that_the_call_knows() -> None:
     assert end_call.__name__ == END_CALL
     (spec,) = house_toolbox().pick([END_CALL]).specs()
@@ -119,6 +146,33 @@ def test_a_later_folder_wins(tmp_path: Path) -> None:
         (SOUND + 'tools = "lookup_menu"\n', "tools: must be a list of names"),
         (SOUND + "tools = [1]\n", "tools: must be a list of names"),
         (SOUND + 'language = "English"\n', "language: must be an ISO 639 code such as en or rw, not 'English'"),
+        (SOUND + 'languages = ["en", "French"]\n', "languages: must be an ISO 639 code such as en or rw, not 'French'"),
+        (SOUND + "languages = []\n", "languages: name at least one, or leave it out for any"),
+        (SOUND + 'languages = ["en", "en"]\n', "languages: names one of them twice"),
+        (SOUND + 'language = "en"\nlanguages = ["en"]\n', "languages: set this or language, not both"),
+        (SOUND + 'market = "Rwanda"\n', "market: must be a country of two letters such as RW or MT, not 'Rwanda'"),
+        (SOUND + 'reasoning_effort = "most"\n', "reasoning_effort: must be one of minimal, low, medium, high, xhigh"),
+        (SOUND + "reasoning_effort = 3\n", "reasoning_effort: must be a text, not 3"),
+        (SOUND + 'model = "gpt realtime"\n', "model: must be a name without spaces"),
+        (SOUND + "limits = 3\n", "limits: must be a table, not 3"),
+        (SOUND + "[limits]\nmax_call_seconds = 5\n", "limits: max_call_seconds is 5; it must be from 10 to 86400"),
+        (SOUND + "[limits]\nmax_call_usd = -1\n", "limits: max_call_usd is -1; it must be from 0 to 1000"),
+        (SOUND + "[limits]\nmax_usd = 1\n", "limits.max_usd: it has max_call_seconds, max_call_usd"),
+        (SOUND + "[consent]\nmethod = 'maybe'\n", "consent.method: Input should be 'notice', 'keypress'"),
+        (
+            SOUND + "[consent]\nmethod = 'keypress'\nwording = 'Yes?'\n",
+            "consent.wording: the wording does not say that 1",
+        ),
+        (SOUND + "language = 'rw'\n[consent]\nmethod = 'notice'\n", "consent.wording: there is no sentence of ours in"),
+        (
+            SOUND + f"[consent]\nmethod = 'notice'\nwording = '{'x' * 301}'\n",
+            "consent.wording: has 301 characters; 300",
+        ),
+        (
+            SOUND + "[consent]\nmethod = 'notice'\nlanguage = 'English!'\n",
+            "consent.language: must be one such as en-GB",
+        ),
+        (SOUND + "hours = 3\n", "hours: must be a table with zone and open, not 3"),
         (SOUND + "turn_detection = 1\n", "turn_detection: must be a table"),
         (SOUND + "barge_in = false\n", "barge_in: must be a table, not False"),
         (SOUND + "[barge_in]\nminimum = 1\n", "barge_in.minimum: it has enabled, min_speech_ms, protect_greeting"),

@@ -146,3 +146,16 @@ def test_where_nobody_need_be_asked_nothing_is_said_and_never_means_never() -> N
     assert free.settle() == forbidden.settle() == []
     assert free.allows_recording
     assert not forbidden.allows_recording
+
+
+def test_a_personas_own_wish_goes_before_the_default_and_after_the_rules(tmp_path: Path) -> None:
+    path = tmp_path / "rules.toml"
+    path.write_text('[[rule]]\nfrom = "+49"\nconsent = "keypress"\nlanguage = "de-DE"\n')
+    personas = {"waiter": "en", "umukozi": "rw"}
+    own = Wish("notice", "Ikiganiro kirafatwa.", "rw")
+    with pytest.raises(ConfigError, match="umukozi"):
+        load_rules(None, Wish("notice"), personas)
+    found = load_rules(path, Wish("notice"), personas, own=["umukozi"])
+    assert found.terms(CallFacts("CA1", "+250788123456"), "rw", own).wording == "Ikiganiro kirafatwa."
+    assert found.terms(CallFacts("CA1", "+4930123456"), "rw", own).method == "keypress"
+    assert found.terms(CallFacts("CA1", "+250788123456"), "en").wording == "This call is recorded."

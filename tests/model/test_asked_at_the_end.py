@@ -40,7 +40,7 @@ class Written:
 
 async def summed_up(url: str, settings: ModelSettings, awaited: Callable[[ModelSocket], bool]) -> dict[str, Any]:
     """The summary's payload after a call in which somebody spoke. awaited: true once the session is as wanted."""
-    summaries, store = Summaries(tariff=lambda: None), Written()
+    summaries, store = Summaries(tariff=lambda _facts: None), Written()
     journal = Journal(store, wall_clock=lambda: datetime.now(UTC), new_id=new_id, listeners=[summaries.note])
     record = journal.open(FACTS)
     record.write(entries.CallStarted("+15550100001", "+15550100002", "inbound", "waiter"))

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import uvicorn
@@ -19,6 +20,7 @@ from test_bad_input import CALL_SID, Carrier, figure
 from whole_calls import Staging, payloads, record_of, speech
 
 from voice_gateway.agent.cast import Cast
+from voice_gateway.agent.hours import OpeningHours
 from voice_gateway.agent.personas import Persona
 from voice_gateway.agent.toolbox import house_toolbox
 from voice_gateway.app import Gateway
@@ -187,6 +189,17 @@ async def test_a_line_without_sound_is_noticed(staging: Staging, log: io.StringI
         _, events = await record_of(running, call)
     assert [fault["code"] for fault in payloads(events, "ERROR")] == ["media_stalled"]
     assert '"code":"media_stalled"' in log.getvalue()
+
+
+async def test_outside_business_hours_a_caller_is_told_so_and_it_is_on_record(staging: Staging) -> None:
+    never = OpeningHours(ZoneInfo("Africa/Kigali"), ((),) * 7, say="We are closed. Call again at nine.")
+    async with hosting(staging, replace(HOST, hours=never, language="fr"))() as running:
+        call = await running.carrier.dial(running.webhook_url)
+        assert await call.ended(10) == "completed"
+        row, events = await record_of(running, call)
+    assert call.said == ["We are closed. Call again at nine."]
+    assert (row["status"], row["end_reason"]) == ("completed", "closed")
+    assert [event["event_type"] for event in events] == ["CALL_STARTED", "CALL_ENDED"]
 
 
 # --- a carrier that does not report the end ---------------------------------------------------------------------

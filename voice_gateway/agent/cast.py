@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, Self
 
 import structlog
 
+from voice_gateway.agent.hours import OpeningHours
 from voice_gateway.agent.personas import Persona, PersonaError, load_personas
 from voice_gateway.agent.routes import Routes, load_routes
 from voice_gateway.agent.tools import Tool, Toolbox, ToolError
 from voice_gateway.errors import GatewayError
+from voice_gateway.store.tables import MARKETS
 
 LOOK_EVERY_S = 2.0
 ELSEWHERE = "mcp:"
@@ -32,6 +35,9 @@ class Elsewhere(Protocol):
 
     def tools(self, patterns: Sequence[str], room: int) -> Sequence[Tool]:
         """Those there are now, at most `room`."""
+
+
+_READ_THE_MENU = frozenset({"lookup_menu", "recommend_pairing", "get_menu", "place_order"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,15 @@ class Sources:
 class Cast:
     """`choose` when a call comes in, `role` ever after."""
 
-    def __init__(self, roles: Mapping[str, Role], routes: Routes, elsewhere: Elsewhere | None = None) -> None:
+    def __init__(
+        self,
+        roles: Mapping[str, Role],
+        routes: Routes,
+        elsewhere: Elsewhere | None = None,
+        wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """wall_clock: the time in UTC, for business hours."""
+        self._wall_clock = wall_clock
         self._roles = dict(roles)
         self._former: dict[str, Role] = {}
         self._routes = routes
@@ -79,8 +93,17 @@ class Cast:
         return tuple(self._roles.values())
 
     def choose(self, from_number: str, to_number: str, language: str = "") -> str:
-        """The key of the persona for a call that comes in now."""
-        return self._routes.choose(from_number, to_number, language)
+        """The key of the persona for a call that comes in now: outside the hours of one, that of whom it names."""
+        key = self._routes.choose(from_number, to_number, language)
+        while (hours := self.closed(key)) is not None and hours.persona:
+            key = hours.persona
+        return key
+
+    def closed(self, key: str) -> OpeningHours | None:
+        """The hours of a persona that does not answer now; None of one that does."""
+        role = self._roles.get(key)
+        hours = None if role is None else role.persona.hours
+        return None if hours is None or hours.is_open(self._wall_clock()) else hours
 
     def role(self, key: str) -> Role:
         """A persona of now, one that was there before, or the default one; with the tools that can be had now."""
@@ -99,9 +122,14 @@ class Cast:
 class LivingCast(Cast):
     """A cast that follows its files."""
 
-    def __init__(self, sources: Sources, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         """clock: monotonic seconds. Raises `GatewayError` when the cast cannot be used as it stands."""
-        super().__init__({}, Routes((), sources.default), sources.elsewhere)
+        super().__init__({}, Routes((), sources.default), sources.elsewhere, wall_clock)
         self.take_over(read_cast(sources))
         self._sources = sources
         self._clock = clock
@@ -135,10 +163,37 @@ def read_cast(sources: Sources) -> Cast:
     personas = load_personas(*([sources.folder] if sources.folder else []))
     if sources.default not in personas:
         raise PersonaError(f"DEFAULT_PERSONA is {sources.default}; there are {', '.join(sorted(personas))}.")
+    _check(personas)
     roles = {key: Role(persona, _tools_of(persona, sources)) for key, persona in personas.items()}
     if sources.routes is None:
         return Cast(roles, Routes((), sources.default))
     return Cast(roles, load_routes(sources.routes, personas, sources.default))
+
+
+def _check(personas: Mapping[str, Persona]) -> None:
+    """What no persona's file can show by itself. Raises `PersonaError`."""
+    problems = []
+    for key, persona in personas.items():
+        menu = sorted(_READ_THE_MENU.intersection(persona.tools))
+        if persona.market and menu and persona.market not in MARKETS:
+            markets, tools = " or ".join(sorted(MARKETS)), ", ".join(menu)
+            problems.append(f"market: the menu is that of {markets}, not of {persona.market}, and {tools} read it")
+        problems += [f"hours.persona: {problem}" for problem in _astray(key, personas)]
+        problems[:] = [each if each.startswith("persona ") else f"persona {key}: {each}" for each in problems]
+    if problems:
+        raise PersonaError("\n".join(problems))
+
+
+def _astray(key: str, personas: Mapping[str, Persona]) -> list[str]:
+    """Why a caller who comes outside this persona's hours might reach nobody."""
+    passed = [key]
+    while (hours := personas[passed[-1]].hours) is not None and hours.persona:
+        if hours.persona not in personas:
+            return [f"there is no {hours.persona}; there are {', '.join(sorted(personas))}"]
+        if hours.persona in passed:
+            return [f"{' -> '.join([*passed, hours.persona])} goes round; one of them must answer or tell when"]
+        passed.append(hours.persona)
+    return []
 
 
 def _tools_of(persona: Persona, sources: Sources) -> Toolbox:

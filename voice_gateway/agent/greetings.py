@@ -18,7 +18,10 @@ class Greetings:
     """All personas' greetings. voice: the one that a persona speaks with in this call."""
 
     def __init__(self, clips: Clips | None, *, model: str, endpoint: str) -> None:
-        """clips: None keeps none. endpoint: the model's server; another one has other voices of the same names."""
+        """clips: None keeps none. model: of personas that name none.
+
+        endpoint: the model's server; another one has other voices of the same names.
+        """
         self._clips = clips
         self._model = model
         self._endpoint = endpoint
@@ -54,8 +57,8 @@ class Greetings:
 
     def _key(self, persona: Persona, voice: str) -> ClipKey:
         # The instructions colour how a greeting is spoken.
-        asked = (persona.greeting_instructions, persona.instructions, self._endpoint)
-        return ClipKey.of(persona.key, voice, self._model, *asked)
+        asked = (persona.greeting_instructions, persona.role_instructions, self._endpoint)
+        return ClipKey.of(persona.key, voice, persona.model or self._model, *asked)
 
 
 def _wants_clip(persona: Persona) -> bool:

@@ -6,8 +6,11 @@ greeting = "Hello, and welcome!"       said first; without it the caller speaks 
 greeting_clip = false                  the model speaks it anew in every call; without it, it is kept and played
                                        (but never where the model is to prompt by itself, idle_timeout_ms)
 voice = "marin"                        without it, the one that is configured
+model = "gpt-realtime-2.1-mini"        the Realtime model; without it, the one that is configured
+reasoning_effort = "low"               minimal, low, medium, high or xhigh, of a model that reasons
 market = "RW"                          whose menu and prices its tools read; without it all
 language = "en"                        ISO 639-1, of the caller's speech; without it any
+languages = ["en", "fr", "rw"]         instead, where it speaks several; the first one is spoken first
 tools = ["lookup_menu", "end_call"]    with end_call the model may end the call; without it, only the caller does;
                                        "mcp:weather" are the tools of an MCP server, "mcp:weather.get_*" some of them
 [turn_detection]                       type: server_vad or semantic_vad; the rest as in model/settings.py
@@ -21,6 +24,12 @@ prompt_after_s = 12                    so long after the last sound he is asked 
                                        is not, unless the model does it by itself (idle_timeout_ms, server_vad alone)
 prompts = 2                            how often, before he is bidden goodbye; without it, twice
 goodbye = "Goodbye, then."             the words; without them the model finds its own
+[limits]                               the gateway's own count where they are tighter
+max_call_seconds = 600
+max_call_usd = 0.5
+[consent]                              to a recording, where calls are recorded and RECORDING_RULES has no rule for one
+method = "keypress"                    notice, keypress, none or never; wording and language as in caller/consent.py
+[hours]                                when it answers, and what happens outside them: see agent/hours.py
 """
 
 from __future__ import annotations
@@ -30,19 +39,22 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from voice_gateway.agent.hours import OpeningHours, read_hours
 from voice_gateway.call.policy import Idle
+from voice_gateway.caller.consent import LONGEST_OWN_WORDING, Wish, terms_for
 from voice_gateway.errors import GatewayError
 from voice_gateway.model.settings import SemanticVad, ServerVad, TurnDetection
 
 BUILT_IN = Path(__file__).with_suffix("")
 """The folder of the personas that come with the program."""
 
-Shape = TypeVar("Shape", bound="ServerVad | SemanticVad | Interruptions | Idle")
+Effort: TypeAlias = Literal["minimal", "low", "medium", "high", "xhigh"]
+Shape = TypeVar("Shape", bound="ServerVad | SemanticVad | Interruptions | Idle | Limits | Wish")
 
 _DETECTIONS: Mapping[str, type[ServerVad | SemanticVad]] = {"server_vad": ServerVad, "semantic_vad": SemanticVad}
 
@@ -70,8 +82,26 @@ class Interruptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that a call of this persona's may take; 0 leaves it to the gateway."""
+
+    max_call_seconds: float = 0.0
+    max_call_usd: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.max_call_seconds and not 10 <= self.max_call_seconds <= 86_400:
+            raise ValueError(f"max_call_seconds is {self.max_call_seconds:g}; it must be from 10 to 86400")
+        if not 0 <= self.max_call_usd <= 1000:
+            raise ValueError(f"max_call_usd is {self.max_call_usd:g}; it must be from 0 to 1000")
+
+
+@dataclass(frozen=True, slots=True)
 class Persona:
-    """Who answers a call. Empty voice and language mean the configured voice and any language."""
+    """Who answers a call. Empty voice, model and language mean what is configured, and any language.
+
+    languages: all that it speaks where these are several; `language` is the first of them. consent: how it is had for a
+    recording; None leaves that to the settings. hours: None answers at any time.
+    """
 
     key: str
     name: str
@@ -79,12 +109,30 @@ class Persona:
     greeting: str = ""
     greeting_clip: bool = True
     voice: str = ""
+    model: str = ""
+    reasoning_effort: Effort | None = None
     market: str = ""
     language: str = ""
+    languages: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     turn_detection: TurnDetection = field(default_factory=ServerVad)
     barge_in: Interruptions = field(default_factory=Interruptions)
     idle: Idle = field(default_factory=Idle)
+    limits: Limits = field(default_factory=Limits)
+    consent: Wish | None = None
+    hours: OpeningHours | None = None
+
+    @property
+    def role_instructions(self) -> str:
+        """What the model is told for the whole call: the instructions, and which languages there are to choose from."""
+        if len(self.languages) < 2:
+            return self.instructions
+        return self.instructions.rstrip() + _LANGUAGES.format(", ".join(self.languages), self.languages[0])
+
+    @property
+    def transcribed_language(self) -> str:
+        """Of the caller's speech; empty where it may be one of several."""
+        return self.language if len(self.languages) < 2 else ""
 
     @property
     def speech_prefix_ms(self) -> int:
@@ -119,38 +167,87 @@ def load_persona(path: Path) -> Persona:
     problems: list[str] = []
     if not re.fullmatch(r"[a-z][a-z0-9_-]{0,31}", path.stem):
         problems.append(f"the file name is the persona's key: small letters, digits, _ and -, not {path.stem!r}")
-    detection = _turn_detection(given.pop("turn_detection", {}), problems)
-    barge_in = _barge_in(given.pop("barge_in", {}), problems)
-    idle = _idle(given.pop("idle", {}), detection, problems)
+    tables = {name: given.pop(name, None) for name in _TABLES}
+    detection = _turn_detection({} if tables["turn_detection"] is None else tables["turn_detection"], problems)
     values = _values(given, problems)
+    read: dict[str, Any] = {
+        "turn_detection": detection,
+        "barge_in": _plain("barge_in", Interruptions, tables["barge_in"], problems) or Interruptions(),
+        "idle": _idle(tables["idle"], detection, problems),
+        "limits": _plain("limits", Limits, tables["limits"], problems) or Limits(),
+        "consent": _consent(tables["consent"], str(values.get("language", "")), problems),
+        "hours": read_hours(tables["hours"], problems),
+    }
     if problems:
         raise PersonaError("".join(f"{path}: {problem}\n" for problem in problems).rstrip())
-    return Persona(key=path.stem, turn_detection=detection, barge_in=barge_in, idle=idle, **values)
+    return Persona(key=path.stem, **read, **values)
+
+
+_TABLES = ("turn_detection", "barge_in", "idle", "limits", "consent", "hours")
+_SWITCHES = ("greeting_clip",)
+_LISTS = ("tools", "languages")
+_LANGUAGES = """
+
+The languages of this call, by their ISO 639 codes: {}. Begin in {}; go on in the one of them that the caller speaks.
+To a caller who speaks none of them, say in the first one which languages you speak.
+"""
 
 
 def _values(given: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
-    tables = ("turn_detection", "barge_in", "idle")
-    known = [each.name for each in fields(Persona) if each.name not in ("key", *tables)]
-    problems += [f"{name}: no such field; there are {', '.join([*known, *tables])}" for name in given.keys() - known]
-    values: dict[str, Any] = {}
-    for name in known:
-        value = given.get(name)
-        if name == "tools":
-            if value is not None and not (isinstance(value, list) and all(isinstance(each, str) for each in value)):
-                problems.append(f"tools: must be a list of names, not {value!r}")
-            values[name] = tuple(value or ()) if isinstance(value, list) else ()
-        elif name == "greeting_clip":
-            if not isinstance(value, bool | None):
-                problems.append(f"greeting_clip: must be true or false, not {value!r}")
-            values[name] = value is not False
-        elif value is not None and not isinstance(value, str):
-            problems.append(f"{name}: must be a text, not {value!r}")
-        else:
-            values[name] = (value or "").strip()
+    known = [each.name for each in fields(Persona) if each.name not in ("key", *_TABLES)]
+    problems += [f"{name}: no such field; there are {', '.join([*known, *_TABLES])}" for name in given.keys() - known]
+    defaults = {each.name: each.default for each in fields(Persona)}
+    values = {name: _value(name, given.get(name), defaults[name], problems) for name in known}
     problems += [f"{name}: is missing or empty" for name in ("name", "instructions") if values.get(name) == ""]
-    if values.get("language") and not re.fullmatch(r"[a-z]{2,3}", values["language"]):
-        problems.append(f"language: must be an ISO 639 code such as en or rw, not {values['language']!r}")
+    _check_languages(given, values, problems)
+    if values["reasoning_effort"] is not None and values["reasoning_effort"] not in get_args(Effort):
+        problems.append(
+            f"reasoning_effort: must be one of {', '.join(get_args(Effort))}, not {values['reasoning_effort']!r}"
+        )
+    values["market"] = values["market"].upper()
+    if values["market"] and not re.fullmatch(r"[A-Z]{2}", values["market"]):
+        problems.append(f"market: must be a country of two letters such as RW or MT, not {given['market']!r}")
+    for name in ("voice", "model"):
+        if values[name] and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]*", values[name]):
+            problems.append(f"{name}: must be a name without spaces, not {values[name]!r}")
     return values
+
+
+def _value(name: str, value: Any, default: Any, problems: list[str]) -> Any:
+    """A field of the file outside its tables, of the kind that it should be."""
+    if name in _LISTS:
+        if value is not None and not (isinstance(value, list) and all(isinstance(each, str) for each in value)):
+            problems.append(f"{name}: must be a list of names, not {value!r}")
+            return ()
+        return tuple(each.strip() for each in value or ())
+    if name in _SWITCHES:
+        if not isinstance(value, bool | None):
+            problems.append(f"{name}: must be true or false, not {value!r}")
+        return default if value is None else value
+    if value is not None and not isinstance(value, str):
+        problems.append(f"{name}: must be a text, not {value!r}")
+        return None if name == "reasoning_effort" else ""
+    return (value.strip() if value else None) if name == "reasoning_effort" else (value or "").strip()
+
+
+def _check_languages(given: Mapping[str, Any], values: dict[str, Any], problems: list[str]) -> None:
+    """`language` or `languages`; the first of several is the one that counts where only one can."""
+    if values["language"] and values["languages"]:
+        problems.append("languages: set this or language, not both")
+    if given.get("languages") == []:
+        problems.append("languages: name at least one, or leave it out for any")
+    for name, codes in (
+        ("language", [values["language"]] if values["language"] else []),
+        ("languages", values["languages"]),
+    ):
+        problems += [
+            f"{name}: must be an ISO 639 code such as en or rw, not {code!r}"
+            for code in codes
+            if not re.fullmatch(r"[a-z]{2,3}", code)
+        ]
+    if len(set(values["languages"])) < len(values["languages"]):
+        problems.append("languages: names one of them twice")
+    values["language"] = values["language"] or next(iter(values["languages"]), "")
 
 
 def _turn_detection(given: Any, problems: list[str]) -> TurnDetection:
@@ -170,18 +267,18 @@ def _turn_detection(given: Any, problems: list[str]) -> TurnDetection:
     return _table("turn_detection", _DETECTIONS[kind], given, problems, called=kind)
 
 
-def _barge_in(given: Any, problems: list[str]) -> Interruptions:
+def _plain(name: str, shape: type[Shape], given: Any, problems: list[str]) -> Shape | None:
+    """A table that stands for itself; None where it is missing or wrong."""
+    if given is None:
+        return None
     if not isinstance(given, dict):
-        problems.append(f"barge_in: must be a table, not {given!r}")
-        return Interruptions()
-    return _table("barge_in", Interruptions, given, problems) or Interruptions()
+        problems.append(f"{name}: must be a table, not {given!r}")
+        return None
+    return _table(name, shape, given, problems)
 
 
 def _idle(given: Any, detection: TurnDetection, problems: list[str]) -> Idle:
-    if not isinstance(given, dict):
-        problems.append(f"idle: must be a table, not {given!r}")
-        return Idle()
-    idle = _table("idle", Idle, given, problems) or Idle()
+    idle = _plain("idle", Idle, given, problems) or Idle()
     if idle.prompt_after_s and not 1 <= idle.prompt_after_s <= 600:
         problems.append(f"idle.prompt_after_s: must be from 1 to 600, or 0 for never, not {idle.prompt_after_s:g}")
     if not 0 <= idle.prompts <= 20:
@@ -189,6 +286,22 @@ def _idle(given: Any, detection: TurnDetection, problems: list[str]) -> Idle:
     if idle.prompt_after_s and isinstance(detection, ServerVad) and detection.idle_timeout_ms is not None:
         problems.append("idle.prompt_after_s: turn_detection.idle_timeout_ms lets the model prompt; set one of the two")
     return idle
+
+
+def _consent(given: Any, speaks: str, problems: list[str]) -> Wish | None:
+    wish = _plain("consent", Wish, given, problems)
+    if wish is None:
+        return None
+    if len(wish.wording) > LONGEST_OWN_WORDING:
+        problems.append(f"consent.wording: has {len(wish.wording)} characters; {LONGEST_OWN_WORDING} are allowed")
+    elif wish.language and not re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*", wish.language):
+        problems.append(f"consent.language: must be one such as en-GB, not {wish.language!r}")
+    else:
+        try:
+            terms_for(wish, speaks)
+        except ValueError as problem:
+            problems.append(f"consent.wording: {problem}")
+    return wish
 
 
 def _table(

@@ -1,7 +1,7 @@
 """Consent: whether a caller may be recorded, what he is told or asked before, and what he answered.
 
-Which it is depends on who calls whom: the first rule that fits decides, and where none does, the default. Rules are a
-TOML file:
+Which it is depends on who calls whom: the first rule that fits decides; where none does, the wish of the persona that
+answers (`[consent]` in its file); where it has none, the default. Rules are a TOML file:
 
     [[rule]]
     from = "+49"                # the caller's number begins so; without it, any number, a withheld one too
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
@@ -33,6 +33,8 @@ Method: TypeAlias = Literal["notice", "keypress", "none", "never"]
 KEY_FOR_YES: Final = "1"
 SECONDS_FOR_AN_ANSWER: Final = 6
 LONGEST_WORDING: Final = 1000
+LONGEST_OWN_WORDING: Final = 300
+"""Of a persona, which may come while calls go on: so much is always waited for before a media stream must begin."""
 SPOKEN_CHARACTERS_PER_S: Final = 10.0
 
 WORDINGS: Final[Mapping[str, tuple[str, str, str]]] = {
@@ -148,17 +150,19 @@ class ConsentRules:
     default: Wish
     rules: tuple[Rule, ...] = ()
 
-    def terms(self, facts: CallFacts, speaks: str) -> Terms:
-        """speaks: the language of the persona that answers. ValueError, in words, where it has no wording."""
-        return terms_for(next((rule.wish for rule in self.rules if rule.fits(facts)), self.default), speaks)
+    def terms(self, facts: CallFacts, speaks: str, own: Wish | None = None) -> Terms:
+        """speaks, own: the language and the wish of the persona that answers.
+
+        ValueError, in words, where it has no wording.
+        """
+        return terms_for(next((rule.wish for rule in self.rules if rule.fits(facts)), own or self.default), speaks)
 
     @property
     def longest_s(self) -> float:
         """How long a caller may be told and asked before his media stream begins."""
         wishes = [self.default, *(rule.wish for rule in self.rules)]
-        ours = max(len(sentence) for wording in WORDINGS.values() for sentence in wording)
-        spoken = max(ours, *(len(wish.wording) for wish in wishes)) / SPOKEN_CHARACTERS_PER_S
-        return spoken + (SECONDS_FOR_AN_ANSWER if any(wish.method == "keypress" for wish in wishes) else 0)
+        longest = max(LONGEST_OWN_WORDING, *(len(wish.wording) for wish in wishes))
+        return longest / SPOKEN_CHARACTERS_PER_S + SECONDS_FOR_AN_ANSWER
 
 
 def terms_for(wish: Wish, speaks: str) -> Terms:
@@ -182,13 +186,17 @@ def terms_for(wish: Wish, speaks: str) -> Terms:
     return Terms(method, wording or own, language or ("" if ours is None else ours[0]))
 
 
-def load_rules(path: Path | None, default: Wish, personas: Mapping[str, str]) -> ConsentRules:
+def load_rules(
+    path: Path | None, default: Wish, personas: Mapping[str, str], own: Collection[str] = ()
+) -> ConsentRules:
     """The rules of a file, if there is one, and the default.
 
-    personas: their languages by their keys; each must have words for whatever it may have to say.
+    personas: their languages by their keys; each must have words for whatever it may have to say. own: those that have
+    a wish of their own instead of the default.
     Raises ConfigError with all that is wrong.
     """
-    problems = [f"RECORDING_CONSENT, RECORDING_WORDING: {each}" for each in _wordless(default, personas)]
+    bound = {key: speaks for key, speaks in personas.items() if key not in own}
+    problems = [f"RECORDING_CONSENT, RECORDING_WORDING: {each}" for each in _wordless(default, bound)]
     rules: list[Rule] = []
     if path is not None:
         try:

@@ -82,14 +82,14 @@ def say_and_hang_up(sentence: str, *, language: str = "", voice: str = "") -> st
     return _document(response)
 
 
-def transfer(number: str, sentence: str = "", *, caller_id: str = "") -> str:
+def transfer(number: str, sentence: str = "", *, language: str = "", caller_id: str = "") -> str:
     """An optional last sentence, then somebody else on the line; the call ends when that one has.
 
     number: a telephone number, or a SIP address beginning `sip:`. caller_id: the number that he sees; empty: the
     caller's own.
     """
     response = VoiceResponse()
-    _say(response, sentence, "", "")
+    _say(response, sentence, language, "")
     dial = response.dial(caller_id=_legal(caller_id) or None)
     whom = _legal(number).strip()
     if whom.startswith(("sip:", "sips:")):

@@ -6,6 +6,7 @@ one of them makes the server refuse the whole update. `audio/pcm` needs its rate
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
@@ -119,6 +120,11 @@ class ModelSettings:
     @property
     def tool_names(self) -> tuple[str, ...]:
         return tuple(_tool_name(tool) for tool in self.tools)
+
+
+def reasons(model: str) -> bool:
+    """Whether a model takes a reasoning effort: from the second generation on, and whichever is not known here."""
+    return re.fullmatch(r"gpt-realtime(-mini)?(-1[.][0-9]+.*|-20[0-9-]+)?|gpt-4o-.*", model) is None
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:

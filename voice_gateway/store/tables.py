@@ -22,6 +22,9 @@ from voice_gateway.store.records import Row
 from voice_gateway.store.savings import Savings
 from voice_gateway.store.search import rank
 
+MARKETS = frozenset({"MT", "RW"})
+"""The countries that the menu has prices for; the tables know no other."""
+
 
 class TablesAway(Exception):  # noqa: N818 - as it is said
     """The tables cannot be reached now; what was to be written may be or not. The text is for the log."""
@@ -81,7 +84,7 @@ class Tables:
             ) from error
 
     def menu(self, market: str | None = None) -> list[MenuItem]:
-        """All that is to be had, by category and name. market: `RW` or `MT`; None for both."""
+        """All that is to be had, by category and name. market: one of `MARKETS`; None for all."""
         sql = (
             "select * from menu_items where available and (:market is null or market = :market) order by category, name"
         )

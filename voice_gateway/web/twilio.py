@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import FormData
@@ -30,6 +30,7 @@ from starlette.websockets import WebSocket
 from voice_gateway.call.events import CallFacts
 from voice_gateway.caller import twiml
 from voice_gateway.caller.consent import SECONDS_FOR_AN_ANSWER, Consent, Terms
+from voice_gateway.caller.farewells import Farewell
 from voice_gateway.caller.media_stream import MediaStreamDialect, StreamStarted
 from voice_gateway.caller.signature import SignatureCheck, public_url
 from voice_gateway.caller.socket import POLICY_VIOLATION, CallerSocket, StreamNeverStarted
@@ -55,13 +56,23 @@ class Sentences:
 
 
 @dataclass(frozen=True, slots=True)
+class Closed:
+    """What becomes of a caller outside business hours. say: by the carrier's voice; transfer_number: empty hangs up."""
+
+    say: str
+    transfer_number: str = field(default="", repr=False)
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Doorbell:
     """Where the carrier finds us and what every door needs.
 
     base_url: https, without a trailing slash. ws_url: exactly the `wss://` URL for the TwiML. signatures: None when the
     check is switched off. wall_clock: seconds since 1970. count_refusal: told (door, reason). start_timeout_s: how long
     a media stream may stay silent before its `start`. recording_terms: how a caller's consent to a recording is had;
-    None where calls are not recorded.
+    None where calls are not recorded. closed: by a persona's key, what becomes of its callers where it does not answer
+    now.
     """
 
     base_url: str
@@ -76,6 +87,7 @@ class Doorbell:
     enabled: bool = True
     choose_persona: Callable[[str, str, str], str] = lambda _from, _to, _language: ""
     recording_terms: Callable[[CallFacts], Terms] | None = None
+    closed: Callable[[str], Closed | None] = lambda _persona: None
 
 
 class TwilioDoors:
@@ -109,6 +121,9 @@ class TwilioDoors:
         if not self._bell.enabled:
             self._log.info("twilio.answer.disabled", **_who(facts))
             return _twiml(twiml.say_and_hang_up(sentences.disabled))
+        closed = self._bell.closed(facts.persona) if self._switchboard.find(facts.call_sid) is None else None
+        if closed is not None:
+            return self._turn_away_closed(facts, closed)
         call = self._switchboard.admit(facts)
         if isinstance(call, Refusal):
             self._bell.count_refusal("admission", call.value)
@@ -118,6 +133,14 @@ class TwilioDoors:
             call.consent = Consent(self._bell.recording_terms(call.facts))
         self._log.info("twilio.answer.connecting", **_who(call.facts))
         return _twiml(self._connect(call))
+
+    def _turn_away_closed(self, facts: CallFacts, closed: Closed) -> Response:
+        """Outside the hours of who would answer: the same again should the carrier ask again."""
+        self._log.info("twilio.answer.closed", persona=facts.persona, **_who(facts))
+        self._switchboard.turn_away(facts, "closed", Farewell(transfer_number=closed.transfer_number))
+        if closed.transfer_number:
+            return _twiml(twiml.transfer(closed.transfer_number, closed.say, language=closed.language))
+        return _twiml(twiml.say_and_hang_up(closed.say, language=closed.language))
 
     def _connect(self, call: LiveCall, *, answered: bool = False) -> str:
         base = self._bell.base_url
