@@ -8,20 +8,20 @@ field's `description` says what it should hold, and that is what an error repeat
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias
-from urllib.parse import SplitResult, urlsplit
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
+from voice_gateway import values
 from voice_gateway.errors import ConfigError
 from voice_gateway.ops.privacy import mask_number, scrub
+from voice_gateway.values import Name, Secret, Sentence, Switch
 
 STREAM_PATH: Final = "/ws/twilio"
 
@@ -44,112 +44,6 @@ _VOICES: Final = frozenset(
 _MODEL_SESSION_SECONDS: Final = 3600
 
 
-# --- what a value may be ----------------------------------------------------------------------------------------
-
-
-def _header_safe(secret: SecretStr) -> SecretStr:
-    """A key travels in a header or signs one: printable ASCII without spaces, which also catches a pasted quote."""
-    value = secret.get_secret_value()
-    if not re.fullmatch(r"[!#-&(-~]*", value) or "..." in value:
-        raise ValueError
-    return secret
-
-
-def _long_enough(secret: SecretStr) -> SecretStr:
-    if 0 < len(secret.get_secret_value()) < 16:
-        raise ValueError
-    return secret
-
-
-def _postgres(url: SecretStr) -> SecretStr:
-    if url and not url.get_secret_value().startswith(("postgresql://", "postgres://")):
-        raise ValueError
-    return url
-
-
-def _split(url: str, *schemes: str) -> SplitResult:
-    """Parse a URL with a host and no query; the unencrypted scheme, the last one, is for nearby hosts alone."""
-    parts = urlsplit(url)
-    if parts.scheme not in schemes or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise ValueError
-    _ = parts.port  # raises ValueError where it is no number
-    if parts.scheme == schemes[-1] and not _is_nearby(parts.hostname):
-        raise ValueError
-    return parts
-
-
-def _is_nearby(host: str) -> bool:
-    """Loopback, a private address, or a name without a dot, such as another container's."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return "." not in host or host.endswith((".localhost", ".internal"))
-    return address.is_loopback or address.is_private
-
-
-def _origin(parts: SplitResult) -> str:
-    """Host and port as written: a signature covers them byte for byte. Only the port that goes without saying goes."""
-    return parts.netloc.removesuffix(":443") if parts.scheme in {"https", "wss"} else parts.netloc
-
-
-def _base_url(url: str) -> str:
-    if not url:
-        return ""
-    parts = _split(url, "https", "http")
-    if parts.path.strip("/"):
-        raise ValueError
-    return f"{parts.scheme}://{_origin(parts)}"
-
-
-def _stream_url(url: str) -> str:
-    if not url:
-        return ""
-    parts = _split(url, "wss", "ws")
-    if not parts.path.strip("/"):
-        raise ValueError
-    return f"{parts.scheme}://{_origin(parts)}{parts.path.rstrip('/')}"
-
-
-def _endpoint(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"wss", "ws"} or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError
-    _ = parts.port
-    return url
-
-
-def _webhook_url(secret: SecretStr) -> SecretStr:
-    """https:// and any path and query, which may hold a key of the receiver's."""
-    url = secret.get_secret_value()
-    if url:
-        parts = urlsplit(url)
-        _split(f"{parts.scheme}://{parts.netloc}", "https", "http")
-        if parts.fragment:
-            raise ValueError
-    return secret
-
-
-def _phone_number(number: str) -> str:
-    compact = re.sub(r"[\s().\-]", "", number)
-    if compact and not re.fullmatch(r"\+[1-9][0-9]{6,14}", compact):
-        raise ValueError
-    return compact
-
-
-def _without_spaces(value: object) -> object:
-    return re.sub(r"\s*,\s*", ",", value) if isinstance(value, str) else value
-
-
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
-Secret: TypeAlias = Annotated[SecretStr, AfterValidator(_header_safe)]
-Sentence: TypeAlias = Annotated[str, Field(max_length=500, description="up to 500 characters of text, or nothing")]
-Switch: TypeAlias = Annotated[bool, Field(description="true or false")]
-Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
-
-
 # --- the settings -----------------------------------------------------------------------------------------------
 
 
@@ -161,7 +55,7 @@ class Settings(BaseModel):
     openai_api_key: Secret = Field(SecretStr(""), description="the key of the model's server, in one piece")
     openai_realtime_model: Name = Field("gpt-realtime-2.1", description="a Realtime model, such as gpt-realtime-2.1")
     openai_realtime_voice: Name = Field("marin", description="a voice of the model, such as marin or cedar")
-    openai_realtime_endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
+    openai_realtime_endpoint: Annotated[str, AfterValidator(values.endpoint)] = Field(
         "wss://api.openai.com/v1/realtime", description="a full wss:// or ws:// URL without a query"
     )
     openai_transcription_model: str = Field(
@@ -175,42 +69,42 @@ class Settings(BaseModel):
     twilio_account_sid: str = Field(
         "", pattern=r"^(AC[0-9a-fA-F]{32})?$", description="AC and 32 hexadecimal digits, from Twilio's console"
     )
-    twilio_auth_token: Annotated[Secret, BeforeValidator(_without_spaces)] = Field(
+    twilio_auth_token: Annotated[Secret, BeforeValidator(values.without_spaces)] = Field(
         SecretStr(""), description="the account's auth token; several are separated by commas"
     )
     twilio_shared_key: Secret = Field(SecretStr(""), description="the secret of a Twilio webhook shared key")
-    twilio_api_url: Annotated[str, AfterValidator(_base_url)] = Field(
+    twilio_api_url: Annotated[str, AfterValidator(values.base_url)] = Field(
         "", description="https:// and a host, without a path (http:// only for a host nearby)"
     )
-    twilio_from_number: Annotated[str, AfterValidator(_phone_number)] = Field(
+    twilio_from_number: Annotated[str, AfterValidator(values.phone_number)] = Field(
         "", description="a number with country code: + and 7 to 15 digits"
     )
     twilio_webhook_auth: Switch = True
-    public_base_url: Annotated[str, AfterValidator(_base_url)] = Field(
+    public_base_url: Annotated[str, AfterValidator(values.base_url)] = Field(
         "", description="https:// and the public host, without a path (http:// only for a host nearby)"
     )
-    public_ws_url: Annotated[str, AfterValidator(_stream_url)] = Field(
+    public_ws_url: Annotated[str, AfterValidator(values.stream_url)] = Field(
         "", description="wss://, the public host and a path, without a query (ws:// only for a host nearby)"
     )
-    stream_token_secret: Annotated[Secret, AfterValidator(_long_enough)] = Field(
+    stream_token_secret: Annotated[Secret, AfterValidator(values.long_enough)] = Field(
         SecretStr(""), description="16 characters or more, best at random"
     )
 
-    supabase_url: Annotated[str, AfterValidator(_base_url)] = Field(
+    supabase_url: Annotated[str, AfterValidator(values.base_url)] = Field(
         "", description="https:// and the project's host, without a path"
     )
     supabase_secret_key: Secret = Field(SecretStr(""), description="a secret key of the project, sb_secret_...")
     supabase_service_role_key: Secret = Field(SecretStr(""), description="the project's service_role key")
-    database_url: Annotated[Secret, AfterValidator(_postgres)] = Field(
+    database_url: Annotated[Secret, AfterValidator(values.postgres)] = Field(
         SecretStr(""), description="postgresql://user:password@host:5432/database"
     )
-    call_webhook_url: Annotated[Secret, AfterValidator(_webhook_url)] = Field(
+    call_webhook_url: Annotated[Secret, AfterValidator(values.webhook_url)] = Field(
         SecretStr(""), description="https:// and an address that takes events (http:// only for a host nearby)"
     )
-    call_webhook_secret: Annotated[Secret, AfterValidator(_long_enough)] = Field(
+    call_webhook_secret: Annotated[Secret, AfterValidator(values.long_enough)] = Field(
         SecretStr(""), description="16 characters or more, best at random"
     )
-    call_webhook_events: Annotated[str, BeforeValidator(_without_spaces)] = Field(
+    call_webhook_events: Annotated[str, BeforeValidator(values.without_spaces)] = Field(
         "",
         pattern=r"^([A-Z][A-Z0-9_]*(,[A-Z][A-Z0-9_]*)*)?$",
         description="types of events, separated by commas, such as CALL_STARTED,CALL_ENDED, or nothing for all",
@@ -253,10 +147,10 @@ class Settings(BaseModel):
     host: str = Field("127.0.0.1", pattern=r"^[0-9A-Za-z.:_-]+$", description="an address of this machine")
     port: int = Field(8787, ge=0, le=65_535, description="a whole number from 0 (any free port) to 65535")
     metrics_enabled: Switch = True
-    log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)] = Field(
-        "info", description="debug, info, warning, error or critical"
+    log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(values.lower)] = (
+        Field("info", description="debug, info, warning, error or critical")
     )
-    api_token: Annotated[Secret, AfterValidator(_long_enough)] = Field(
+    api_token: Annotated[Secret, AfterValidator(values.long_enough)] = Field(
         SecretStr(""), description="16 characters or more, best at random"
     )
     recording_enabled: Switch = False
@@ -266,11 +160,11 @@ class Settings(BaseModel):
     recording_wording: str = Field("", max_length=1000, description="up to 1000 characters of text, or nothing")
     recording_rules: Path | None = Field(None, description="the path of a TOML file, or nothing for no rules")
     retention_days: int = Field(0, ge=0, le=3650, description="a whole number of days, 0 for no end")
-    redact_transcripts: Annotated[str, BeforeValidator(_without_spaces)] = Field(
+    redact_transcripts: Annotated[str, BeforeValidator(values.without_spaces)] = Field(
         "", pattern="^(cards|ids|cards,ids|ids,cards)?$", description="cards, ids or cards,ids, or nothing for neither"
     )
     summary_enabled: Switch = True
-    summary_intents: Annotated[str, BeforeValidator(_without_spaces)] = Field(
+    summary_intents: Annotated[str, BeforeValidator(values.without_spaces)] = Field(
         "",
         pattern=r"^([a-z][a-z0-9_]{0,39}(,[a-z][a-z0-9_]{0,39}){0,49})?$",
         description="up to 50 labels of small letters, digits and underscores, between commas, or nothing",
@@ -379,7 +273,7 @@ def _exposure_warnings(settings: Settings) -> list[str]:
     if not settings.twilio_webhook_auth:
         found.append("TWILIO_WEBHOOK_AUTH is false: anyone who finds the address can place calls. Only for trials.")
     endpoint = urlsplit(settings.openai_realtime_endpoint)
-    if endpoint.scheme == "ws" and not _is_nearby(endpoint.hostname or ""):
+    if endpoint.scheme == "ws" and not values.is_nearby(endpoint.hostname or ""):
         found.append("OPENAI_REALTIME_ENDPOINT is ws:// to another machine: key and voices travel unencrypted.")
     return found
 

@@ -1,0 +1,116 @@
+"""What a setting may hold: each takes what was written and gives what is meant, or raises ValueError.
+
+The sentence for the person who wrote it is the field's own, in `config.py`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, TypeAlias
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr
+
+
+def header_safe(secret: SecretStr) -> SecretStr:
+    """A key travels in a header or signs one: printable ASCII without spaces, which also catches a pasted quote."""
+    value = secret.get_secret_value()
+    if not re.fullmatch(r"[!#-&(-~]*", value) or "..." in value:
+        raise ValueError
+    return secret
+
+
+def long_enough(secret: SecretStr) -> SecretStr:
+    if 0 < len(secret.get_secret_value()) < 16:
+        raise ValueError
+    return secret
+
+
+def postgres(url: SecretStr) -> SecretStr:
+    if url and not url.get_secret_value().startswith(("postgresql://", "postgres://")):
+        raise ValueError
+    return url
+
+
+def split_url(url: str, *schemes: str) -> SplitResult:
+    """Parse a URL with a host and no query; the unencrypted scheme, the last one, is for nearby hosts alone."""
+    parts = urlsplit(url)
+    if parts.scheme not in schemes or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ValueError
+    _ = parts.port  # raises ValueError where it is no number
+    if parts.scheme == schemes[-1] and not is_nearby(parts.hostname):
+        raise ValueError
+    return parts
+
+
+def is_nearby(host: str) -> bool:
+    """Loopback, a private address, or a name without a dot, such as another container's."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith((".localhost", ".internal"))
+    return address.is_loopback or address.is_private
+
+
+def _origin(parts: SplitResult) -> str:
+    """Host and port as written: a signature covers them byte for byte. Only the port that goes without saying goes."""
+    return parts.netloc.removesuffix(":443") if parts.scheme in {"https", "wss"} else parts.netloc
+
+
+def base_url(url: str) -> str:
+    if not url:
+        return ""
+    parts = split_url(url, "https", "http")
+    if parts.path.strip("/"):
+        raise ValueError
+    return f"{parts.scheme}://{_origin(parts)}"
+
+
+def stream_url(url: str) -> str:
+    if not url:
+        return ""
+    parts = split_url(url, "wss", "ws")
+    if not parts.path.strip("/"):
+        raise ValueError
+    return f"{parts.scheme}://{_origin(parts)}{parts.path.rstrip('/')}"
+
+
+def endpoint(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"wss", "ws"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError
+    _ = parts.port
+    return url
+
+
+def webhook_url(secret: SecretStr) -> SecretStr:
+    """https:// and any path and query, which may hold a key of the receiver's."""
+    url = secret.get_secret_value()
+    if url:
+        parts = urlsplit(url)
+        split_url(f"{parts.scheme}://{parts.netloc}", "https", "http")
+        if parts.fragment:
+            raise ValueError
+    return secret
+
+
+def phone_number(number: str) -> str:
+    compact = re.sub(r"[\s().\-]", "", number)
+    if compact and not re.fullmatch(r"\+[1-9][0-9]{6,14}", compact):
+        raise ValueError
+    return compact
+
+
+def without_spaces(value: object) -> object:
+    return re.sub(r"\s*,\s*", ",", value) if isinstance(value, str) else value
+
+
+def lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+Secret: TypeAlias = Annotated[SecretStr, AfterValidator(header_safe)]
+Sentence: TypeAlias = Annotated[str, Field(max_length=500, description="up to 500 characters of text, or nothing")]
+Switch: TypeAlias = Annotated[bool, Field(description="true or false")]
+Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
