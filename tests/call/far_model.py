@@ -81,6 +81,15 @@ class FarModel(Scene):
         if self._active is not None and self._policy.model_interrupts:
             self._cancel("turn_detected")
 
+    def say(self) -> None:
+        """Somebody inside wants something said."""
+        interrupt = self.random.random() < 0.5
+        mode = "ask" if self.random.random() < 0.5 else "speak"
+        if interrupt:  # what was asked for and has not begun is no voice of ours yet
+            begun = self._active is None or self.bridge._turns.active == self._active.response_id
+            self.forbidden.update(set(self._tags) - set([] if begun or self._active is None else self._active.tags))
+        self.tell(ev.SayAsked("say", "Some words.", mode, interrupt))
+
     def talk(self, seconds: float) -> None:
         """Time goes by while the carrier sends frames, sound or silence."""
         for _ in range(max(1, round(seconds * 10))):

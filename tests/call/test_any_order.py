@@ -52,6 +52,9 @@ EVENTS = st.one_of(
     st.builds(ev.ToolFinished, CALLS, TEXT, st.booleans()),
     st.builds(ev.ResponseFinished, RESPONSES, st.sampled_from(["completed", "cancelled", "incomplete", "failed"])),
     st.builds(ev.GoodbyeAsked, st.just("operator"), st.sampled_from(["", "Goodbye."])),
+    st.builds(
+        ev.SayAsked, st.just("say_1"), st.text("word. ", min_size=1), st.sampled_from(["speak", "ask"]), st.booleans()
+    ),
     st.builds(ev.SendBlocked, st.sampled_from(["caller", "model"]), st.just(2.0)),
     st.just(ev.Woke()),
 )
@@ -126,6 +129,8 @@ def check_record(said: list[do.Command]) -> None:
     assert isinstance(said[-1], do.EndCall)
     asked = [entry.call_id for entry in told if isinstance(entry, entries.ToolAsked)]
     assert sorted(asked) == sorted(entry.call_id for entry in told if isinstance(entry, entries.ToolAnswered))
+    begun = [entry.saying_id for entry in told if isinstance(entry, entries.SayingAsked)]
+    assert len(begun) == sum(isinstance(entry, entries.SayingEnded) for entry in told), "each has one outcome"
     outputs = [command.call_id for command in said if isinstance(command, do.SendToolOutput)]
     assert len(set(outputs)) == len(outputs), "a tool call is answered once"
     assert set(outputs) <= set(asked)
@@ -175,7 +180,9 @@ def test_a_call_can_always_be_ended_politely(policy: Policy, happenings: list[tu
 
 
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["talk", "talk", "wait", "listen", "press"]), st.sampled_from([0.0, 0.1, 0.4, 1.5, 5.0])),
+    st.tuples(
+        st.sampled_from(["talk", "talk", "wait", "listen", "press", "say"]), st.sampled_from([0.0, 0.1, 0.4, 1.5, 5.0])
+    ),
     min_size=1,
     max_size=12,
 )
@@ -206,6 +213,8 @@ def test_between_far_sides_that_keep_to_their_protocols_nothing_is_ever_refused(
             scene.caller_talks(seconds)
         elif step == "press":
             scene.tell(ev.DigitPressed("5"))
+        elif step == "say":
+            scene.say()
         elif step == "wait":
             scene.talk(seconds)
         else:

@@ -24,6 +24,8 @@ Rules
    test_the_second_goodbye_stands
 9. Where the model does not cancel by itself, its active response is cancelled by us, by its id and once.
    test_where_the_model_does_not_interrupt_itself_its_response_is_cancelled_once
+10. Somebody inside may silence us too; that is no barge-in on the record (`saying`).
+   test_a_saying_may_cut_our_own_voice_at_what_was_heard
 """
 
 from __future__ import annotations
@@ -103,6 +105,12 @@ class BargeIn:
     def stop_speech(self) -> None:
         self._length = None
 
+    def silence(self, now: float) -> list[do.Command]:
+        """Somebody inside wants us silent at once. That is no barge-in, and the model must be told to stop."""
+        self._held_at = None
+        commands = self._interrupt(now, told_the_model=False)
+        return [c for c in commands if not (isinstance(c, do.WriteEntry) and isinstance(c.entry, entries.BargedIn))]
+
     def start_response(self, response_id: str) -> None:
         """The first one is the greeting, where there is one."""
         if self._first_response is None:
@@ -177,7 +185,8 @@ class BargeIn:
         speaks = self._turns.active if playing is None else playing.response_id
         return speaks is not None and speaks == self._first_response
 
-    def _interrupt(self, now: float) -> list[do.Command]:
+    def _interrupt(self, now: float, *, told_the_model: bool = True) -> list[do.Command]:
+        """told_the_model: the caller's voice did, if it may cancel by itself."""
         confirmed: list[do.Command] = []
         if self._held_at is not None:
             confirmed = [do.Observe("hold_confirmed", now - self._held_at)]
@@ -185,7 +194,8 @@ class BargeIn:
         self._in_vain = 0
         cancelled: list[do.Command] = []
         active = self._turns.active
-        if active is not None and not self._policy.model_interrupts and not self._turns.is_cut(active):
+        cancels_itself = told_the_model and self._policy.model_interrupts
+        if active is not None and not cancels_itself and not self._turns.is_cut(active):
             cancelled = [do.CancelResponse(active)]
         response_id = self._turns.cut_active()
         playout = self._speaking.playout

@@ -7,8 +7,8 @@ Its rules stand here and at the heads of its parts, each with the tests that hol
 owner, this bridge: the caller's sound (`hearing`), our voice (`speaking`, over `playout`), the first words (`opening`),
 what the model says (`responses`), whose turn it is (`turns`), tools at work (`errands`), keys (`keypad`), who said what
 (`transcript`), what of it is not kept (`discretion`), what it costs (`costs`), when the caller silences us
-(`barge_in`), a caller who says nothing (`idle`), the way out (`goodbye`), what stands still (`watch`). A part that
-wants the call to end says `EndCall`; the bridge closes the record before it.
+(`barge_in`), a caller who says nothing (`idle`), what somebody inside wants said (`saying`), the way out (`goodbye`),
+what stands still (`watch`). A part that wants the call to end says `EndCall`; the bridge closes the record before it.
 
 Rules
 -----
@@ -57,6 +57,7 @@ from voice_gateway.call.keypad import Keypad
 from voice_gateway.call.opening import Opening
 from voice_gateway.call.policy import Policy
 from voice_gateway.call.responses import Responses
+from voice_gateway.call.saying import Sayings
 from voice_gateway.call.speaking import Speaking
 from voice_gateway.call.transcript import Transcript
 from voice_gateway.call.turns import Turns
@@ -88,6 +89,7 @@ class Bridge:
         self._keypad = Keypad()
         self._parting = Parting(self._turns, self._speaking)
         self._errands = Errands(self._turns, self._keypad, self._parting, may_end=policy.may_end)
+        self._sayings = Sayings(self._turns, self._barge_in, self._transcript)
         self._idle = Idleness(policy.idle, self._turns, self._parting)
         self._watch = Watch(policy, self._hearing, self._speaking, self._turns)
         self._discretion = Discretion(self._transcript, lambda: self._hearing.written_ms)
@@ -140,6 +142,7 @@ class Bridge:
             ev.ToolFinished: self._errands.finish,
             ev.GoodbyeAsked: self._on_goodbye_asked,
             ev.HangUpAsked: self._on_hang_up_asked,
+            ev.SayAsked: self._sayings.take,
             ev.SendBlocked: self._watch.note_blocked,
             ev.PauseAsked: lambda event, now: self._discretion.pause(event.by, now),
             ev.ResumeAsked: lambda event, now: self._discretion.resume(event.by, now),
@@ -163,6 +166,8 @@ class Bridge:
 
     def _follow(self, event: ev.Event, commands: list[do.Command], now: float) -> list[do.Command]:
         """What may come of any event but sound: the call parts, the model is asked, limits are reckoned anew."""
+        if self._sayings.busy and not any(isinstance(command, do.EndCall) for command in commands):
+            commands = [*commands, *self._go_on_saying(event, now)]
         if self._parting.goodbye is not None:
             commands = [*commands, *self._parting.part(now, quiet=self._is_quiet(now))]
         commands = [*commands, *self._ask(now)]
@@ -205,6 +210,7 @@ class Bridge:
             self._watch.speech_ends_at,
             self._idle.due,
             self._parting.until,
+            self._sayings.due,
             self._all_heard_at(now),
         ):
             if other is not None and other < due:
@@ -213,7 +219,7 @@ class Bridge:
 
     def _all_heard_at(self, now: float) -> float | None:
         """When our voice will have been heard to its end, where something waits for that: a receipt may never come."""
-        if not self._idle.watches and self._parting.goodbye is None:
+        if not (self._idle.watches or self._sayings.busy) and self._parting.goodbye is None:
             return None
         unheard_s = self._speaking.playout.unheard_s(now)
         return now + max(0.1, unheard_s) if unheard_s else None
@@ -374,6 +380,10 @@ class Bridge:
         fault = entries.FaultSeen("model", "model_stalled", f"{MOST_UNANSWERED} asks for a response were not answered")
         return [do.WriteEntry(fault), do.EndCall("model_stalled", self._policy.failed_sentence, status="failed")]
 
+    def _go_on_saying(self, event: ev.Event, now: float) -> list[do.Command]:
+        parting = self._parting.goodbye is not None
+        return self._sayings.go_on(event, now, quiet=self._is_quiet(now), tools=bool(self._errands), parting=parting)
+
     def _on_goodbye_asked(self, event: ev.GoodbyeAsked, now: float) -> list[do.Command]:
         goodbye = Goodbye(event.reason, event.sentence, event.transfer_number, spoken_in=self._turns.active)
         return self._parting.begin(goodbye, now)
@@ -387,7 +397,7 @@ class Bridge:
 
     def _close_record(self, end: do.EndCall, now: float) -> list[do.Command]:
         """Write down what was heard up to here, and that the call is over."""
-        told = [*self._speaking.break_off(now), *self._errands.give_up(now)]
+        told = [*self._speaking.break_off(now), *self._errands.give_up(now), *self._sayings.give_up()]
         ended = entries.CallEnded(
             end.reason,
             end.status,

@@ -148,6 +148,32 @@ class GoodbyeTakenBack:
 
 
 @dataclass(frozen=True, slots=True)
+class SayingAsked:
+    """Somebody inside wants something said. The fields are those of `SayAsked`."""
+
+    event_type: ClassVar[str] = "SAYING_ASKED"
+    saying_id: str
+    by: str
+    mode: str
+    text: str
+    interrupt: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SayingEnded:
+    """What became of it: `heard` to its end, `interrupted` by the caller or a goodbye, or never begun.
+
+    Then it `expired`, `failed` for the model's part, found the call `ending` or too many before it (`full`); or the
+    call was over (`call_ended`). item_ids: of our turns that said it, as far as they were heard.
+    """
+
+    event_type: ClassVar[str] = "SAYING_ENDED"
+    saying_id: str
+    outcome: str
+    item_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ResponseMetered:
     """A response is finished and this is what it used. usage is None where the model gave none.
 
@@ -326,6 +352,8 @@ Entry: TypeAlias = (
     | CallerPrompted
     | GoodbyeBegun
     | GoodbyeTakenBack
+    | SayingAsked
+    | SayingEnded
     | ResponseMetered
     | FaultSeen
     | ConsentGiven

@@ -281,6 +281,21 @@ class GoodbyeAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class SayAsked:
+    """Somebody inside wants something said in a call that goes on.
+
+    saying_id: comes back in `SayingEnded`. mode: `speak` says the text word for word, `ask` tells it to the model,
+    which then speaks. interrupt: our own voice is cut for it. by: whose wish it is, for the record.
+    """
+
+    saying_id: str
+    text: str = field(repr=False)
+    mode: Literal["speak", "ask"] = "speak"
+    interrupt: bool = False
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SendBlocked:
     """A leg does not take what we send. waited_s: for how long by now."""
 
@@ -353,6 +368,14 @@ ModelEvent: TypeAlias = (
     | AsideFinished
 )
 InnerEvent: TypeAlias = (
-    ToolFinished | HangUpAsked | GoodbyeAsked | SendBlocked | PauseAsked | ResumeAsked | ConsentWithdrawn | Woke
+    ToolFinished
+    | HangUpAsked
+    | GoodbyeAsked
+    | SayAsked
+    | SendBlocked
+    | PauseAsked
+    | ResumeAsked
+    | ConsentWithdrawn
+    | Woke
 )
 Event: TypeAlias = CallerEvent | ModelEvent | InnerEvent

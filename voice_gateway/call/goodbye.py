@@ -29,6 +29,7 @@ from dataclasses import dataclass
 
 from voice_gateway.call import commands as do
 from voice_gateway.call import entries
+from voice_gateway.call.saying import exactly
 from voice_gateway.call.speaking import Speaking
 from voice_gateway.call.turns import Turns
 
@@ -62,10 +63,7 @@ class Goodbye:
     @property
     def ask(self) -> do.CreateResponse:
         """What has the model say the last word."""
-        if not self.sentence:
-            return do.CreateResponse()
-        said = self.sentence.replace('"', "'")
-        return do.CreateResponse(f'Say exactly this and nothing else: "{said}"')
+        return exactly(self.sentence) if self.sentence else do.CreateResponse()
 
 
 class Parting:

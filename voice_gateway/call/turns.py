@@ -177,6 +177,11 @@ class Turns:
         """What we wanted said is of no use any more."""
         self._wish, self._owed = None, False
 
+    def withdraw(self, response: CreateResponse) -> None:
+        """This very wish is of no use any more."""
+        if self._wish is not None and self._wish[0] is response:
+            self.forget_wish()
+
     @property
     def at_rest(self) -> bool:
         """Nobody speaks and nobody is about to. While closing, the caller is not waited for."""

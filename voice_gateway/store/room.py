@@ -24,7 +24,7 @@ KEPT_S: Final = 2 * 86_400
 
 CLEARED_FIRST: Final = (
     "HELD_IN_VAIN", "IDLE_PROMPT", "GOODBYE_TAKEN_BACK", "GOODBYE", "BARGE_IN", "DTMF", "ERROR", "TOOL_CALL",
-    "TOOL_RESULT",
+    "TOOL_RESULT", "SAYING_ASKED", "SAYING_ENDED",
 )  # fmt: skip
 
 _TOLD: Final = """
