@@ -1,42 +1,44 @@
 """The mind of the emulated model: rules over the session's own tools, and no knowledge of any one of them.
 
 A response is the first of these that applies: the text it was told to say exactly; what the tools just returned, as
-sentences; the greeting, when nobody has spoken; else an answer to the caller's last line, which is a tool call when a
-tool fits, a question when that tool lacks something, a courtesy, or the fallback.
+sentences or as the next step they were called for; the greeting, when nobody has spoken; else an answer to the caller,
+which is a tool call when a tool fits, a question when that tool lacks something or the caller must say yes first, a
+courtesy, or the fallback. What a tool wants is read in its description, see `schemas`.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final
 
-from voice_gateway.emulator.faculties import Act, Line, Say, Situation, UseTool
-from voice_gateway.emulator.phrasing import phrase
-from voice_gateway.emulator.schemas import Schema, choices, is_identifier, is_search, properties, required
-from voice_gateway.emulator.slots import FILLERS, enum_finds, fill, likeness, meaning, query
-from voice_gateway.emulator.vocabulary import descriptions, rows, vocabulary
-from voice_gateway.emulator.wording import listed, readable, words
-
-ENOUGH: Final = 2.0  # points from which a tool is taken
-MOST_SEARCHES: Final = 3
-LOOKING_UP: Final = {
-    "check",
-    "fetch",
-    "find",
-    "get",
-    "list",
-    "lookup",
-    "look",
-    "query",
-    "read",
-    "recommend",
-    "search",
-    "show",
-    "suggest",
-}
+from voice_gateway.emulator import spelled
+from voice_gateway.emulator.asking import GO_AHEAD, question, read_back
+from voice_gateway.emulator.choice import choose, functions, looks_up
+from voice_gateway.emulator.common_words import agrees, is_about, meaning
+from voice_gateway.emulator.faculties import Act, Say, Situation, UseTool
+from voice_gateway.emulator.phrasing import Told, refusal, report
+from voice_gateway.emulator.schemas import (
+    Schema,
+    asked_first,
+    gates,
+    is_identifier,
+    is_search,
+    is_text,
+    properties,
+    required,
+    shown_when_empty,
+    source,
+    takes_one_each,
+    wants_confirmation,
+)
+from voice_gateway.emulator.searching import Found, parts, search_for, searches, tells
+from voice_gateway.emulator.slots import fill
+from voice_gateway.emulator.talk import MOST_ROUNDS, Talk
+from voice_gateway.emulator.vocabulary import vocabulary
+from voice_gateway.emulator.wording import words
 
 _QUOTED: Final = r"[\"\u201c\u00ab]([^\"\u201d\u00bb]{2,400})[\"\u201d\u00bb]"
 _SAME_SENTENCE: Final = r"[^\"\u201c\u00ab.!?]{0,80}"
@@ -52,19 +54,6 @@ _TOLD: Final = re.compile(
     rf"{_SAME_SENTENCE}{_QUOTED}\s*\.?\s*\Z",
     re.IGNORECASE,
 )
-_QUESTION: Final = re.compile(
-    r"\b(?:what|whats|what's|which|how|who|where|when|is there|are there|do you|does|have you|tell me|price)\b",
-    re.IGNORECASE,
-)
-_WHOLE_RANGE: Final = re.compile(
-    r"\b(?:what|which|anything|everything|all)\b.*\b(?:have|got|offer|serve|sell|there)\b", re.IGNORECASE
-)
-_WISH: Final = re.compile(
-    r"\?|\b(?:(?:can|could|may|shall) (?:i|we|you)|i(?:'d|'ll| would| will)? (?:like|love|want|need|take|have)"
-    r"|(?:give|bring|get|show|make) (?:me|us)|let'?s|looking for|please)\b",
-    re.IGNORECASE,
-)
-_ASKING: Final = "What "  # how a question for a missing argument begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +71,21 @@ class Manners:
 class RuleMind:
     """A Mind without a model. It keeps nothing between responses and may serve any number of calls."""
 
-    def __init__(self, manners: Manners | None = None) -> None:
+    def __init__(self, manners: Manners | None = None, today: Callable[[], date] = date.today) -> None:
+        """today: the day around the caller, from which tomorrow counts."""
         self._manners = manners or Manners()
+        self._today = today
 
     def respond(self, situation: Situation) -> Sequence[Act]:
         """The acts of one response: one Say, or the tool calls that the caller's words ask for."""
         if told := _TOLD.match(situation.instructions):
             return [Say(_text(told))]
         lines = [line for line in situation.lines if line.role != "system"]
-        if outputs := _fresh_outputs(lines):
-            return [Say(_report(outputs, lines))]
+        talk = Talk(lines)
+        if talk.fresh:
+            return self._go_on(situation, talk)
         if lines and lines[-1].role == "user":
-            return self._answer(situation, lines) if lines[-1].text.strip() else [Say(self._manners.fallback)]
+            return self._answer(situation, talk) if talk.said.strip() else [Say(self._manners.fallback)]
         spoken = any(line.role == "user" for line in lines)
         return [Say(self._unasked(situation.instructions, spoken=spoken))]
 
@@ -105,22 +97,31 @@ class RuleMind:
             return _text(found)
         return self._manners.go_on if spoken else self._manners.greeting
 
-    def _answer(self, situation: Situation, lines: Sequence[Line]) -> Sequence[Act]:
-        topic = _topic(lines)
-        known = vocabulary(situation.instructions, situation.tools, lines)
-        tool = choose(situation, topic, open_question=_open_question(lines), known=known)
-        if tool is None:
-            return [Say(self._courtesy(topic[-1]))]
-        if is_search(tool):
-            return _searches(tool, topic[-1], known)
-        arguments = {**_asked_for(tool, lines), **fill(tool, topic), **_identifiers(tool, topic[-1], lines)}
-        lacking = [name for name in required(tool) if name not in arguments]
-        search = next((other for other in situation.tools if is_search(other)), None)
-        if search and any(is_identifier(name) for name in lacking):
-            return _searches(search, topic[-1], known)  # what it is about must be found before it can be named
-        if lacking and not _forced(situation):
-            return [Say(_question(lacking[0], properties(tool).get(lacking[0], {})))]
-        return [UseTool(str(tool["name"]), arguments)]
+    def _answer(self, situation: Situation, talk: Talk) -> Sequence[Act]:
+        """What to do about the caller's last line."""
+        if talk.declined:
+            return [Say(self._manners.go_on)]
+        errand = self._errand(situation, talk)
+        return errand.acts() if errand else [Say(self._courtesy(talk.said))]
+
+    def _go_on(self, situation: Situation, talk: Talk) -> Sequence[Act]:
+        """What to do about the answers of tools: the next step they were called for, or to tell them."""
+        answers = [Told(call.output, call.arguments, not looks_up(call.name)) for call in talk.fresh]
+        told = report(answers, " ".join(talk.topic) or talk.said)
+        if not talk.since_asked or len(talk.since_asked) > MOST_ROUNDS * 2:
+            return [Say(told)]
+        errand = self._errand(situation, talk)
+        return errand.after(told) if errand else [Say(told)]
+
+    def _errand(self, situation: Situation, talk: Talk) -> Errand | None:
+        """What the caller is after, when a tool can do it."""
+        if not talk.opening:
+            return None
+        known = vocabulary(situation.instructions, situation.tools, talk.lines)
+        asked_what = talk.ours.rstrip().endswith("?")
+        today = self._today()
+        tool = choose(situation, talk.opening, open_question=asked_what, known=known, today=today)
+        return None if tool is None else Errand(situation, talk, tool, known, today)
 
     def _courtesy(self, line: str) -> str:
         heard = set(words(line))
@@ -133,149 +134,154 @@ class RuleMind:
         return self._manners.fallback if meaning(line) else self._manners.go_on
 
 
-def choose(
-    situation: Situation, topic: Sequence[str], *, open_question: bool = False, known: Sequence[str] = ()
-) -> Schema | None:
-    """The tool that the caller's lines ask for, or none. A forced tool_choice is obeyed.
+class Errand:
+    """A tool that the caller's words ask for, and what stands between them and its call."""
 
-    open_question: we had asked what they want. known: the words of the domain.
-    """
-    tools = [tool for tool in situation.tools if tool.get("type", "function") == "function" and tool.get("name")]
-    choice = situation.tool_choice
-    if isinstance(choice, Mapping):
-        return next((tool for tool in tools if tool["name"] == choice.get("name")), None)
-    if choice == "none" or not tools:
+    def __init__(self, situation: Situation, talk: Talk, tool: Schema, known: Sequence[str], today: date) -> None:
+        self._talk = talk
+        self._tool = tool
+        self._known = known
+        self._today = today
+        self._tools = functions(situation)
+        self._forced = situation.tool_choice == "required" or isinstance(situation.tool_choice, Mapping)
+        self._found = Found(talk, known)
+
+    def acts(self) -> Sequence[Act]:
+        """The next step: a search for what is not known yet, a question, or the call itself."""
+        tool = self._tool
+        search = tool if is_search(tool) else None if self._forced else self._to_search()
+        if search is not None:
+            return searches(search, self._talk.opening[-1], self._known)
+        wishes = self._wishes()
+        if self._forced:
+            return [UseTool(str(tool["name"]), wish) for wish in wishes]
+        if barred := self._barred():
+            return barred
+        if lacking := self._lacking(wishes[0]):
+            return [Say(question(lacking, properties(tool)[lacking]))]
+        if wants_confirmation(tool) and not self._talk.agreed:
+            return [Say(read_back(tool, wishes, self._found.names))]
+        return [UseTool(str(tool["name"]), wish) for wish in wishes]
+
+    def after(self, told: str) -> Sequence[Act]:
+        """The next step when tools have just answered; told: their answers as sentences."""
+        name = str(self._tool["name"])
+        if any(call.name == name for call in self._talk.since_asked):
+            offers = shown_when_empty(self._tool) and len(self._talk.fresh) == 1 and len(self._talk.fresh[0].rows) == 1
+            return [Say(f"{told} {GO_AHEAD}" if offers else told)]
+        if self._found.in_vain:
+            return [Say(told)]
+        steps = self.acts()
+        if any(isinstance(step, UseTool) and self._was_called(step) for step in steps):
+            return [Say(told)]
+        return [Say(f"{told} {step.text}".strip()) if isinstance(step, Say) else step for step in steps]
+
+    def _was_called(self, step: UseTool) -> bool:
+        return any((call.name, call.arguments) == (step.name, dict(step.arguments)) for call in self._talk.since_asked)
+
+    def _barred(self) -> Sequence[Act]:
+        """What must be done before: `check it before alcohol is ordered`. Nothing: the way is free."""
+        for gate, objects in gates(self._tool, self._tools):
+            concerned = self._concerned_words()
+            if not any(is_about(kind, concerned) for kind in objects):
+                continue
+            checked = self._talk.last_of(gate["name"])
+            if checked is not None and checked.at > self._talk.last_user:
+                return [Say("")] if refusal(checked.output) else ()  # why not is just being told
+            if checked is not None:
+                refused = refusal(checked.output)
+                return [Say(f"I am sorry, I cannot do that. {refused}")] if refused else ()
+            given = self._given_for(gate)
+            lacking = next((name for name in required(gate) if name not in given), "")
+            return (
+                [Say(question(lacking, properties(gate)[lacking]))] if lacking else [UseTool(str(gate["name"]), given)]
+            )
+        return ()
+
+    def _concerned_words(self) -> set[str]:
+        """Words about what is wanted: those said, and those of the rows they name."""
+        said = {word for line in self._talk.opening for word in words(line)}
+        told = [row for part in self._parts() for row in self._found.rows_of(part)]
+        about = " ".join(str(value) for row in told for value in row.values() if isinstance(value, str))
+        return said | set(words(about))
+
+    def _given_for(self, tool: Schema) -> dict[str, Any]:
+        """Arguments of a tool from all that was said about the errand, answers to our questions above all."""
+        lines = self._talk.topic
+        answered = {
+            name: answer.text.strip(" .!?")
+            for name, schema in properties(tool).items()
+            for answer in self._talk.answers
+            if answer.question == question(name, schema) and is_text(schema)
+        }
+        return {**answered, **fill(tool, lines, self._today)}
+
+    def _lines(self) -> list[str]:
+        """What was said about this tool's call: not what was answered to another's question, nor a bare yes."""
+        own = {GO_AHEAD, *(question(name, schema) for name, schema in properties(self._tool).items())}
+        answers = [answer for answer in self._talk.answers if answer.question in own]
+        said = [each.text for each in answers if not (each.question == GO_AHEAD and agrees(each.text))]
+        return [*self._talk.opening, *said]
+
+    def _parts(self) -> list[str]:
+        """What was said, one part for each thing where the tool takes one at a time."""
+        lines = self._lines()
+        if not takes_one_each(self._tool):
+            return lines[-1:]
+        return [part for line in lines for part in parts(line) if tells(part)] or lines[-1:]
+
+    def _wishes(self) -> list[dict[str, Any]]:
+        """The arguments of each call. Of one thing named twice, the later wish counts."""
+        tool = self._tool
+        if not takes_one_each(tool):
+            return [{**self._given_for(tool), **self._identifiers(self._talk.topic[-1])}]
+        wishes: dict[str, dict[str, Any]] = {}
+        for part in self._parts():
+            wish = fill(tool, [part], self._today)
+            for name, schema in properties(tool).items():
+                if source(schema, self._tools) and (row := self._found.row_of(part)):
+                    wish[name] = row["id"]
+            if what := " ".join(str(wish[name]) for name in required(tool) if name in wish):
+                wishes[what] = wish
+        return list(wishes.values()) or [self._given_for(tool)]
+
+    def _identifiers(self, line: str) -> dict[str, Any]:
+        """Identifiers the tool wants: of the row that was named or told alone; one that was offered, once agreed to."""
+        wanted = [name for name in properties(self._tool) if is_identifier(name)]
+        first, shown = asked_first(self._tool), shown_when_empty(self._tool)
+        if first in wanted:
+            return _said_identifier(first, self._talk, properties(self._tool)[first])
+        if shown:
+            offered = self._talk.last_of(self._tool["name"]) if self._talk.agreed else None
+            return {shown: offered.rows[0]["id"]} if offered and len(offered.rows) == 1 else {}
+        row = self._found.row_of(line) if wanted else None
+        return dict.fromkeys(wanted, row["id"]) if row else {}
+
+    def _to_search(self) -> Schema | None:
+        """The search that must come first: for a row that an argument names, and that nobody has told yet."""
+        tool = self._tool
+        for name, schema in properties(tool).items():
+            origin = source(schema, self._tools)
+            unknown = [part for part in self._parts() if not self._found.row_of(part)]
+            if origin is not None and name in required(tool) and unknown:
+                return origin
+        lacking = [name for name in required(tool) if is_identifier(name) and name != asked_first(tool)]
+        if lacking and not self._identifiers(self._talk.topic[-1]):
+            return search_for(self._tools)
         return None
-    names = {word for name in known for word in words(name)} - FILLERS
-    named = any(likeness([name], [word]) for word in meaning(topic[-1]) for name in names)
-    wished = open_question or named or any(_WISH.search(line) or _QUESTION.search(line) for line in topic)
-    points = [score(tool, topic, wished=wished) for tool in tools]
-    best = max(points)
-    return tools[points.index(best)] if best >= ENOUGH or choice == "required" else None
+
+    def _lacking(self, wish: Mapping[str, Any]) -> str:
+        """The first argument that must be asked for; empty: none."""
+        wanted = [*required(self._tool), *filter(None, [asked_first(self._tool)])]
+        return next((name for name in wanted if name not in wish and name in properties(self._tool)), "")
 
 
-def score(tool: Schema, topic: Sequence[str], *, wished: bool) -> float:
-    """How much a tool fits what was said: choices of its enums count most, then its name, then its description.
-
-    wished: the lines ask for something. Then a word of the description is enough, and a tool that answers free
-    questions takes whatever has a meaning, if none fits better. A question prefers tools that look something up.
-    """
-    bearing = {word for line in topic for word in meaning(line)}
-    own = set(words(readable(str(tool["name"]))))
-    purpose = set(words(str(tool.get("description") or "")))
-    about = purpose | {word for text in [*descriptions(tool), *map(readable, properties(tool))] for word in words(text)}
-    named, described = bearing & own, bearing & purpose - own
-    points = 2.0 * len(named) + len(described) + 0.5 * len(bearing & about - named - described)
-    points += sum(2 * find.score for line in topic for find in enum_finds(properties(tool), words(line)))
-    if "goodbye" in words(topic[-1]) and "goodbye" in about:
-        points += ENOUGH
-    if points and wished:
-        points += 1.5
-    if is_search(tool) and wished and (bearing or _WHOLE_RANGE.search(topic[-1])):
-        points = max(points, ENOUGH)
-    if points and own & LOOKING_UP and _QUESTION.search(topic[-1]):
-        points += 3.0
-    return points
-
-
-def _identifiers(tool: Schema, line: str, lines: Sequence[Line]) -> dict[str, Any]:
-    """Identifiers a tool wants, of the row among those told so far that the line names, else of the one told alone."""
-    outputs = [rows(other.text) for other in lines if other.role == "tool_output"]
-    told = [row for output in outputs for row in output if "id" in row and isinstance(row.get("name"), str)]
-    heard = meaning(line)
-    best = max(told, key=lambda row: len(heard & set(words(row["name"]))), default=None)
-    if best and not heard & set(words(best["name"])):
-        best = outputs[-1][0] if len(outputs[-1]) == 1 and "id" in outputs[-1][0] else None
-    return {name: best["id"] for name in properties(tool) if is_identifier(name)} if best else {}
-
-
-def _open_question(lines: Sequence[Line]) -> bool:
-    """Whether the last thing we said was a question."""
-    ours = next((line.text for line in reversed(lines) if line.role == "assistant"), "")
-    return ours.rstrip().endswith("?")
-
-
-def _searches(tool: Schema, line: str, known: Sequence[str]) -> list[Act]:
-    """One search for each thing that was named: a cappuccino and a croissant are two. None named: search for all."""
-    parameter = (required(tool) or list(properties(tool)))[0]
-    parts = [query(part, tool) for part in re.split(r",?\s+and\s+|,\s+", line)]
-    wanted = list(dict.fromkeys(_corrected(part, known) for part in parts if part))[:MOST_SEARCHES] or [""]
-    return [UseTool(str(tool["name"]), {parameter: part}) for part in wanted]
-
-
-def _corrected(part: str, known: Sequence[str]) -> str:
-    """The words, where the ear was off by a letter or two in a name of the domain with that name's own."""
-    names = {
-        word: spelt for phrase in known for spelt in phrase.split() for word in words(spelt) if word not in FILLERS
-    }
-    return " ".join(_nearest(spelt, names) for spelt in part.split())
-
-
-def _nearest(spelt: str, names: Mapping[str, str]) -> str:
-    heard = words(spelt)
-    if len(heard) != 1 or heard[0] in names:
-        return spelt
-    best = max(names, key=lambda name: likeness([name], heard), default="")
-    return names[best] if best and likeness([best], heard) else spelt
-
-
-def _question(name: str, schema: Schema) -> str:
-    """Ask for an argument: choices are read out, a text is asked for by its name."""
-    options = [readable(str(choice)) for choice in choices(schema)]
-    if options:
-        return f"{_ASKING}{readable(name)} would you like? You can choose {listed(options[:5], 'or')}."
-    return f"{_ASKING}is the {readable(name)}, please?"
-
-
-def _asked_for(tool: Schema, lines: Sequence[Line]) -> dict[str, str]:
-    """The text argument that our last question asked for: the caller's whole answer, unless its form tells better."""
-    ours = next((line.text for line in reversed(lines) if line.role == "assistant"), "")
-    return {
-        name: lines[-1].text.strip(" .!?")
-        for name, schema in properties(tool).items()
-        if schema.get("type", "string") == "string" and not choices(schema) and ours == _question(name, schema)
-    }
-
-
-def _forced(situation: Situation) -> bool:
-    return situation.tool_choice == "required" or isinstance(situation.tool_choice, Mapping)
-
-
-def _fresh_outputs(lines: Sequence[Line]) -> list[Line]:
-    """The tool outputs that nobody has spoken about yet."""
-    fresh: list[Line] = []
-    for line in reversed(lines):
-        if line.role in {"user", "assistant"}:
-            break
-        if line.role == "tool_output":
-            fresh.append(line)
-    return fresh[::-1]
-
-
-def _report(outputs: Sequence[Line], lines: Sequence[Line]) -> str:
-    calls = {line.call_id: line.text for line in lines if line.role == "tool_call"}
-    said = (phrase(output.text, _arguments(calls.get(output.call_id, ""))) for output in outputs)
-    return " ".join(dict.fromkeys(said))
-
-
-def _topic(lines: Sequence[Line]) -> list[str]:
-    """The caller's last line, and those before it that it completes, as long as we had only asked back."""
-    topic: list[str] = []
-    for line in reversed(lines):
-        if line.role == "user":
-            topic.append(line.text)
-        elif line.role != "assistant" or (line.text and not line.text.startswith(_ASKING)):
-            break
-    return topic[::-1]
+def _said_identifier(name: str, talk: Talk, schema: Schema) -> dict[str, Any]:
+    """An id that the caller was asked for, as he spelled it."""
+    answers = [answer.text for answer in talk.answers if answer.question == question(name, schema)]
+    found = next((code for text in [*reversed(answers), *talk.opening] if (code := spelled.code(text))), "")
+    return {name: found} if found else {}
 
 
 def _text(found: re.Match[str]) -> str:
     return next(group for group in found.groups() if group).strip()
-
-
-def _arguments(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -1,15 +1,29 @@
-"""Reading a function tool's JSON schema: what it takes, what it needs, and what it is for."""
+"""Reading a function tool: what it takes, what it needs, and the rules that its description gives for its use."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from voice_gateway.emulator.wording import readable, words
+from voice_gateway.emulator.wording import readable, stem, words
 
 Schema: TypeAlias = Mapping[str, Any]
 
 _QUERY_NAMES: Final = {"query", "q", "search", "question", "text", "term", "keyword", "topic"}
+_CONFIRMED: Final = re.compile(
+    r"\bconfirm(?:s|ed|ation)?\b|\bread (?:it|them|this) back\b|\brepeat\b[^.]*\bto the (?:caller|guest|customer)\b",
+    re.IGNORECASE,
+)
+_ONE_EACH: Final = re.compile(
+    r"\b(?:once|one call|separately) for each\b|\bone (?:item|thing) at a time\b", re.IGNORECASE
+)
+_ASK_FIRST: Final = re.compile(r"\bask (?:\w+ )?for (?:the|their|its|his|her) (\w+)", re.IGNORECASE)
+_SHOWS: Final = re.compile(
+    r"\bempty (?:to see|shows|lists)\b|\bwithout (?:it|an id)\b[^.]*\b(?:shows|lists|tells)\b", re.IGNORECASE
+)
+_BEFORE: Final = re.compile(r"\bbefore ([^.,;]+)", re.IGNORECASE)
+_CODES: Final = re.compile(r"(?:one of |either )?([A-Z]{2,4}(?:, [A-Z]{2,4})*,? (?:or|and) [A-Z]{2,4})\b", re.ASCII)
 
 
 def properties(tool: Schema) -> dict[str, Schema]:
@@ -50,9 +64,20 @@ def choices(schema: Schema) -> list[Any]:
     return list((entries or {}).get("enum") or ())
 
 
+def codes(schema: Schema) -> list[str]:
+    """Short codes that a description gives as all there are: `US, CA, EU or UK`."""
+    found = _CODES.match(str(schema.get("description") or ""))
+    return re.findall(r"[A-Z]{2,4}", found[1]) if found else []
+
+
+def is_text(schema: Schema) -> bool:
+    """Whether a parameter takes words as they come."""
+    return schema.get("type", "string") == "string" and not choices(schema)
+
+
 def is_identifier(name: str) -> bool:
     """Whether a parameter names a row by its id, which nobody says aloud."""
-    return bool({"id", "uuid", "sid"} & set(words(readable(name))))
+    return bool({"id", "uuid", "sid"} & set(words(readable(name))[-1:]))
 
 
 def is_search(tool: Schema) -> bool:
@@ -62,3 +87,55 @@ def is_search(tool: Schema) -> bool:
     if len(needed) != 1 or needed[0] not in schemas or choices(schemas[needed[0]]):
         return False
     return schemas[needed[0]].get("type", "string") == "string" and bool(set(words(readable(needed[0]))) & _QUERY_NAMES)
+
+
+# --- rules for the use of a tool, as its description gives them ---
+
+
+def purpose(tool: Schema) -> str:
+    return str(tool.get("description") or "")
+
+
+def wants_confirmation(tool: Schema) -> bool:
+    """Whether the caller has to say yes first."""
+    return _CONFIRMED.search(purpose(tool)) is not None
+
+
+def takes_one_each(tool: Schema) -> bool:
+    """Whether several things are several calls."""
+    return _ONE_EACH.search(purpose(tool)) is not None
+
+
+def asked_first(tool: Schema) -> str:
+    """The parameter that is to be asked for though it may be left out; empty: none."""
+    found = _ASK_FIRST.search(purpose(tool))
+    return next((name for name in properties(tool) if found and found[1].lower() in words(readable(name))), "")
+
+
+def shown_when_empty(tool: Schema) -> str:
+    """The identifier that is left out to see what there is to choose from; empty: none."""
+    optional = {name: schema for name, schema in properties(tool).items() if name not in required(tool)}
+    about = {name: str(schema.get("description") or "") for name, schema in optional.items() if is_identifier(name)}
+    return next((name for name, text in about.items() if _SHOWS.search(text)), "")
+
+
+def source(schema: Schema, tools: Iterable[Schema]) -> Schema | None:
+    """The search that a parameter's value comes from: `as lookup_thing gave it`."""
+    about = set(re.findall(r"\w+", str(schema.get("description") or "")))
+    return next((tool for tool in tools if tool.get("name") in about and is_search(tool)), None)
+
+
+def gates(tool: Schema, tools: Iterable[Schema]) -> list[tuple[Schema, set[str]]]:
+    """The tools to be used before this one, each with what makes it necessary: `check it before alcohol is ordered`."""
+    own = {stem(word) for word in words(readable(str(tool.get("name", ""))))}
+    found = []
+    for other in tools:
+        for clause in _BEFORE.findall(purpose(other)) if other is not tool else ():
+            said = words(clause)
+            if own & {stem(word) for word in said}:
+                found.append((other, {word for word in said if stem(word) not in own and len(word) > 3}))
+    return found
+
+
+def named(tools: Sequence[Schema], name: object) -> Schema | None:
+    return next((tool for tool in tools if tool.get("name") == name), None)

@@ -1,4 +1,4 @@
-"""Filling a tool's arguments from what was said: choices, numbers, yes or no, and free words.
+"""Filling a tool's arguments from what was said: choices, numbers, yes or no, texts of a form, and free words.
 
 A choice of an enum is found by its words. Longer finds win and use up what they cover, so that "a medium, dark roast
 coffee" gives the size medium, the roast dark and the drink coffee, whatever the order of the parameters.
@@ -10,61 +10,26 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from datetime import date
 from difflib import SequenceMatcher
 from typing import Any, Final
 
-from voice_gateway.emulator.schemas import Schema, choices, is_identifier, properties, required
+from voice_gateway.emulator.common_words import FILLERS, NEGATIONS, meaning
+from voice_gateway.emulator.forms import form_of
+from voice_gateway.emulator.languages import language_named
+from voice_gateway.emulator.schemas import Schema, choices, codes, is_identifier, is_text, properties, required
+from voice_gateway.emulator.vocabulary import examples
 from voice_gateway.emulator.wording import readable, words
 
 ALIKE: Final = 0.8  # share of common letters from which two longer words are taken for one
 SOUND_ALIKE: Final = 0.7  # what a word with merely the same consonants is worth
 
-NEGATIONS: Final = {"no", "not", "without", "never", "dont", "skip"}
 _POINTERS: Final = {"that", "this", "the", "which", "another", "other"}  # before "one", it is no number
 _CORRECTION: Final = re.compile(
     r"\b(?:wait|actually|i mean|rather|make (?:that|it)|sorry|scratch that)\b", re.IGNORECASE
 )
 _COUNT_NAMES: Final = {"quantity", "count", "number"}
 _WORDS: Final = re.compile(r"[^\s.,!?;:\"\u201c\u201d]+")
-
-_FORMS: Final = (
-    ({"email", "mail"}, re.compile(r"([\w.+-]+@[\w-]+\.\w[\w.]*\w)")),
-    ({"phone", "telephone", "mobile"}, re.compile(r"(\+?\d[\d \u00a0-]{4,}\d)")),
-    (
-        {"date", "day"},
-        re.compile(
-            r"\b(today|tonight|tomorrow|(?:next |this )?(?:mon|tues|wednes|thurs|fri|satur|sun)day)\b", re.IGNORECASE
-        ),
-    ),
-    (
-        {"time", "hour"},
-        re.compile(
-            r"\b(?:at|around|by)\s+((?:\d{1,2}(?::\d\d)?|[a-z]+)(?:\s?(?:[ap]\.?m\b\.?|o'clock))?)", re.IGNORECASE
-        ),
-    ),
-    (
-        {"name"},
-        re.compile(
-            r"\b(?:[Nn]ame is|[Nn]ame's|[Tt]his is|(?:[Ii]n|[Uu]nder) the name(?: of)?|I am|I'm)"
-            r"\s+([A-Z][\w'\u2019-]*(?: [A-Z][\w'\u2019-]*)*)"
-        ),
-    ),
-)
-"""Texts known by their form: words of the parameter's name, and how such a text looks."""
-
-FILLERS: Final = frozenset(
-    words(
-        "a an the i i'd i'll i'm im me my you your we us it its that this there these those is are was am be been do"
-        " does did have has had can could will would shall may might must let lets to of for from in on at by with as"
-        " and or but if so then here please ok well um uh er hmm oh just also still some any more like love want need"
-        " get give take bring make show tell know about what whats which how much many when where who why price cost"
-        " costing charge say sorry pardon excuse wait actually hello yes yeah yep no not nope thanks goodbye"
-        " order buy look find check search got all"
-        " it's everything something anything else sir madam good morning afternoon evening sell serve offer available"
-        " now try hear kind thing one ones very really again"
-    )
-)
-"""Words of a request that do not say what it is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +43,14 @@ class Find:
     score: float
 
 
-def meaning(line: str) -> set[str]:
-    """The words of a line that carry meaning, as one compares them."""
-    return set(words(line)) - FILLERS
+def fill(tool: Schema, said: Sequence[str], today: date | None = None) -> dict[str, Any]:
+    """Arguments of a tool out of the caller's lines, oldest first; a later line corrects an earlier one.
 
-
-def fill(tool: Schema, said: Sequence[str]) -> dict[str, Any]:
-    """Arguments of a tool out of the caller's lines, oldest first; a later line corrects an earlier one."""
+    today: what `tomorrow` counts from; without it, the day of this machine.
+    """
     filled: dict[str, Any] = {}
     for line in said:
-        filled |= _fill_line(tool, line)
+        filled |= _fill_line(tool, line, today or date.today())  # noqa: DTZ011 - a caller's day is the one around him
     for name, schema in properties(tool).items():
         counts = schema.get("type") == "integer" and _COUNT_NAMES & set(words(readable(name)))
         if counts and name not in filled and {"a", "an"} & set(words(" ".join(said))):
@@ -95,7 +58,7 @@ def fill(tool: Schema, said: Sequence[str]) -> dict[str, Any]:
     return filled
 
 
-def _fill_line(tool: Schema, line: str, *, inside: bool = False) -> dict[str, Any]:
+def _fill_line(tool: Schema, line: str, today: date, *, inside: bool = False) -> dict[str, Any]:
     schemas = properties(tool)
     heard = words(line)
     finds = enum_finds(schemas, heard, latest=bool(_CORRECTION.search(line)))
@@ -109,8 +72,8 @@ def _fill_line(tool: Schema, line: str, *, inside: bool = False) -> dict[str, An
     filled |= _numbers(schemas, heard, used)
     filled |= _switches(schemas, heard)
     if not inside:  # one level is enough, and a type may hold itself
-        filled |= _nested(schemas, line)
-    return filled | _texts(tool, line, {heard[place] for place in used})
+        filled |= _nested(schemas, line, today)
+    return filled | _texts(tool, line, {heard[place] for place in used}, today)
 
 
 def enum_finds(schemas: Mapping[str, Schema], heard: Sequence[str], *, latest: bool = False) -> list[Find]:
@@ -224,36 +187,76 @@ def _switches(schemas: Mapping[str, Schema], heard: Sequence[str]) -> dict[str, 
     return filled
 
 
-def _nested(schemas: Mapping[str, Schema], line: str) -> dict[str, Any]:
+def _nested(schemas: Mapping[str, Schema], line: str, today: date) -> dict[str, Any]:
     """Objects, and lists of objects with one entry, when all that they need was said."""
     filled: dict[str, Any] = {}
     for name, schema in schemas.items():
         inner = (schema.get("items") or {}) if _is_list(schema) else schema
         if inner.get("type") != "object":
             continue
-        entry = _fill_line({"name": name, "parameters": inner}, line, inside=True)
+        entry = _fill_line({"name": name, "parameters": inner}, line, today, inside=True)
         if entry and all(key in entry for key in inner.get("required") or ()):
             filled[name] = [entry] if _is_list(schema) else entry
     return filled
 
 
-def _texts(tool: Schema, line: str, used: AbstractSet[str]) -> dict[str, str]:
-    """Free text: by its form where the name tells one; the first other one needed takes the words that are left."""
+def _texts(tool: Schema, line: str, used: AbstractSet[str], today: date) -> dict[str, str]:
+    """Texts: by their form where one is told; by examples; the first other one needed takes the words that are left."""
     filled: dict[str, str] = {}
-    free = True
+    wanting: list[str] = []
+    spoken_for = set(used)
     for name, schema in properties(tool).items():
-        if schema.get("type", "string") != "string" or choices(schema) or is_identifier(name):
+        if not is_text(schema) or is_identifier(name):
             continue
-        forms = [form for own, form in _FORMS if own & set(words(readable(name)))]
-        if forms:
-            found = next((match.group(1).strip() for form in forms if (match := form.search(line))), "")
-        elif free and name in required(tool):
-            found, free = query(line, tool, used), False
-        else:
-            continue
+        form = form_of(name, schema)
+        if form is not None:
+            found = form(line, today)
+        elif listed := codes(schema):
+            found, taken = _abbreviated(listed, line)
+            spoken_for |= taken
+        elif "language" in words(readable(name)):
+            found = language_named(line)
+        elif found := _exemplified(schema, line):
+            spoken_for |= set(words(found))
+        elif name in required(tool):
+            wanting.append(name)
         if found:
             filled[name] = found
+    if wanting and (left := query(line, tool, spoken_for)):
+        filled[wanting[0]] = left
     return filled
+
+
+def _abbreviated(listed: Sequence[str], line: str) -> tuple[str, set[str]]:
+    """The code that a line names, by itself or by the name it stands for, and the words that say so.
+
+    `the United Kingdom` is UK by its initials, `Canada` CA and `Malta` MT by letters in their order.
+    """
+    spelt = _WORDS.findall(line)
+    for place, word in enumerate(spelt):
+        bare = word.replace(".", "")
+        if bare in listed:
+            return bare, {bare.lower()}
+        for code in listed:
+            run = spelt[place : place + len(code)]
+            if "".join(each[0].upper() for each in run) == code and all(each[0].isupper() for each in run):
+                return code, {other for each in run for other in words(each)}
+    for word in spelt:
+        bare = re.sub(r"['\u2019]s$", "", word)
+        for code in listed:
+            in_order = re.match(".*".join(map(re.escape, code.lower())), bare.lower())
+            if bare[0].isupper() and len(bare) > 3 and in_order and not set(words(bare)) <= FILLERS:
+                return code, set(words(bare))
+    return "", set()
+
+
+def _exemplified(schema: Schema, line: str) -> str:
+    """The longest of a description's examples that a line names."""
+    said = f" {' '.join(words(line))} "
+    named = [
+        example for example in examples(str(schema.get("description") or "")) if f" {' '.join(words(example))} " in said
+    ]
+    return max(named, key=len, default="")
 
 
 def query(line: str, tool: Schema, used: AbstractSet[str] = frozenset()) -> str:

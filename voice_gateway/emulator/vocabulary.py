@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from voice_gateway.emulator.common_words import FILLERS, NEGATIONS
 from voice_gateway.emulator.faculties import Line
 from voice_gateway.emulator.schemas import Schema, choices, properties
-from voice_gateway.emulator.slots import FILLERS, NEGATIONS
 from voice_gateway.emulator.wording import words
 
 SIZE: Final = 80
@@ -36,7 +36,7 @@ def vocabulary(instructions: str, tools: Iterable[Schema], lines: Iterable[Line]
     enums = [str(value) for tool in tools for schema in properties(tool).values() for value in choices(schema)]
     told = [row["name"] for line in lines if line.role == "tool_output" for row in rows(line.text) if "name" in row]
     texts = [instructions, *(text for tool in tools for text in descriptions(tool))]
-    found = [name for text in texts for name in (*_examples(text), *_names(text))]
+    found = [name for text in texts for name in (*examples(text), *_names(text))]
     known: set[str] = set()
     kept: list[str] = []
     for phrase in [*enums, *map(str, told), *found]:
@@ -63,7 +63,7 @@ def rows(output: str) -> list[dict[str, Any]]:
     return [row for row in content if isinstance(row, dict)] if isinstance(content, list) else []
 
 
-def _examples(text: str) -> Iterator[str]:
+def examples(text: str) -> Iterator[str]:
     """What a text lists: `coffee such as mocha, iced coffee and latte`. At least two, of at most three words each."""
     parts = _SUCH_AS.split(_WRAP.sub(" ", text))[1:]
     for place, part in enumerate(parts, 1):

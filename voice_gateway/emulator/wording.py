@@ -55,6 +55,16 @@ def words(text: str) -> list[str]:
     return _in_digits([_one(word) for word in _WORD.findall(_APOSTROPHE.sub("", plain))])
 
 
+def stem(word: str) -> str:
+    """A word without the endings of a verb: ordered, ordering -> order; cancelled -> cancel."""
+    for ending in ("ing", "ed"):
+        bare = word.removesuffix(ending)
+        if bare != word and len(bare) > 2:
+            doubled = len(bare) > 5 and bare[-1] == bare[-2] != "s"
+            return bare[:-1] if doubled else bare
+    return word
+
+
 def _one(word: str) -> str:
     word = _SAME.get(word, word)
     singular = word[:-1]

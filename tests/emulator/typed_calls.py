@@ -1,0 +1,125 @@
+"""Calls without sound: the emulated mind talks with a caller who types, and works with the product's own tools.
+
+The tools are the house's, over real tables in SQLite; only the telephone and the session in between are left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from voice_gateway.agent.once import Once
+from voice_gateway.agent.personas import load_personas
+from voice_gateway.agent.toolbox import house_toolbox
+from voice_gateway.agent.tools import ToolContext
+from voice_gateway.emulator.faculties import Line, Say, Situation, UseTool
+from voice_gateway.emulator.mind import RuleMind
+from voice_gateway.emulator.scenario import Scenario
+from voice_gateway.emulator.verdict import Happened, Used
+from voice_gateway.store.tables import Tables
+
+NOBODY = "+15550100001"
+_END = "end_call"
+MOST_RESPONSES = 8
+
+
+@dataclass
+class TypedCall:
+    """One call. now: of the gateway and of the caller."""
+
+    persona: str
+    tables: Tables
+    number: str = NOBODY
+    sid: str = "CA1"
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    lines: list[Line] = field(default_factory=list)
+    uses: list[Used] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    ended: bool = False
+
+    def __post_init__(self) -> None:
+        self._persona = load_personas()[self.persona]
+        self._toolbox = house_toolbox().pick(self._persona.tools)
+        self._once = Once(lambda: 0.0)
+        self._mind = RuleMind(today=self.now.date)
+        self._count = 0
+
+    async def greet(self) -> None:
+        await self._respond(self._persona.greeting_instructions)
+
+    async def say(self, text: str) -> None:
+        """The caller says something; returns when it is answered."""
+        self.lines.append(Line("user", text))
+        await self._respond()
+
+    async def _respond(self, instructions: str = "") -> None:
+        for _ in range(MOST_RESPONSES):
+            acts = self._mind.respond(
+                Situation(instructions or self._persona.instructions, list(self.lines), self._toolbox.specs())
+            )
+            assert acts, "a response without an act"
+            for act in acts:
+                if isinstance(act, Say):
+                    self.said.append(act.text)
+                    self.lines.append(Line("assistant", act.text))
+            calls = [act for act in acts if isinstance(act, UseTool)]
+            if not calls:
+                return
+            ids = [f"c{self._count + place}" for place in range(len(calls))]
+            self._count += len(calls)
+            self.lines += [
+                Line("tool_call", json.dumps(dict(call.arguments)), call.name, call_id)
+                for call, call_id in zip(calls, ids, strict=True)
+            ]
+            for call, call_id in zip(calls, ids, strict=True):
+                output = await self._run(call)
+                self.uses.append(Used(call.name, dict(call.arguments), output))
+                self.lines.append(Line("tool_output", output, call.name, call_id))
+        raise AssertionError(f"it never spoke: {self.uses}")
+
+    async def _run(self, call: UseTool) -> str:
+        if call.name == _END:  # the bridge's own, see call/goodbye.py
+            self.ended = True
+            return '{"ok":true,"say":"Goodbye!"}'
+        arguments = json.dumps(dict(call.arguments))
+
+        async def work(key: str) -> Any:
+            context = ToolContext(
+                call_sid=self.sid,
+                from_number=self.number,
+                persona=self.persona,
+                market=self._persona.market or None,
+                now=self.now,
+                key=key,
+                tables=self.tables,
+            )
+            return await self._toolbox.run(call.name, arguments, context)
+
+        if self._toolbox.has_effect(call.name):
+            return (await self._once.run(self.sid, call.name, arguments, work)).output
+        return (await work("")).output
+
+
+async def play(scenario: Scenario, tables: Tables, now: datetime, sid: str = "CA1") -> Happened:
+    """All of a scenario's lines, typed."""
+    call = TypedCall(scenario.persona or "waiter", tables, scenario.number or NOBODY, sid, now)
+    await call.greet()
+    for line in scenario.lines:
+        await call.say(line)
+        if call.ended:
+            break
+    return Happened(call.said, call.uses, "gateway" if call.ended else "caller", (call.persona,))
+
+
+def fresh_tables(folder: Path) -> Tables:
+    tables = Tables(folder / "tables.sqlite3")
+    tables.start()
+    return tables
+
+
+def run(scenario: Scenario, tables: Tables, now: datetime, sid: str = "CA1") -> Happened:
+    return asyncio.run(play(scenario, tables, now, sid))

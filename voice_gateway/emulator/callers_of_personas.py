@@ -1,0 +1,276 @@
+"""Callers for each persona that comes with the product: what they want, and what must have been done for them.
+
+They need a mind that works with the tools it is given: the emulated one's, or a real model's.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from voice_gateway.emulator.scenario import Expected, Scenario, Use, conversation
+
+_BYE: Final = "Thank you very much, goodbye."
+
+WAITER: Final = (
+    Scenario(
+        "order",
+        "orders two cappuccinos and a tilapia, says yes, hears the total",
+        conversation(
+            "Good evening, please order two cappuccinos and one grilled tilapia.",
+            "Yes, please.",
+            _BYE,
+        ),
+        persona="waiter",
+        expected=Expected(
+            uses=(
+                Use("lookup_menu", {"query": r".*cappuccinos?"}, r"rw-cap"),
+                Use("place_order", {"item": r"rw-cap|cappuccinos?", "quantity": 2}, r'"success":\s*true'),
+                Use("place_order", {"item": r"rw-til|grilled tilapia"}, r'"total":\s*18000'),
+            ),
+            hears=(r"shall i go ahead|is that right|confirm", r"18[,. ]?000|eighteen thousand"),
+            ends="gateway",
+        ),
+    ),
+    Scenario(
+        "pairing",
+        "asks what goes well with a brochette",
+        conversation("Hello, what goes well with the goat brochette?", _BYE),
+        persona="waiter",
+        expected=Expected(
+            uses=(Use("lookup_menu"), Use("recommend_pairing", {"itemId": "rw-bro"}, "Mützig")),
+            hears=(r"m[uü]tzig",),
+            ends="gateway",
+        ),
+    ),
+    Scenario(
+        "prices",
+        "asks for a price in Rwanda and one in Malta: francs here, euros there",
+        conversation("What does the cappuccino cost?", "And how much is the Kinnie?", _BYE),
+        persona="waiter",
+        expected=Expected(
+            uses=(
+                Use("lookup_menu", {"query": r".*cappuccino"}, r'"price":3000,"currency":"RWF"'),
+                Use("lookup_menu", {"query": r".*kinnie"}, r'"price":2.8,"currency":"EUR"'),
+            ),
+            hears=(r"3[,. ]?000 (?:RWF|francs)|three thousand", r"2[.,]80|two euros? (?:and )?eighty"),
+            ends="gateway",
+        ),
+    ),
+)
+CFO: Final = (
+    Scenario(
+        "ebitda",
+        "wants the EBITDA of a quarter",
+        conversation("Good morning, what was our EBITDA in the third quarter of 2026?", _BYE),
+        persona="cfo",
+        expected=Expected(
+            uses=(Use("fetch_financials", {"period": "2026-?Q3"}, r'"ebitda":\s*70380'),),
+            hears=(r"70[,. ]?380|seventy thousand",),
+            ends="gateway",
+        ),
+    ),
+    Scenario(
+        "tax-rule",
+        "asks which standard applies, and for a rate; both must be cited word for word",
+        conversation(
+            "Which rule applies to revenue recognition in the European Union?",
+            "And what is the VAT rate in the United Kingdom?",
+            _BYE,
+        ),
+        persona="cfo",
+        expected=Expected(
+            uses=(
+                Use("check_tax_rule", {"jurisdiction": "EU|(the )?European Union", "topic": ".*revenue.*"}, "IFRS 15"),
+                Use("check_tax_rule", {"jurisdiction": "UK|(the )?United Kingdom", "topic": ".*vat.*"}, "VATA 1994"),
+            ),
+            hears=(r"IFRS (15|fifteen)", r"20 ?(%|percent)|twenty percent", r"VATA"),
+            ends="gateway",
+        ),
+    ),
+)
+BARTENDER: Final = (
+    Scenario(
+        "id-checked",
+        "orders a beer, is asked for an ID, gives it, says yes",
+        conversation(
+            "Good evening, please order one Mützig for me.",
+            "My ID number is 1 1990 8 0012345 0 12.",
+            "Yes, go ahead.",
+            _BYE,
+        ),
+        persona="bartender",
+        expected=Expected(
+            uses=(
+                Use("check_id", {"id_number": r"1[\s-]*1990[\d\s-]+"}, r'"valid":\s*true'),
+                Use("place_order", {"item": r"rw-mut|.*m[uü]tzig.*"}, r'"success":\s*true'),
+            ),
+            hears=(r"\bid\b|identity|document", r"old enough|thank|order"),
+            ends="gateway",
+        ),
+    ),
+    Scenario(
+        "under-age",
+        "orders a beer with the ID of a child, and once more: refused both times",
+        conversation(
+            "Hello, please order one Mützig.",
+            "My ID number is 1 2015 8 0012345 0 12.",
+            "Then please order the Mützig for my father.",
+            _BYE,
+        ),
+        persona="bartender",
+        expected=Expected(
+            uses=(Use("check_id", {"id_number": r"1[\s-]*2015[\d\s-]+"}, r'"valid":\s*false'),),
+            never=("place_order",),
+            hears=(r"younger|age|18|eighteen",),
+            ends="gateway",
+        ),
+    ),
+    Scenario(
+        "invalid-id",
+        "orders a beer with a number that is none, then a drink without alcohol",
+        conversation(
+            "Hello, please order one Mützig.",
+            "My ID number is 12 34.",
+            "Then please order a passion fruit juice.",
+            "Yes, please.",
+            _BYE,
+        ),
+        persona="bartender",
+        expected=Expected(
+            uses=(
+                Use("check_id", answer=r'"valid":\s*false'),
+                Use("place_order", {"item": r"rw-pas|passion fruit juice"}, r'"success":\s*true'),
+            ),
+            hears=(r"not (?:the number|a valid|valid)|cannot|sorry",),
+            ends="gateway",
+        ),
+    ),
+)
+MEMBER_SERVICES: Final = (
+    Scenario(
+        "balance",
+        "a member asks for the balance, and spells the id when asked",
+        conversation("Hello, what is my balance?", "It is member underscore one two three.", _BYE),
+        persona="member-services",
+        number="+250788000123",
+        expected=Expected(
+            uses=(Use("get_member_balance", {"memberId": "member_123"}, r'"balance":\s*50000'),),
+            hears=(r"\bid\b|number", r"50[,. ]?000|fifty thousand"),
+            ends="gateway",
+        ),
+    ),
+    Scenario(
+        "voucher",
+        "redeems a voucher that was never used; needs tables in which it was not",
+        conversation("Hello, I would like to redeem a voucher. The code is SAVE2024.", "Yes, that is right.", _BYE),
+        persona="member-services",
+        expected=Expected(
+            uses=(Use("redeem_voucher", {"code": "SAVE ?2024"}, r'"success":\s*true.*"value":\s*1000'),),
+            hears=(r"S A V E|save", r"1[,. ]?000|one thousand|a thousand"),
+            ends="gateway",
+        ),
+    ),
+    Scenario(
+        "voucher-again",
+        "tries to redeem a voucher a second time, in a call of its own: refused",
+        conversation("Hello, I would like to redeem a voucher. The code is SAVE2024.", "Yes, that is right.", _BYE),
+        persona="member-services",
+        after="voucher",
+        expected=Expected(
+            uses=(Use("redeem_voucher", {"code": "SAVE ?2024"}, "already_redeemed"),),
+            hears=(r"(redeemed|used) before|already",),
+            ends="gateway",
+        ),
+    ),
+    Scenario(
+        "voucher-expired",
+        "tries to redeem a voucher of long ago: refused",
+        conversation("Hello, please redeem a voucher for me. The code is OLD2020.", "Yes.", _BYE),
+        persona="member-services",
+        expected=Expected(
+            uses=(Use("redeem_voucher", {"code": "OLD ?2020"}, "expired"),), hears=("expired",), ends="gateway"
+        ),
+    ),
+)
+RECEPTIONIST: Final = (
+    Scenario(
+        "known-caller",
+        "calls from a number that is known, and is asked nothing",
+        conversation("Good morning, am I known to you as a customer?", _BYE),
+        persona="receptionist",
+        number="+35699000111",
+        expected=Expected(uses=(Use("lookup_customer", answer="Claire Borg"),), hears=("Claire Borg",), ends="gateway"),
+    ),
+    Scenario(
+        "appointment",
+        "asks for free times, books one, and cancels it",
+        conversation(
+            "Hello, is there anything free on Thursday?",
+            "Please book me in on Thursday at ten o'clock. My name is Anna Vella.",
+            "Yes, please.",
+            "I am sorry, please cancel my appointment.",
+            "Yes, please.",
+            _BYE,
+        ),
+        persona="receptionist",
+        number="+35699000222",
+        expected=Expected(
+            uses=(
+                Use("check_availability", {"date": "{thursday}"}, r'"available":\s*true'),
+                Use(
+                    "book_appointment",
+                    {"date": "{thursday}", "time": "10:00(:00)?", "name": "Anna Vella"},
+                    r'"success":\s*true',
+                ),
+                Use("cancel_appointment", answer="Anna Vella"),
+                Use("cancel_appointment", {"appointmentId": ".+"}, r'"success":\s*true'),
+            ),
+            hears=("free|slots|available", "Thursday.*?(10|ten)", "Anna Vella", "done|cancel"),
+            ends="gateway",
+        ),
+    ),
+    Scenario(
+        "double-booking",
+        "wants a time that was just given to another: refused, and offered others",
+        conversation(
+            "Please book an appointment on Wednesday at eleven o'clock. My name is Anna Vella.",
+            "Yes, please.",
+            "And please book another appointment on Wednesday at eleven o'clock, the name is Peter Camilleri.",
+            "Yes, please.",
+            "Please cancel my appointment.",
+            "Yes, please.",
+            _BYE,
+        ),
+        persona="receptionist",
+        number="+35699000333",
+        expected=Expected(
+            uses=(
+                Use("book_appointment", {"date": "{wednesday}", "name": "Anna Vella"}, r'"success":\s*true'),
+                Use("book_appointment", {"date": "{wednesday}", "name": "Peter Camilleri"}, '"taken"'),
+                Use("cancel_appointment", {"appointmentId": ".+"}, r'"success":\s*true'),
+            ),
+            hears=("taken",),
+            ends="gateway",
+        ),
+    ),
+    Scenario(
+        "message",
+        "leaves a message for somebody who is not there",
+        conversation(
+            "Hello, I would like to leave a message for Mister Borg.",
+            "Anna Vella.",
+            "The contract is signed and he can come by on Friday.",
+            "Yes, that is right.",
+            _BYE,
+        ),
+        persona="receptionist",
+        expected=Expected(
+            uses=(
+                Use("take_message", {"name": "Anna Vella", "message": ".*contract is signed.*"}, r'"success":\s*true'),
+            ),
+            hears=("name", "message", "contract is signed"),
+            ends="gateway",
+        ),
+    ),
+)
+CALLERS_OF_PERSONAS: Final = (*WAITER, *CFO, *BARTENDER, *MEMBER_SERVICES, *RECEPTIONIST)
