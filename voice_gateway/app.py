@@ -38,9 +38,12 @@ from voice_gateway.ops import logs
 from voice_gateway.ops.metrics import LoopLag, Metrics
 from voice_gateway.ops.redaction import Redactor
 from voice_gateway.session import Service
+from voice_gateway.store.local_rows import LocalRows
 from voice_gateway.store.outbox import collecting
 from voice_gateway.store.records import new_id
+from voice_gateway.store.remote_rows import RemoteRows
 from voice_gateway.store.sqlite import SqliteStore
+from voice_gateway.store.tables import Tables
 from voice_gateway.summary import Summaries
 from voice_gateway.switchboard import Switchboard
 from voice_gateway.trace.folder import TraceFolder
@@ -108,7 +111,7 @@ class Gateway:
         )
         self._makings = Makings(settings, cast, metrics=self.metrics, secret=self._secret, traces=self._traces)
         self.unpriced, self.doubts = self._makings.unpriced, self._makings.doubts
-        self._workshop = Workshop(settings.store_path, role=self._makings.role, tell=self._tell)
+        self._workshop = Workshop(_tables(settings), role=self._makings.role, tell=self._tell)
         self.switchboard = Switchboard(
             journal=self.journal,
             prepare_model=self._makings.prepare_model,
@@ -278,6 +281,7 @@ class Gateway:
             lag.cancel()
             if self._traces is not None:
                 await asyncio.to_thread(self._traces.close)
+            await self._workshop.close()
             await self._makings.close()
             await self._keeper.close(LAST_SHIPPING_S)
             if self.shipper is not None:
@@ -296,6 +300,12 @@ def build(settings: Settings, listeners: Sequence[Listener] = ()) -> Gateway:
 def _wishes(settings: Settings) -> Wishes:
     url, secret = settings.call_webhook_url.get_secret_value(), settings.call_webhook_secret.get_secret_value()
     return Wishes(url, secret, settings.retention_days, settings.trace_dir)
+
+
+def _tables(settings: Settings) -> Tables:
+    """What tools read and write."""
+    local = settings.tools_store == "local"
+    return Tables(LocalRows(settings.store_path) if local else RemoteRows(settings.supabase_url, settings.supabase_key))
 
 
 def _rest(settings: Settings) -> TwilioRest | None:

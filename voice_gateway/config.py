@@ -95,6 +95,9 @@ class Settings(BaseModel):
     )
     supabase_secret_key: Secret = Field(SecretStr(""), description="a secret key of the project, sb_secret_...")
     supabase_service_role_key: Secret = Field(SecretStr(""), description="the project's service_role key")
+    tools_store: Annotated[Literal["local", "supabase"], BeforeValidator(values.lower)] = Field(
+        "local", description="local or supabase"
+    )
     database_url: Annotated[Secret, AfterValidator(values.postgres)] = Field(
         SecretStr(""), description="postgresql://user:password@host:5432/database"
     )
@@ -368,6 +371,8 @@ def _incomplete(given: Mapping[str, str]) -> list[str]:
     keyed = given.get("supabase_secret_key") or given.get("supabase_service_role_key")
     if given.get("supabase_url") and not keyed:
         return ["SUPABASE_URL is set but no key is: set SUPABASE_SECRET_KEY too, or neither."]
+    if given.get("tools_store", "").lower() == "supabase" and not given.get("supabase_url"):
+        return ["TOOLS_STORE is supabase but SUPABASE_URL is not set: set it and SUPABASE_SECRET_KEY, or say local."]
     if keyed and not given.get("supabase_url"):
         return ["A Supabase key is set but SUPABASE_URL is not: set it too, or neither."]
     if given.get("call_webhook_url") and not given.get("call_webhook_secret"):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from voice_gateway.agent.cast import Role
 from voice_gateway.agent.once import Once
@@ -18,16 +16,19 @@ class Workshop:
     """The toolbox as every call sees it: `session.Tools`."""
 
     def __init__(
-        self, tables: Path, *, role: Callable[[CallFacts], Role], tell: Callable[[str, InnerEvent], bool]
+        self, tables: Tables, *, role: Callable[[CallFacts], Role], tell: Callable[[str, InnerEvent], bool]
     ) -> None:
-        """tables: the file that holds the tools' tables. role: who answers a call. tell: tells a live call."""
-        self._tables = Tables(tables)
+        """tables: what the tools read and write. role: who answers a call. tell: tells a live call."""
+        self._tables = tables
         self._once = Once(time.monotonic)
         self._role = role
         self._tell = tell
 
     async def start(self) -> None:
-        await asyncio.to_thread(self._tables.start)
+        await self._tables.start()
+
+    async def close(self) -> None:
+        await self._tables.close()
 
     def take_back(self, facts: CallFacts) -> None:
         """What a call had for itself, once it is over."""

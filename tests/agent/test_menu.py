@@ -10,13 +10,14 @@ import pytest
 
 from voice_gateway.agent.toolbox import house_toolbox
 from voice_gateway.agent.tools import ToolContext
+from voice_gateway.store.local_rows import LocalRows
 from voice_gateway.store.tables import Tables
 
 
 @pytest.fixture
-def context(tmp_path: Path) -> ToolContext:
-    tables = Tables(tmp_path / "tables.db")
-    tables.start()
+async def context(tmp_path: Path) -> ToolContext:
+    tables = Tables(LocalRows(tmp_path / "tables.db"))
+    await tables.start()
     return ToolContext("CA1", tables=tables)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,12 @@ import postgres_server
 import psycopg
 import pytest
 
+from voice_gateway.store.diary import Hours
+from voice_gateway.store.local_rows import LocalRows
 from voice_gateway.store.records import EventRecord, new_id
+from voice_gateway.store.remote_rows import RemoteRows
 from voice_gateway.store.sqlite import SqliteStore
+from voice_gateway.store.tables import Tables
 
 
 @pytest.fixture(scope="session")
@@ -98,3 +104,49 @@ async def rested(tmp_path: Path, supabase: far_side.Supabase) -> Any:
 def kept(request: pytest.FixtureRequest) -> Any:
     """Each of the places that a record is kept in."""
     return request.getfixturevalue("store" if request.param == "sqlite" else "rested")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("supabase", marks=pytest.mark.postgres)])
+def place(request: pytest.FixtureRequest) -> far_side.Supabase | None:
+    """Each of the places that the tools' tables are in, with a demonstration's rows; None is the file."""
+    if request.param == "sqlite":
+        return None
+    with request.getfixturevalue("database_of")() as database:
+        for path in sorted((postgres_server.REPOSITORY / "migrations/seed").glob("*.sql")):
+            database.execute(path.read_text())
+    far: far_side.Supabase = request.getfixturevalue("supabase")
+    return far
+
+
+@pytest.fixture
+async def tables_over(
+    place: far_side.Supabase | None, tmp_path: Path
+) -> AsyncIterator[Callable[[Hours | None], Awaitable[Tables]]]:
+    """Makes tables over rows of that place."""
+    made: list[Tables] = []
+
+    async def make(hours: Hours | None = None) -> Tables:
+        rows = LocalRows(tmp_path / "tables.db") if place is None else RemoteRows(place.url, far_side.SECRET_KEY)
+        made.append(Tables(rows, hours))
+        await made[-1].start()
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.close()
+
+
+@pytest.fixture
+def read(
+    request: pytest.FixtureRequest, place: far_side.Supabase | None, tmp_path: Path
+) -> Callable[[str], list[tuple[Any, ...]]]:
+    """Rows as they are stored, by SQL."""
+
+    def rows(sql: str) -> list[tuple[Any, ...]]:
+        if place is None:
+            with closing(sqlite3.connect(tmp_path / "tables.db")) as db:
+                return db.execute(sql).fetchall()
+        with request.getfixturevalue("database_of")() as database:
+            return list(database.execute(sql).fetchall())
+
+    return rows

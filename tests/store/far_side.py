@@ -36,6 +36,7 @@ class Wire:
     mood: Mood = "well"
     port: int = 0
     links: set[asyncio.StreamWriter] = field(default_factory=set)
+    carried: int = 0
 
     def become(self, mood: Mood) -> None:
         """From now on, and for the links there are."""
@@ -48,6 +49,7 @@ class Wire:
             reset(writer)
             return
         self.links.add(writer)
+        self.carried += 1
         back: asyncio.StreamWriter | None = None
         try:
             answers, back = await asyncio.open_connection("127.0.0.1", self.upstream)

@@ -30,7 +30,7 @@ async def rows(kept: Any, table: str, call_sid: str = "CA1") -> list[Row]:
     """What the record holds of a call besides its row and its events, in order of their ids."""
     if isinstance(kept, SqliteStore):
         return fetch(kept.path, f"select * from {table} where call_sid = ? order by id", [call_sid])  # noqa: S608
-    client = await kept.remote._ready()
+    client = await kept.remote._project.client()
     return (await client.table(table).select("*").eq("call_sid", call_sid).order("id").execute()).data  # type: ignore[no-any-return]
 
 

@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 from voice_gateway.cli.verbs import app
 from voice_gateway.erase import Eraser, Places
 from voice_gateway.store.erasure_remote import RemoteErasure
+from voice_gateway.store.local_rows import LocalRows
 from voice_gateway.store.orders import Message
 from voice_gateway.store.outbox import collecting
 from voice_gateway.store.person import ERASED, NoNumberError, Person
@@ -54,15 +55,20 @@ def write_call(store: Any, event: Maker, sid: str, caller: str, said: str = "hel
     )
 
 
-def fill_tools(path: Path) -> None:
-    """Orders, messages, appointments, customers and savings of both people."""
-    tables = Tables(path)
-    tables.start()
-    item = tables.menu()[0].id
+async def fill_orders(tables: Tables) -> None:
+    """Orders and messages of both people."""
+    await tables.start()
+    item = (await tables.menu())[0].id
     for sid, number in (("CAhers", NUMBER), ("CAhis", OTHER)):
-        tables.orders.place(item, 1, sid, None)
-        tables.orders.take_message(Message("A name", "call me back", number), sid, None)
-    tables.orders.take_message(Message("Somebody", f"tell her at 0791 234 567, or {NUMBER}", OTHER), "CAhis", None)
+        await tables.orders.place(item, 1, sid, None)
+        await tables.orders.take_message(Message("A name", "call me back", number), sid, None)
+    hint = Message("Somebody", f"tell her at 0791 234 567, or {NUMBER}", OTHER)
+    await tables.orders.take_message(hint, "CAhis", None)
+    await tables.close()
+
+
+def fill_tools(path: Path) -> None:
+    """Appointments, customers and savings of both people."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         for number, spelt in ((NUMBER, "0791-234-567"), (OTHER, OTHER)):
             key = new_id()
@@ -115,6 +121,7 @@ async def lived(tmp_path: Path, event: Maker) -> Path:
         child, CallPatch("CAchild", 1, parent_call_sid="CAhers", direction="outbound", to_number=OTHER, ended_at=AT)
     )
     assert await store.flush()
+    await fill_orders(Tables(LocalRows(store.path)))
     fill_tools(store.path)
     await store.close()
     return store.path

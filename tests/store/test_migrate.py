@@ -56,6 +56,7 @@ def test_the_files_come_in_the_order_of_their_versions() -> None:
         "tools",
         "orders",
         "erase",
+        "tool_functions",
     ]
     assert [name for name, _ in read_seed(migrations_folder())] == ["seed/menu.sql", "seed/tools.sql"]
 

@@ -88,6 +88,25 @@ def test_strangers_may_not_call_the_functions(database: psycopg.Connection[Any])
     assert attempt(database, "service_role", "select ingest_call_events('[]'), redeem_voucher('X')")
 
 
+def test_every_function_is_the_gateways_alone_and_finds_its_tables_by_itself(database: psycopg.Connection[Any]) -> None:
+    functions = database.execute(
+        "select p.oid::regprocedure::text, p.proconfig, p.prosecdef, has_function_privilege('anon', p.oid, 'execute'), "
+        "has_function_privilege('authenticated', p.oid, 'execute'), "
+        "has_function_privilege('service_role', p.oid, 'execute') "
+        "from pg_proc p where p.pronamespace = 'public'::regnamespace and p.prorettype <> 'trigger'::regtype "
+        "and p.provolatile <> 'i' "  # what reads no table tells nobody anything
+        "and not exists (select 1 from pg_depend d where d.objid = p.oid and d.deptype = 'e')"
+    ).fetchall()
+    names = {name.partition("(")[0] for name, *_ in functions}
+    assert {"menu_of", "place_order", "book_appointment", "redeem_voucher", "ingest_call_events"} <= names
+    for name, config, definer, anon, authenticated, service in functions:
+        assert not anon, name
+        assert not authenticated, name
+        assert service, name
+        assert any(each.startswith("search_path=") for each in config or []), name
+        assert not definer, name
+
+
 # --- how the record comes in ------------------------------------------------------------------------------------
 
 

@@ -12,14 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voice_gateway.store.database import StoreError, set_aside
+from voice_gateway.store.local_rows import LocalRows
 from voice_gateway.store.search import alike, rank, words
 from voice_gateway.store.tables import Tables
 
 
 @pytest.fixture
-def tables(tmp_path: Path) -> Tables:
-    tables = Tables(tmp_path / "tables.db")
-    tables.start()
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "tables.db"
+
+
+@pytest.fixture
+async def tables(path: Path) -> Tables:
+    tables = Tables(LocalRows(path))
+    await tables.start()
     return tables
 
 
@@ -51,8 +57,8 @@ def tables(tmp_path: Path) -> Tables:
         ("ccino", "Cappuccino"),
     ],
 )
-def test_an_item_is_found_as_it_was_heard(query: str, best: str, tables: Tables) -> None:
-    assert [item.name for item in tables.lookup_menu(query)] == [best]
+async def test_an_item_is_found_as_it_was_heard(query: str, best: str, tables: Tables) -> None:
+    assert [item.name for item in await tables.lookup_menu(query)] == [best]
 
 
 @pytest.mark.parametrize(
@@ -69,67 +75,68 @@ def test_an_item_is_found_as_it_was_heard(query: str, best: str, tables: Tables)
         ("' or 1=1 --", set()),
     ],
 )
-def test_a_kind_finds_all_of_it_and_nothing_else(query: str, names: set[str], tables: Tables) -> None:
-    assert {item.name for item in tables.lookup_menu(query)} == names
+async def test_a_kind_finds_all_of_it_and_nothing_else(query: str, names: set[str], tables: Tables) -> None:
+    assert {item.name for item in await tables.lookup_menu(query)} == names
 
 
-def test_the_name_comes_before_the_kind(tables: Tables) -> None:
-    assert [item.name for item in tables.lookup_menu("coffee")][:3] == ["African Coffee", "House Coffee", "Iced Coffee"]
+async def test_the_name_comes_before_the_kind(tables: Tables) -> None:
+    names = [item.name for item in await tables.lookup_menu("coffee")]
+    assert names[:3] == ["African Coffee", "House Coffee", "Iced Coffee"]
 
 
-def test_a_market_has_its_own_menu_and_prices(tables: Tables) -> None:
-    assert [(each.price, each.currency) for each in tables.lookup_menu("beer", "MT")] == [(3.5, "EUR")]
-    assert [(each.price, each.currency) for each in tables.lookup_menu("beer", "RW")] == [(2500, "RWF")]
-    assert tables.menu("XX") == []
+async def test_a_market_has_its_own_menu_and_prices(tables: Tables) -> None:
+    assert [(each.price, each.currency) for each in await tables.lookup_menu("beer", "MT")] == [(3.5, "EUR")]
+    assert [(each.price, each.currency) for each in await tables.lookup_menu("beer", "RW")] == [(2500, "RWF")]
+    assert await tables.menu("XX") == []
 
 
 @pytest.mark.parametrize("query", ["", "  ", "the menu, please", "what do you have?"])
-def test_a_query_without_a_telling_word_means_the_menu(query: str, tables: Tables) -> None:
-    assert tables.lookup_menu(query, limit=100) == tables.menu()
-    assert len(tables.lookup_menu(query)) == 10
+async def test_a_query_without_a_telling_word_means_the_menu(query: str, tables: Tables) -> None:
+    assert await tables.lookup_menu(query, limit=100) == await tables.menu()
+    assert len(await tables.lookup_menu(query)) == 10
 
 
-def test_what_is_not_to_be_had_is_not_told(tables: Tables) -> None:
-    with closing(sqlite3.connect(tables._path)) as db, db:
+async def test_what_is_not_to_be_had_is_not_told(tables: Tables, path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("update menu_items set available = false where id in ('rw-cap', 'rw-afc')")
-    assert tables.lookup_menu("cappuccino") == []
-    assert tables.pairings("rw-cap") == []
+    assert await tables.lookup_menu("cappuccino") == []
+    assert await tables.pairings("rw-cap") == []
 
 
-def test_pairings_come_with_their_sentence(tables: Tables) -> None:
-    (pairing,) = tables.pairings("rw-bro")
+async def test_pairings_come_with_their_sentence(tables: Tables) -> None:
+    (pairing,) = await tables.pairings("rw-bro")
     assert (pairing.item.name, pairing.upsell) == ("Mützig 65cl", "A cold Mützig goes well with the brochette.")
-    assert tables.pairings("nothing") == []
+    assert await tables.pairings("nothing") == []
 
 
-def test_a_menu_of_ones_own_is_never_filled_up(tables: Tables) -> None:
-    with closing(sqlite3.connect(tables._path)) as db, db:
+async def test_a_menu_of_ones_own_is_never_filled_up(tables: Tables, path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("delete from menu_items where id <> 'rw-cap'")
-    tables.start()
-    assert [item.name for item in tables.menu()] == ["Cappuccino"]
+    await tables.start()
+    assert [item.name for item in await tables.menu()] == ["Cappuccino"]
 
 
-def test_a_file_begun_anew_is_filled_again(tables: Tables) -> None:
-    set_aside(tables._path, "a test")
-    assert [item.name for item in tables.lookup_menu("cappuccino")] == ["Cappuccino"]
+async def test_a_file_begun_anew_is_filled_again(tables: Tables, path: Path) -> None:
+    set_aside(path, "a test")
+    assert [item.name for item in await tables.lookup_menu("cappuccino")] == ["Cappuccino"]
 
 
-def test_without_a_seed_the_menu_is_empty(tmp_path: Path) -> None:
-    tables = Tables(tmp_path / "own.db", seed=False)
-    tables.start()
-    assert tables.menu() == []
+async def test_without_a_seed_the_menu_is_empty(tmp_path: Path) -> None:
+    tables = Tables(LocalRows(tmp_path / "own.db", seed=False))
+    await tables.start()
+    assert await tables.menu() == []
 
 
-def test_tables_that_cannot_be_are_told(tmp_path: Path) -> None:
+async def test_tables_that_cannot_be_are_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="cannot be opened"):
-        Tables(tmp_path / "file" / "tables.db").start()
+        await LocalRows(tmp_path / "file" / "tables.db").start()
 
 
-def test_the_seed_is_the_one_of_the_migrations(tables: Tables) -> None:
+async def test_the_seed_is_the_one_of_the_migrations(tables: Tables, path: Path) -> None:
     repository = Path(__file__).parents[2]
     assert (repository / "migrations/seed/menu.sql").samefile(repository / "voice_gateway/store/seed.sql")
-    with closing(sqlite3.connect(tables._path)) as db:
+    with closing(sqlite3.connect(path)) as db:
         for (tags,) in db.execute("select tags from menu_items"):
             assert all(isinstance(tag, str) for tag in json.loads(tags))
 

@@ -31,7 +31,8 @@ from voice_gateway.agent.running import Gate, TooLong, in_thread, look_away, on_
 from voice_gateway.call.events import InnerEvent
 from voice_gateway.errors import GatewayError
 from voice_gateway.store.records import clean_text
-from voice_gateway.store.tables import Tables, TablesAway
+from voice_gateway.store.rows import TablesAway
+from voice_gateway.store.tables import Tables
 
 ToolFunction: TypeAlias = Callable[..., Any]
 Function = TypeVar("Function", bound=ToolFunction)

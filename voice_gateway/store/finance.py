@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 
-from voice_gateway.store.database import fetch
+from voice_gateway.store.records import Row, clean_text, whole
+from voice_gateway.store.rows import Rows
 from voice_gateway.store.search import rank
 
 _MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
@@ -72,18 +72,14 @@ def months_of(period: str) -> tuple[str, str]:
 
 
 class Books:
-    """Every method blocks for a moment: call it in a thread."""
+    """Every method may raise `TablesAway`."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
 
-    def statement(self, period: str, entity: str = "main") -> Statement | None:
+    async def statement(self, period: str, entity: str = "main") -> Statement | None:
         """None when nothing is booked in it. ValueError: see `months_of`."""
-        sql = (
-            "select account, min(account_name) as name, class as kind, currency, sum(amount) as amount from gl_lines "
-            "where entity = ? and period between ? and ? group by account, class, currency order by account"
-        )
-        rows = fetch(self._path, sql, [entity, *months_of(period)])
+        rows = await self._rows.profit_and_loss(entity, *months_of(period))
         if not rows:
             return None
         currency = rows[0]["currency"]
@@ -95,26 +91,18 @@ class Books:
         sums = {kind: sum((line.amount for line in lines if line.kind == kind), Decimal(0)) for kind in _COUNTED}
         return Statement(period.strip(), currency, sums["revenue"], sums["cogs"], sums["opex"], lines)
 
-    def periods(self, entity: str = "main") -> list[str]:
+    async def periods(self, entity: str = "main") -> list[str]:
         """The months that something is booked in."""
-        sql = "select distinct period from gl_lines where entity = ? order by period"
-        return [row["period"] for row in fetch(self._path, sql, [entity])]
+        return await self._rows.periods(entity)
 
-    def rules(self, jurisdiction: str, topic: str, on: date, limit: int = 5) -> list[TaxRule]:
+    async def rules(self, jurisdiction: str, topic: str, on: date, limit: int = 5) -> list[TaxRule]:
         """The rules in force on a day that a spoken topic may mean, best first."""
-        sql = (
-            "select id, jurisdiction, topic, rule, rate, authority, notes from tax_rules where jurisdiction = ? "
-            "and effective_from <= ? and (effective_to is null or effective_to >= ?) "
-            "order by topic, effective_from desc"
-        )
-        found = [
-            TaxRule(**row) for row in fetch(self._path, sql, [_code(jurisdiction), on.isoformat(), on.isoformat()])
-        ]
+        rows = await self._rows.tax_rules(_code(clean_text(jurisdiction)), on.isoformat())
+        found = [_rule(row) for row in rows]
         return rank(topic, found, _fields, limit) if topic.strip() else found[:limit]
 
-    def jurisdictions(self) -> list[str]:
-        sql = "select distinct jurisdiction from tax_rules order by 1"
-        return [row["jurisdiction"] for row in fetch(self._path, sql)]
+    async def jurisdictions(self) -> list[str]:
+        return await self._rows.jurisdictions()
 
 
 _COUNTED = ("revenue", "cogs", "opex")
@@ -128,6 +116,19 @@ def _cents(amount: float) -> Decimal:
 def _code(jurisdiction: str) -> str:
     name = jurisdiction.strip().upper().removeprefix("THE ")
     return _NAMES.get(name, name)
+
+
+def _rule(row: Row) -> TaxRule:
+    rate = row["rate"]
+    return TaxRule(
+        id=row["id"],
+        jurisdiction=row["jurisdiction"],
+        topic=row["topic"],
+        rule=row["rule"],
+        rate=None if rate is None else whole(rate),
+        authority=row["authority"],
+        notes=row["notes"],
+    )
 
 
 def _fields(rule: TaxRule) -> tuple[tuple[str, float], ...]:

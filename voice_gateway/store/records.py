@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Literal, Protocol, TypeAlias
 
 import orjson
@@ -303,6 +304,12 @@ def clean_text(text: str) -> str:
         return text
     text = text.replace("\0", "\ufffd")
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def whole(amount: float | Decimal) -> int | float:
+    """Whole amounts as whole numbers: a voice reads `3000.0` badly."""
+    exact = Decimal(str(amount))
+    return int(exact) if exact == exact.to_integral_value() else float(exact)
 
 
 def json_text(value: Any) -> str:

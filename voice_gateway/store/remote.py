@@ -38,11 +38,16 @@ class Misconfigured(RemoteError):  # noqa: N818 - as it is said
 
 
 class Unavailable(RemoteError):  # noqa: N818 - as it is said
-    """Not now. retry_after_s: how long the far side asks us to wait, 0 where it says nothing."""
+    """Not now.
 
-    def __init__(self, text: str, retry_after_s: float = 0.0) -> None:
+    retry_after_s: how long the far side asks us to wait, 0 where it says nothing. lost: the connection broke, so that
+    another one may do at once.
+    """
+
+    def __init__(self, text: str, retry_after_s: float = 0.0, *, lost: bool = False) -> None:
         super().__init__(text)
         self.retry_after_s = retry_after_s
+        self.lost = lost
 
 
 def read_retry_after(headers: Mapping[str, str], now: float) -> float:

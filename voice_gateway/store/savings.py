@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Literal
 
-from voice_gateway.store.database import fetch
-from voice_gateway.store.records import iso_utc
-from voice_gateway.store.writing import transaction
+from voice_gateway.store.records import clean_text, iso_utc, whole
+from voice_gateway.store.rows import Rows
 
 Refused = Literal["not_found", "expired", "already_redeemed"]
 
@@ -38,46 +36,29 @@ class Voucher:
 
 
 class Savings:
-    """Every method blocks for a moment: call it in a thread."""
+    """Every method may raise `TablesAway`."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
 
-    def account(self, member: str) -> Account | None:
+    async def account(self, member: str) -> Account | None:
         """A member's account, by the member's id or telephone number; None when there is no such member."""
-        sql = (
-            "select m.id as member_id, m.full_name, s.balance, s.currency, m.status from members m "
-            "join savings_accounts s on s.member_id = m.id where m.id = :member or m.phone = :member"
-        )
-        rows = fetch(self._path, sql, {"member": member.strip()})
-        return Account(**rows[0]) if rows else None
+        row = await self._rows.account(clean_text(member.strip()))
+        return None if row is None else Account(**row | {"balance": whole(row["balance"])})
 
-    def redeem(self, code: str, call_sid: str, now: datetime) -> Voucher | Refused:
+    async def redeem(self, code: str, call_sid: str, now: datetime) -> Voucher | Refused:
         """Redeem a voucher, once however many ask at the same moment; the call that did may ask again."""
-        asked = "".join(code.split()).upper()
-        with transaction(self._path) as db:
-            row = db.execute("select * from vouchers where code = ?", [asked]).fetchone()
-            if row is None:
-                return "not_found"
-            if row["redeemed_at"] is not None:
-                own = bool(call_sid) and row["redeemed_call_sid"] == call_sid
-                return _voucher(dict(row), repeat=True) if own else "already_redeemed"
-            if row["expires_at"] is not None and row["expires_at"] <= iso_utc(now):
-                return "expired"
-            db.execute(
-                "update vouchers set redeemed_at = ?, redeemed_call_sid = ? where id = ?",
-                [iso_utc(now), call_sid or None, row["id"]],
-            )
-        return _voucher(dict(row))
-
-
-def _voucher(row: dict[str, object], *, repeat: bool = False) -> Voucher:
-    value = row["value"]
-    return Voucher(
-        id=str(row["id"]),
-        code=str(row["code"]),
-        value=value if isinstance(value, int | float) else 0,
-        type=str(row["type"]),
-        currency=str(row["currency"]),
-        repeat=repeat,
-    )
+        asked = clean_text("".join(code.split()).upper())
+        answer = await self._rows.redeem(asked, call_sid or None, iso_utc(now))
+        if not answer["success"]:
+            refused: Refused = answer["error"]
+            return refused
+        voucher = answer["voucher"]
+        return Voucher(
+            id=voucher["id"],
+            code=answer["code"],
+            value=whole(voucher["value"]),
+            type=voucher["type"],
+            currency=voucher["currency"],
+            repeat=answer.get("repeat", False),
+        )

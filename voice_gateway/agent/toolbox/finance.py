@@ -11,7 +11,7 @@ from voice_gateway.agent.toolbox.at_hand import tables
 from voice_gateway.agent.tools import ToolContext, ToolFailed
 
 
-def fetch_financials(
+async def fetch_financials(
     period: Annotated[
         str, Field(description="A month as 2026-08, a quarter as 2026-Q3, or a year as 2026.", max_length=20)
     ],
@@ -20,13 +20,12 @@ def fetch_financials(
     """Read the profit and loss of a period: revenue, cost of goods sold, EBITDA, and each account's line."""
     books = tables(context).books
     try:
-        statement = books.statement(period)
+        statement = await books.statement(period)
     except ValueError as error:
         raise ToolFailed(str(error)) from None
     if statement is None:
-        raise ToolFailed(
-            f"Nothing is booked in {period}. There is something in: {', '.join(books.periods()) or 'no month'}."
-        )
+        known = ", ".join(await books.periods()) or "no month"
+        raise ToolFailed(f"Nothing is booked in {period}. There is something in: {known}.")
     return {
         "period": statement.period,
         "currency": statement.currency,
@@ -41,7 +40,7 @@ def fetch_financials(
     }
 
 
-def check_tax_rule(
+async def check_tax_rule(
     jurisdiction: Annotated[str, Field(description="US, CA, EU, UK or MT.", max_length=40)],
     topic: Annotated[
         str,
@@ -53,9 +52,9 @@ def check_tax_rule(
 ) -> dict[str, Any]:
     """Look up a rule of tax or accounting with the standard to cite. Cite its authority, never another."""
     books = tables(context).books
-    found = books.rules(jurisdiction, topic, context.now.date())
+    found = await books.rules(jurisdiction, topic, context.now.date())
     if not found:
-        known = ", ".join(books.jurisdictions())
+        known = ", ".join(await books.jurisdictions())
         raise ToolFailed(f"There is no such rule on file; there are rules of {known}. Say that you will look it up.")
     first, *others = (
         {

@@ -11,7 +11,7 @@ from voice_gateway.agent.tools import ToolContext
 from voice_gateway.store.tables import MenuItem
 
 
-def lookup_menu(
+async def lookup_menu(
     query: Annotated[
         str,
         Field(
@@ -24,21 +24,21 @@ def lookup_menu(
 ) -> dict[str, Any]:
     """Find food and drinks on the menu, with their prices. Use it before you name an item, a price or an ingredient."""
     at_hand = tables(context)
-    found = at_hand.lookup_menu(query, context.market)
+    found = await at_hand.lookup_menu(query, context.market)
     answer: dict[str, Any] = {"items": [_told(item) for item in found]}
     if not found:
-        answer["categories"] = sorted({item.category for item in at_hand.menu(context.market)})
+        answer["categories"] = sorted({item.category for item in await at_hand.menu(context.market)})
     return answer
 
 
-def recommend_pairing(
+async def recommend_pairing(
     item_id: Annotated[
         str, Field(alias="itemId", description="The id of an item, as lookup_menu gave it.", max_length=80)
     ],
     context: ToolContext,
 ) -> dict[str, Any]:
     """Find what goes well with an item that the caller has chosen, with a sentence to offer it."""
-    pairings = tables(context).pairings(item_id)
+    pairings = await tables(context).pairings(item_id)
     return {"pairings": [{"item": _told(each.item), "upsell": each.upsell} for each in pairings]}
 
 

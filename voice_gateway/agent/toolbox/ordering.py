@@ -15,7 +15,7 @@ from voice_gateway.store.orders import Message
 ADULT_YEARS = 18
 
 
-def get_menu(
+async def get_menu(
     category: Annotated[
         str, Field(description="Only this kind: coffee, beer, cocktail, food ... Empty for all.", max_length=60)
     ] = "",
@@ -24,7 +24,7 @@ def get_menu(
 ) -> dict[str, Any]:
     """Read the menu: every item with its price, by kind. To find one thing, lookup_menu is quicker."""
     wanted = category.strip().lower()
-    menu = tables(context).menu(context.market)
+    menu = await tables(context).menu(context.market)
     chosen = [item for item in menu if not wanted or wanted in (item.category.lower(), *item.tags)]
     items = [
         {"id": each.id, "name": each.name, "price": each.price, "currency": each.currency, "category": each.category}
@@ -34,7 +34,7 @@ def get_menu(
 
 
 @tool(effect=True)
-def place_order(
+async def place_order(
     item: Annotated[str, Field(description="The item's id as lookup_menu gave it, or its name.", max_length=120)],
     quantity: Annotated[int, Field(description="How many.", ge=1, le=99)] = 1,
     *,
@@ -42,9 +42,9 @@ def place_order(
 ) -> dict[str, Any]:
     """Place an order for one item, after the caller has confirmed it. For several items, call this once for each."""
     at_hand = tables(context)
-    found = next((each for each in at_hand.menu(context.market) if each.id == item.strip()), None)
+    found = next((each for each in await at_hand.menu(context.market) if each.id == item.strip()), None)
     if found is None:
-        matches = at_hand.lookup_menu(item, context.market, limit=3)
+        matches = await at_hand.lookup_menu(item, context.market, limit=3)
         if not matches:
             raise ToolFailed(
                 f"There is no {item[:60]!r} on the menu. Look it up with lookup_menu and offer what is near."
@@ -53,8 +53,8 @@ def place_order(
         if len(matches) > 1 and found.name.lower() != item.strip().lower():
             choices = ", ".join(f"{each.name} ({each.id})" for each in matches)
             raise ToolFailed(f"That may be {choices}. Ask which one, then order it by its id.")
-    order_id = at_hand.orders.place(found.id, quantity, context.call_sid, context.key or None)
-    placed = at_hand.orders.of_call(context.call_sid) if context.call_sid else []
+    order_id = await at_hand.orders.place(found.id, quantity, context.call_sid, context.key or None)
+    placed = await at_hand.orders.of_call(context.call_sid) if context.call_sid else []
     total = sum(line.price * line.quantity for line in placed) or found.price * quantity
     return {
         "success": True,
@@ -80,7 +80,7 @@ def check_id(
 
 
 @tool(effect=True)
-def take_message(
+async def take_message(
     name: Annotated[str, Field(description="Who leaves the message.", min_length=1, max_length=120)],
     message: Annotated[
         str, Field(description="What is to be told, in the caller's words.", min_length=1, max_length=2000)
@@ -97,7 +97,7 @@ def take_message(
 ) -> dict[str, Any]:
     """Take a message for a person who is not here. Read it back to the caller before you send it."""
     taken = Message(name, message, phone.strip() or context.from_number, for_whom, urgent)
-    message_id = tables(context).orders.take_message(taken, context.call_sid, context.key or None)
+    message_id = await tables(context).orders.take_message(taken, context.call_sid, context.key or None)
     return {"success": True, "messageId": message_id}
 
 

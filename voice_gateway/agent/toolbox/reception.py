@@ -20,10 +20,10 @@ _REFUSED = {
 Day = Annotated[date, Field(description="The day, as 2026-12-01.")]
 
 
-def check_availability(day: Annotated[Day, Field(alias="date")], context: ToolContext) -> dict[str, Any]:
+async def check_availability(day: Annotated[Day, Field(alias="date")], context: ToolContext) -> dict[str, Any]:
     """Find the free times of a day. Offer two or three of them, not all."""
     diary = tables(context).diary
-    free = diary.free(day, context.now)
+    free = await diary.free(day, context.now)
     return {
         "date": day.isoformat(),
         "weekday": f"{day:%A}",
@@ -35,7 +35,7 @@ def check_availability(day: Annotated[Day, Field(alias="date")], context: ToolCo
 
 
 @tool(effect=True)
-def book_appointment(
+async def book_appointment(
     day: Annotated[Day, Field(alias="date")],
     at: Annotated[time, Field(alias="time", description="Local time, as 14:30.")],
     name: Annotated[str, Field(description="Whom it is for.", min_length=1, max_length=120)],
@@ -47,14 +47,14 @@ def book_appointment(
     """Book an appointment, after the caller has confirmed day, time and name."""
     diary = tables(context).diary
     wish = Wish(_local(diary, day, at), name, phone.strip() or context.from_number, reason)
-    booked = diary.book(wish, context.call_sid, context.key or None, context.now)
+    booked = await diary.book(wish, context.call_sid, context.key or None, context.now)
     if isinstance(booked, str):
         return {"success": False, "error": booked, "message": _REFUSED[booked]}
     return {"success": True, "appointment": _told(booked), "timezone": str(diary.hours.zone)}
 
 
 @tool(in_call=True)
-def cancel_appointment(
+async def cancel_appointment(
     appointment_id: Annotated[
         str,
         Field(
@@ -66,15 +66,15 @@ def cancel_appointment(
 ) -> dict[str, Any]:
     """Cancel an appointment of the caller. Without an id it only tells which ones stand under the caller's number."""
     diary = tables(context).diary
-    booked = diary.upcoming(context.from_number, context.now) if context.from_number else []
+    booked = await diary.upcoming(context.from_number, context.now) if context.from_number else []
     if not appointment_id.strip():
         return {"appointments": [_told(each) for each in booked], "timezone": str(diary.hours.zone)}
-    if not context.from_number or not diary.cancel(appointment_id.strip(), context.from_number):
+    if not context.from_number or not await diary.cancel(appointment_id.strip(), context.from_number):
         raise ToolFailed("No such appointment stands under the number they call from. Take a message instead.")
     return {"success": True, "canceled": appointment_id.strip()}
 
 
-def lookup_customer(
+async def lookup_customer(
     phone: Annotated[
         str, Field(description="Their number with country code; empty for the one they call from.", max_length=40)
     ] = "",
@@ -84,7 +84,7 @@ def lookup_customer(
     """Find out whether the caller is a customer, and what is known: name, language, notes, booked appointments."""
     diary = tables(context).diary
     number = phone.strip() or context.from_number
-    customer = diary.customer(number) if number else None
+    customer = await diary.customer(number) if number else None
     if customer is None:
         return {"found": False}
     return {
@@ -95,7 +95,7 @@ def lookup_customer(
             "language": customer.language,
             "notes": customer.notes,
         },
-        "appointments": [_told(each) for each in diary.upcoming(number, context.now)],
+        "appointments": [_told(each) for each in await diary.upcoming(number, context.now)],
     }
 
 

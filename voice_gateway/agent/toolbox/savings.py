@@ -16,7 +16,7 @@ _REFUSED = {
 }
 
 
-def get_member_balance(
+async def get_member_balance(
     member_id: Annotated[
         str,
         Field(
@@ -30,7 +30,7 @@ def get_member_balance(
 ) -> dict[str, Any]:
     """Read what a member has saved. Only for the member: ask for the id first, and tell nobody else's balance."""
     asked = member_id.strip() or context.from_number
-    account = tables(context).savings.account(asked)
+    account = await tables(context).savings.account(asked)
     if account is None:
         return {"success": False, "memberId": asked, "error": "not_found", "message": "There is no such member."}
     if account.status != "active":
@@ -44,12 +44,12 @@ def get_member_balance(
 
 
 @tool(effect=True)
-def redeem_voucher(
+async def redeem_voucher(
     code: Annotated[str, Field(description="The voucher's code as the caller spells it.", min_length=1, max_length=60)],
     context: ToolContext,
 ) -> dict[str, Any]:
     """Redeem a voucher, once and for good. Repeat the code to the caller and have it confirmed before."""
-    voucher = tables(context).savings.redeem(code, context.call_sid, context.now)
+    voucher = await tables(context).savings.redeem(code, context.call_sid, context.now)
     if isinstance(voucher, str):
         return {"success": False, "code": code.strip().upper(), "error": voucher, "message": _REFUSED[voucher]}
     told = {"id": voucher.id, "value": voucher.value, "type": voucher.type}
