@@ -33,7 +33,8 @@ import uvloop
 
 from bench.figures import percentile
 from voice_gateway.call import entries
-from voice_gateway.call.events import CallFacts, Usage
+from voice_gateway.call.events import CallFacts
+from voice_gateway.call.usage import Usage
 from voice_gateway.journal import Journal
 from voice_gateway.store.records import new_id
 from voice_gateway.store.shipper import Pace, Shipper

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from voice_gateway.call import entries
-from voice_gateway.call.events import CallFacts, Usage
+from voice_gateway.call.events import CallFacts
+from voice_gateway.call.usage import Usage
 from voice_gateway.ops.metrics import Metrics
 
 

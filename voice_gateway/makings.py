@@ -15,10 +15,10 @@ from voice_gateway.agent.personas import Persona
 from voice_gateway.audio.activity import Shelf
 from voice_gateway.audio.onset import OnsetDetector
 from voice_gateway.call.bridge import Bridge, Policy
-from voice_gateway.call.costs import Tariff
+from voice_gateway.call.clip import Clip
 from voice_gateway.call.events import CallFacts
 from voice_gateway.call.goodbye import END_CALL
-from voice_gateway.call.greeting import Clip
+from voice_gateway.call.usage import Tariff
 from voice_gateway.caller.consent import ConsentRules, Terms, Wish, load_rules
 from voice_gateway.config import Settings, model_doubts, voice_doubts
 from voice_gateway.figures import direction_of

@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol
 from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
-from voice_gateway.call.greeting import Clip
+from voice_gateway.call.clip import Clip
 from voice_gateway.caller.farewells import Farewell
 from voice_gateway.caller.media_stream import MediaStreamDialect, StreamRefused, StreamStarted
 from voice_gateway.caller.socket import CallerSocket

@@ -22,9 +22,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from voice_gateway.call import commands as do
 from voice_gateway.call import entries
-from voice_gateway.call.costs import Tariff
 from voice_gateway.call.events import AsideFinished, CallFacts, ModelErred, ModelEvent, ModelLost
 from voice_gateway.call.gist import Notes, tidy
+from voice_gateway.call.usage import Tariff
 from voice_gateway.journal import CallRecord
 from voice_gateway.model.socket import ModelSocket
 from voice_gateway.ops import logs

@@ -9,7 +9,7 @@ import pytest
 
 from voice_gateway.agent.greetings import Greetings
 from voice_gateway.agent.personas import Persona
-from voice_gateway.call.greeting import Clip
+from voice_gateway.call.clip import Clip
 from voice_gateway.model.settings import ServerVad
 from voice_gateway.store.clips import Clips
 

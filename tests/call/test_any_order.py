@@ -16,9 +16,9 @@ from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Bridge, Policy
+from voice_gateway.call.clip import Clip
 from voice_gateway.call.gaps import STALL_S
 from voice_gateway.call.goodbye import END_CALL, LONGEST_S
-from voice_gateway.call.greeting import Clip
 from voice_gateway.call.policy import Idle
 
 RESPONSES = st.sampled_from(["resp_1", "resp_2"])

@@ -11,8 +11,8 @@ from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Policy
-from voice_gateway.call.costs import Meter, Tariff, estimated
-from voice_gateway.call.events import Usage
+from voice_gateway.call.costs import Meter, estimated
+from voice_gateway.call.usage import Tariff, Usage
 
 TARIFF = Tariff(text_in=4.0, text_cached=0.4, text_out=24.0, audio_in=32.0, audio_cached=0.4, audio_out=64.0)
 TOKENS = st.integers(0, 10**7)

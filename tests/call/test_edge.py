@@ -13,7 +13,7 @@ from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Policy
-from voice_gateway.call.greeting import Clip
+from voice_gateway.call.clip import Clip
 
 CONFIRM_S = 0.6
 FADE = 40

@@ -9,6 +9,7 @@ from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Policy
+from voice_gateway.call.usage import Usage
 
 
 def test_a_hang_up_closes_the_record_with_what_was_heard(scene: Scene) -> None:
@@ -72,7 +73,7 @@ def test_a_failed_response_is_asked_for_once_more(scene: Scene) -> None:
 
 
 def test_usage_is_on_record_for_every_response(scene: Scene) -> None:
-    usage = ev.Usage(input_text=10, output_audio=20)
+    usage = Usage(input_text=10, output_audio=20)
     scene.tell(ev.ResponseStarted("resp_1"))
     scene.tell(ev.ResponseFinished("resp_1", "completed", usage=usage))
     assert scene.entries(entries.ResponseMetered) == [

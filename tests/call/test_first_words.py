@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from voice_gateway.call import commands as do
-from voice_gateway.call.greeting import LONGEST_CLIP_MS, Clip, FirstWords, Take, is_close
+from voice_gateway.call.clip import Clip
+from voice_gateway.call.greeting import LONGEST_CLIP_MS, FirstWords, Take, is_close
 
 GREETING = "Hello, and welcome! What can I get you today?"
 VOICE = b"\x10\x90" * 4000

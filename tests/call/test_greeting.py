@@ -11,7 +11,8 @@ from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Policy
-from voice_gateway.call.greeting import ITEM, Clip
+from voice_gateway.call.clip import Clip
+from voice_gateway.call.greeting import ITEM
 
 TEXT = "Hello, and welcome! What can I get you today?"
 CLIP = Clip(b"\x10" * 16_000, TEXT)  # 2 s

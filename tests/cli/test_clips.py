@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from voice_gateway.call.greeting import Clip
+from voice_gateway.call.clip import Clip
 from voice_gateway.cli.verbs import app
 from voice_gateway.store.clips import ClipKey, Clips
 

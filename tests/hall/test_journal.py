@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from voice_gateway.call import entries
-from voice_gateway.call.events import CallFacts, Usage
+from voice_gateway.call.events import CallFacts
+from voice_gateway.call.usage import Usage
 from voice_gateway.journal import Journal
 from voice_gateway.ops.redaction import Redactor
 from voice_gateway.store.database import fetch

@@ -17,8 +17,8 @@ from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Bridge, Policy
+from voice_gateway.call.clip import Clip
 from voice_gateway.call.events import CallFacts
-from voice_gateway.call.greeting import Clip
 from voice_gateway.caller.consent import Consent, Terms
 from voice_gateway.journal import CallRecord, Journal
 from voice_gateway.ops import logs

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from voice_gateway.budget import Budget, Limits
 from voice_gateway.call import entries
 from voice_gateway.call.discretion import NOT_KEPT
-from voice_gateway.call.events import CallFacts, Usage
+from voice_gateway.call.events import CallFacts
 from voice_gateway.call.gist import Notes, tidy
+from voice_gateway.call.usage import Usage
 from voice_gateway.journal import Journal
 from voice_gateway.ops.redaction import Redactor
 from voice_gateway.store.records import new_id

@@ -9,6 +9,7 @@ import pytest
 
 from voice_gateway.call import commands as do
 from voice_gateway.call import events as ev
+from voice_gateway.call.usage import Usage
 from voice_gateway.model.realtime import Dialect
 from voice_gateway.model.settings import ModelSettings
 
@@ -48,7 +49,7 @@ def test_its_end_tells_all_that_was_written_and_what_it_used() -> None:
     usage = {"input_token_details": {"text_tokens": 9}, "output_token_details": {"text_tokens": 4}}
     output = [message("One ", "two"), {"type": "function_call", "arguments": "{}"}, message(" three")]
     (finished,) = dialect.read(response(output=output, usage=usage))
-    used = ev.Usage(input_text=9, output_text=4)
+    used = Usage(input_text=9, output_text=4)
     assert finished == ev.AsideFinished("r9", "summary", "completed", "One two three", "", used)
 
 

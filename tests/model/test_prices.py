@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from voice_gateway.call.events import Usage
+from voice_gateway.call.usage import Usage
 from voice_gateway.model.prices import PriceError, load_prices
 
 TODAY = date(2026, 11, 21)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from openai.types.realtime import RealtimeServerEvent
 
 from voice_gateway.call import events as ev
+from voice_gateway.call.usage import Usage
 from voice_gateway.model.catalogue import FATAL_CODES, SERVER_EVENTS, is_retryable
 from voice_gateway.model.realtime import Dialect
 from voice_gateway.model.settings import ModelSettings, check_session, session_payload
@@ -116,7 +117,7 @@ def test_what_is_told_has_the_types_that_it_promises(message: dict[str, Any]) ->
     for event in Dialect(ModelSettings()).read(json.dumps(message)):
         for name, value in ((name, getattr(event, name)) for name in event.__slots__):
             wanted = {"audio": bytes, "content_index": int, "audio_start_ms": int, "audio_end_ms": int}.get(name, str)
-            optional = {"event_id": type(None), "usage": (type(None), ev.Usage)}.get(name, wanted)
+            optional = {"event_id": type(None), "usage": (type(None), Usage)}.get(name, wanted)
             assert isinstance(value, (wanted, *(optional if isinstance(optional, tuple) else (optional,)))), name
 
 
@@ -196,7 +197,7 @@ def test_a_fatal_error_is_the_loss_of_the_model(code: str) -> None:
 def test_broken_usage_is_counted_as_nothing() -> None:
     usage = {"input_token_details": {"text_tokens": "many", "audio_tokens": True}, "output_token_details": []}
     raw = json.dumps({"type": "response.done", "response": {"id": "r", "status": "completed", "usage": usage}})
-    assert Dialect(ModelSettings()).read(raw) == (ev.ResponseFinished("r", "completed", usage=ev.Usage()),)
+    assert Dialect(ModelSettings()).read(raw) == (ev.ResponseFinished("r", "completed", usage=Usage()),)
 
 
 # --- the session ------------------------------------------------------------------------------------------------

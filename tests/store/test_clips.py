@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from voice_gateway.call.greeting import Clip
+from voice_gateway.call.clip import Clip
 from voice_gateway.store.clips import LARGEST_FILE, ClipKey, Clips, read_clip, write_clip
 
 KEY = ClipKey.of("waiter", "marin", "gpt-realtime-2.1", "Say hello.")

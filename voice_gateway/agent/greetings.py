@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from voice_gateway.agent.personas import Persona
-from voice_gateway.call.greeting import Clip
+from voice_gateway.call.clip import Clip
 from voice_gateway.model.settings import ServerVad
 from voice_gateway.store.clips import ClipKey, Clips
 

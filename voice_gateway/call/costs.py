@@ -12,36 +12,11 @@ import math
 from dataclasses import dataclass
 
 from voice_gateway.call import entries
-from voice_gateway.call.events import ResponseFinished, Usage
+from voice_gateway.call.events import ResponseFinished
+from voice_gateway.call.usage import Tariff, Usage
 
 SPOKEN_MS_PER_TOKEN = 50
 """How long a token of the model's sound is (OpenAI's guide to Realtime costs); a caller's is twice as long."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tariff:
-    """Prices of one model, in US dollars per million tokens. book: the list they are from, and since when."""
-
-    text_in: float
-    text_cached: float
-    text_out: float
-    audio_in: float
-    audio_cached: float
-    audio_out: float
-    book: str = ""
-
-    def cost(self, usage: Usage) -> float:
-        """Of one response. A cached count beyond its input count, which would be a mistake of theirs, is cut to it."""
-        cached_text = min(usage.cached_text, usage.input_text)
-        cached_audio = min(usage.cached_audio, usage.input_audio)
-        return (
-            (usage.input_text - cached_text) * self.text_in
-            + cached_text * self.text_cached
-            + usage.output_text * self.text_out
-            + (usage.input_audio - cached_audio) * self.audio_in
-            + cached_audio * self.audio_cached
-            + usage.output_audio * self.audio_out
-        ) / 1e6
 
 
 def estimated(received_ms: float) -> Usage:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from voice_gateway.call.events import Usage
+from voice_gateway.call.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from voice_gateway.call.usage import Usage
+
 # --- the caller leg ---------------------------------------------------------------------------------------------
 
 
@@ -206,18 +208,6 @@ class ToolCalled:
     call_id: str
     name: str
     arguments: str
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens of one response, by modality. cached_* are subsets of input_* (OpenAI Realtime, `response.done`)."""
-
-    input_text: int = 0
-    input_audio: int = 0
-    cached_text: int = 0
-    cached_audio: int = 0
-    output_text: int = 0
-    output_audio: int = 0
 
 
 @dataclass(frozen=True, slots=True)

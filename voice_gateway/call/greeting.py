@@ -7,12 +7,12 @@ heard (`FirstWords`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
 from voice_gateway.audio.transcode import ULAW_BYTES_PER_MS
 from voice_gateway.audio.trim import trim
 from voice_gateway.call import commands as do
+from voice_gateway.call.clip import Clip
 
 SHORTEST_CLIP_MS = 300
 LONGEST_CLIP_MS = 30_000
@@ -20,18 +20,6 @@ CLOSE_ENOUGH = 0.8
 """How much of the greeting's letters the model must have kept: it may say `Hi` for `Hello`, and no more."""
 
 ITEM = "greeting"
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """A greeting that is kept. ulaw: G.711 µ-law at 8 kHz, whole frames. text: the greeting as the model said it."""
-
-    ulaw: bytes = field(repr=False)
-    text: str
-
-    @property
-    def duration_ms(self) -> int:
-        return len(self.ulaw) // ULAW_BYTES_PER_MS
 
 
 class Take:

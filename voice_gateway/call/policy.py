@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from voice_gateway.call.costs import Tariff
-from voice_gateway.call.greeting import Clip
+from voice_gateway.call.clip import Clip
+from voice_gateway.call.usage import Tariff
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from voice_gateway.audio.transcode import Straight, ToCaller, TowardsCaller
 from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
-from voice_gateway.call.greeting import ITEM, Clip, FirstWords, Take
+from voice_gateway.call.clip import Clip
+from voice_gateway.call.greeting import ITEM, FirstWords, Take
 from voice_gateway.call.playout import Heard, Playout, Segment
 from voice_gateway.call.policy import Policy
 from voice_gateway.call.transcript import Transcript

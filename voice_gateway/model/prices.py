@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from voice_gateway.call.costs import Tariff
+from voice_gateway.call.usage import Tariff
 from voice_gateway.errors import GatewayError
 
 BUILT_IN = Path(__file__).with_suffix(".toml")

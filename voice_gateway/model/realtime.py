@@ -32,6 +32,7 @@ import pybase64
 
 from voice_gateway.call import commands as do
 from voice_gateway.call import events as ev
+from voice_gateway.call.usage import Usage
 from voice_gateway.model import outgoing
 from voice_gateway.model.catalogue import FATAL_CODES, SERVER_EVENTS
 from voice_gateway.model.settings import Mismatch, ModelSettings, check_session, session_update
@@ -346,13 +347,13 @@ def _object(message: Wire, key: str) -> Wire:
     return value
 
 
-def _usage(usage: Any) -> ev.Usage | None:
+def _usage(usage: Any) -> Usage | None:
     """Tokens by modality, or None when the server told none. Image tokens have no place in a call."""
     if not isinstance(usage, dict):
         return None
     read, written = _part_of(usage, "input_token_details"), _part_of(usage, "output_token_details")
     cached = _part_of(read, "cached_tokens_details")
-    return ev.Usage(
+    return Usage(
         input_text=_tokens(read, "text_tokens"),
         input_audio=_tokens(read, "audio_tokens"),
         cached_text=_tokens(cached, "text_tokens"),

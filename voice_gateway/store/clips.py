@@ -23,7 +23,8 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from voice_gateway.call.greeting import LONGEST_CLIP_MS, Clip
+from voice_gateway.call.clip import Clip
+from voice_gateway.call.greeting import LONGEST_CLIP_MS
 
 MOST_CLIPS: Final = 64
 LARGEST_FILE: Final = LONGEST_CLIP_MS * 8 + 16_384
