@@ -123,6 +123,7 @@ class Gateway:
                 keep_greeting=self._makings.keep_greeting,
                 failed_sentence=settings.failed_sentence,
                 summaries=self.summaries,
+                personas=lambda: cast.keys,
             ),
             max_calls=settings.max_calls,
             exceeded=self.budget.exceeded,

@@ -12,9 +12,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Literal, Protocol
 
 from voice_gateway.call import commands as do
@@ -66,7 +65,7 @@ class Service:
 
     observe: takes figures by name, in seconds. clock: monotonic seconds. keep_greeting: takes a greeting that may be
     played to later callers; must not wait. failed_sentence: for a caller whose call could not even begin.
-    summaries: what has a call summed up once it is over, if anything.
+    summaries: what has a call summed up once it is over, if anything. personas: the keys of those there are now.
     """
 
     tools: Tools
@@ -75,6 +74,7 @@ class Service:
     keep_greeting: Callable[[ev.CallFacts, Clip], None] = _keep_none
     failed_sentence: str = ""
     summaries: Summaries | None = None
+    personas: Callable[[], Collection[str]] = tuple
 
 
 class Outlet:
@@ -120,7 +120,7 @@ class Session:
         self._model: ModelSocket | None = None
         self._record = record
         self._tools = service.tools
-        self._observe = partial(service.observe, record.facts)
+        self._service = service
         self._clock = service.clock
         self._keep = service.keep_greeting
         self._to_caller = Outlet(caller.write, caller.send)
@@ -374,6 +374,9 @@ class Session:
         self._look_at_send("caller", behind=self._caller.blocked_since is not None)
         if self._model is not None:
             self._look_at_send("model", behind=self._model.unsent_bytes > 0)
+
+    def _observe(self, figure: str, value: float) -> None:
+        self._service.observe(self._record.facts, figure, value)
 
     def _look_at_send(self, leg: Literal["caller", "model"], *, behind: bool) -> None:
         if not behind:

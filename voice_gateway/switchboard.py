@@ -21,11 +21,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from voice_gateway.call import entries
-from voice_gateway.call.events import CallFacts, GoodbyeAsked, InnerEvent
+from voice_gateway.call.events import CallFacts, GoodbyeAsked, HandoffAsked, InnerEvent
 from voice_gateway.caller.consent import Consent
 from voice_gateway.caller.farewells import Farewell, Farewells
 from voice_gateway.caller.media_stream import MediaStreamDialect
 from voice_gateway.caller.socket import CallerSocket
+from voice_gateway.errors import GatewayError
 from voice_gateway.journal import CallRecord, Journal
 from voice_gateway.model.socket import ModelSocket
 from voice_gateway.ops import logs
@@ -46,17 +47,30 @@ class Refusal(Enum):
     SECOND_STREAM = "second_stream"
 
 
+class UnknownPersonaError(GatewayError):
+    """A call was to be handed to somebody who is not there. The text names those who are."""
+
+
 @dataclass(slots=True)
 class LiveCall:
     """A call between its admission and its release. consent: to its recording, where calls are recorded."""
 
-    facts: CallFacts
     admitted_at: float
     record: CallRecord
     model: asyncio.Task[ModelSocket]
     session: Session | None = None
     expiry: asyncio.TimerHandle | None = field(default=None, repr=False)
     consent: Consent | None = None
+
+    @property
+    def facts(self) -> CallFacts:
+        """As of now: a handoff changes who answers."""
+        return self.record.facts
+
+    @property
+    def persona(self) -> str:
+        """The key of who leads the call now."""
+        return self.record.facts.persona
 
 
 class Switchboard:
@@ -136,7 +150,7 @@ class Switchboard:
         record = self._journal.open(facts)
         record.write(entries.CallStarted(facts.from_number, facts.to_number, facts.direction, facts.persona))
         model = asyncio.ensure_future(self._prepare(facts))
-        call = LiveCall(facts, self._clock(), record, model)
+        call = LiveCall(self._clock(), record, model)
         call.expiry = asyncio.get_running_loop().call_later(self._stream_patience, self.give_up, facts.call_sid)
         self._calls[facts.call_sid] = call
         self._all_released.clear()
@@ -254,6 +268,17 @@ class Switchboard:
             return False
         call.session.ask(event)
         return True
+
+    def hand_over(self, call_sid: str, persona: str, by: str, *, reason: str = "", cut: bool = False) -> bool:
+        """Have another persona lead a live call, from the next quiet moment on; `LiveCall.persona` tells who does.
+
+        by: who wants it: `api`, `tool`, `keypad`. cut: what we are saying is broken off for it. Returns False when no
+        such call has its media stream. Raises `UnknownPersonaError`.
+        """
+        known = self._service.personas()
+        if persona not in known:
+            raise UnknownPersonaError(f"there is no persona {persona[:64]!r}; there are {', '.join(sorted(known))}")
+        return self.tell(call_sid, HandoffAsked(persona, by, reason, cut))
 
     def give_up(self, call_sid: str) -> bool:
         """Close a call that was admitted and has no media stream. Returns False when there is no such call."""

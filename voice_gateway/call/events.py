@@ -315,6 +315,16 @@ class ConsentWithdrawn:
 
 
 @dataclass(frozen=True, slots=True)
+class HandoffAsked:
+    """Another persona is to lead the call. by: `tool`, `api` or `keypad`. cut: our sentence is not waited for."""
+
+    persona: str
+    by: str
+    reason: str = field(default="", repr=False)
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Woke:
     """The time that `Bridge.deadline` asked for has come."""
 
@@ -366,6 +376,7 @@ InnerEvent: TypeAlias = (
     | PauseAsked
     | ResumeAsked
     | ConsentWithdrawn
+    | HandoffAsked
     | Woke
 )
 Event: TypeAlias = CallerEvent | ModelEvent | InnerEvent
