@@ -106,6 +106,32 @@ async def test_a_tool_is_called_answered_and_spoken_about(emulator, settings) ->
     await model.close()
 
 
+async def test_it_answers_in_writing_and_takes_an_earlier_conversation(emulator, settings) -> None:
+    model = await meet(emulator, ModelSettings(tools=settings.tools, output="text", turn_detection=None))
+    await say(
+        model,
+        do.AddLine("caller", "Is there any taco?"),
+        do.AddToolCall("call_0", "look_up_menu", '{"dish": "taco"}'),
+        do.SendToolOutput("call_0", '{"price": 3}'),
+        do.AddLine("assistant", "There is, for three."),
+        do.AddLine("caller", "Good."),
+        do.CreateResponse(),
+    )
+    told = await hear(model, ev.ResponseFinished)
+    assert "".join(event.text for event in told if isinstance(event, ev.TextReceived)) == ANSWER
+    assert [event.text for event in told if isinstance(event, ev.TextFinished)] == [ANSWER]
+    assert not [event for event in told if isinstance(event, ev.AudioReceived)]
+    assert told[-1].usage.output_text > 0
+    assert told[-1].usage.output_audio == 0
+    assert [item.kind for item in emulator.sessions[0].items][:3] == [
+        "message",
+        "function_call",
+        "function_call_output",
+    ]
+    assert is_clean(model.dialect)
+    await model.close()
+
+
 async def test_it_accepts_our_truncation_note_and_deletion_and_names_our_mistakes(emulator, settings) -> None:
     model = await meet(emulator, settings)
     await say(model, do.CreateResponse())

@@ -40,6 +40,7 @@ SETTINGS = {
         voice="voice_1234",
     ),
     "semantic": ModelSettings(turn_detection=SemanticVad("low"), transcription=Transcription(language="en")),
+    "written": ModelSettings(output="text", transcription=None, turn_detection=None),
     "nothing": ModelSettings(turn_detection=None, transcription=None, truncation="disabled"),
 }
 COMMANDS = [
@@ -51,6 +52,9 @@ COMMANDS = [
     do.DeleteItem("item_1"),
     do.SendToolOutput("call_1", '{"ok": true}'),
     do.AddNote("The caller pressed 5."),
+    do.AddLine("caller", "Hello?"),
+    do.AddLine("assistant", "Hello!"),
+    do.AddToolCall("call_0", "find", '{"dish": "taco"}'),
     do.AddFirstWords("greeting", "Hello, and"),
     do.AskAside("summary", "Sum up.", '{"transcript": "Caller: Hello"}'),
 ]

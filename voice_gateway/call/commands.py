@@ -6,7 +6,7 @@ Audio formats are those of `events`: `ulaw` is G.711 µ-law at 8 kHz, `audio` is
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from voice_gateway.call.entries import Entry
 
@@ -85,6 +85,23 @@ class AddNote:
     """Write a system message into the conversation, such as a pressed key."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddLine:
+    """Add a line to the end of the conversation, in writing."""
+
+    speaker: Literal["caller", "assistant"]
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AddToolCall:
+    """Add a tool call that was made in an earlier session of the same conversation; its output follows."""
+
+    call_id: str
+    name: str
+    arguments: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +190,8 @@ ModelCommand: TypeAlias = (
     | DeleteItem
     | SendToolOutput
     | AddNote
+    | AddLine
+    | AddToolCall
     | AddFirstWords
     | AskAside
 )

@@ -80,6 +80,17 @@ def _add_note(command: do.AddNote) -> dict[str, Any]:
     return {"type": "conversation.item.create", "item": {"type": "message", "role": "system", "content": content}}
 
 
+def _add_line(command: do.AddLine) -> dict[str, Any]:
+    kind, role = ("input_text", "user") if command.speaker == "caller" else ("output_text", "assistant")
+    content = [{"type": kind, "text": command.text}]
+    return {"type": "conversation.item.create", "item": {"type": "message", "role": role, "content": content}}
+
+
+def _add_tool_call(command: do.AddToolCall) -> dict[str, Any]:
+    called = {"call_id": command.call_id, "name": command.name, "arguments": command.arguments}
+    return {"type": "conversation.item.create", "item": {"type": "function_call", **called}}
+
+
 def _add_first_words(command: do.AddFirstWords) -> dict[str, Any]:
     content = [{"type": "output_text", "text": command.text}]
     item = {"id": command.item_id, "type": "message", "role": "assistant", "content": content}
@@ -108,6 +119,8 @@ _WRITERS: Final[Mapping[type, Callable[[Any], dict[str, Any]]]] = {
     do.DeleteItem: _delete_item,
     do.SendToolOutput: _send_tool_output,
     do.AddNote: _add_note,
+    do.AddLine: _add_line,
+    do.AddToolCall: _add_tool_call,
     do.AddFirstWords: _add_first_words,
     do.AskAside: _ask_aside,
 }

@@ -43,7 +43,9 @@ Events: TypeAlias = tuple[ev.ModelEvent, ...]
 _NONE: Final[Events] = ()
 _MOST_NAMES: Final = 64
 _REMEMBERED: Final = 8
-_DELTAS: Final = frozenset({"response.output_audio.delta", "response.output_audio_transcript.delta"})
+_DELTAS: Final = frozenset(
+    {"response.output_audio.delta", "response.output_audio_transcript.delta", "response.output_text.delta"}
+)
 _WRITTEN: Final = frozenset({"output_text", "text"})
 _BROKEN: Final = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
 
@@ -96,6 +98,9 @@ class Dialect:
             "session.updated": self._on_session_updated,
             "error": self._on_error,
         }
+        if settings.output == "text":
+            self._handlers["response.output_text.delta"] = self._on_text
+            self._handlers["response.output_text.done"] = self._on_writing_done
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -168,6 +173,12 @@ class Dialect:
         if response_id in self._outside:
             return _NONE
         return (ev.TextFinished(response_id, item_id, _text(message, "transcript")),)
+
+    def _on_writing_done(self, message: Wire) -> Events:
+        response_id, item_id, _ = self._part(message)
+        if response_id in self._outside:
+            return _NONE
+        return (ev.TextFinished(response_id, item_id, _text(message, "text")),)
 
     def _part(self, message: Wire) -> tuple[str, str, int]:
         return _text(message, "response_id"), _text(message, "item_id"), _whole(message, "content_index")

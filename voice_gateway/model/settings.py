@@ -83,6 +83,7 @@ class Transcription:
 class ModelSettings:
     """One model leg. None and empty mean the server's own choice, which is then not named on the wire.
 
+    output: what the model answers with, its voice or in writing.
     tools: function tools as the protocol has them, `{"type": "function", "name", "description", "parameters"}`.
     truncation: `auto`, `disabled`, or the ratio of the conversation to keep when it grows too long (0 to 1).
     reasoning_effort, parallel_tool_calls: reasoning models alone (gpt-realtime-2 and later) take them.
@@ -95,6 +96,7 @@ class ModelSettings:
     tools: tuple[Mapping[str, Any], ...] = ()
     tool_choice: Literal["auto", "none", "required"] = "auto"
     audio_format: AudioFormat = "pcm16"
+    output: Literal["audio", "text"] = "audio"
     turn_detection: TurnDetection = field(default_factory=ServerVad)
     transcription: Transcription | None = field(default_factory=Transcription)
     noise_reduction: Literal["near_field", "far_field"] | None = None
@@ -154,7 +156,7 @@ def session_payload(settings: ModelSettings) -> dict[str, Any]:
     speed = {} if settings.speed is None else {"speed": settings.speed}
     return {
         "type": "realtime",
-        "output_modalities": ["audio"],
+        "output_modalities": [settings.output],
         "instructions": settings.instructions,
         "audio": {
             "input": {
