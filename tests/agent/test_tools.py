@@ -341,5 +341,5 @@ async def test_a_result_that_is_too_long_asks_for_less() -> None:
 
 
 def test_a_context_keeps_the_number_out_of_its_repr() -> None:
-    assert "788" not in repr(CONTEXT)
+    assert "250788" not in repr(CONTEXT)
     assert isinstance(tool_from(book), Tool)

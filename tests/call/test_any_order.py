@@ -50,6 +50,9 @@ EVENTS = st.one_of(
     st.builds(ev.TextFinished, RESPONSES, ITEMS, TEXT),
     st.builds(ev.ToolCalled, RESPONSES, ITEMS, CALLS, st.sampled_from(["menu", END_CALL]), TEXT),
     st.builds(ev.ToolFinished, CALLS, TEXT, st.booleans()),
+    st.builds(ev.SupervisorCalledTool, CALLS, st.just("menu"), TEXT),
+    st.builds(ev.SupervisorToolFinished, CALLS, TEXT, st.booleans()),
+    st.builds(ev.TextModelAnswered, RESPONSES, st.just("supervisor"), st.just("text"), TEXT),
     st.builds(ev.ResponseFinished, RESPONSES, st.sampled_from(["completed", "cancelled", "incomplete", "failed"])),
     st.builds(ev.GoodbyeAsked, st.just("operator"), st.sampled_from(["", "Goodbye."])),
     st.builds(

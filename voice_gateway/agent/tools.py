@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar, get_type_hints, overload
@@ -29,6 +29,7 @@ from pydantic.fields import FieldInfo
 
 from voice_gateway.agent.running import Gate, TooLong, in_thread, look_away, on_loop, written
 from voice_gateway.call.events import InnerEvent
+from voice_gateway.call.kept import KeptTurn
 from voice_gateway.errors import GatewayError
 from voice_gateway.store.records import clean_text
 from voice_gateway.store.rows import TablesAway
@@ -53,7 +54,8 @@ class ToolContext:
 
     digits: the keys that the caller has pressed so far. now: when the tool was asked. key: the same for a repetition of
     the same wish, so that what has an effect is done once; empty outside a call. tell: tells the call something, True
-    when it is live; for async tools alone, which run on the event loop.
+    when it is live; for async tools alone, which run on the event loop. transcript: the conversation so far, as it is
+    kept. consult: asks the call's supervisor, where it has one; returns what to tell the model.
     """
 
     call_sid: str = ""
@@ -67,6 +69,8 @@ class ToolContext:
     key: str = field(default="", repr=False)
     tables: Tables | None = field(default=None, repr=False)
     tell: Callable[[InnerEvent], bool] | None = field(default=None, repr=False)
+    transcript: Callable[[], Sequence[KeptTurn]] = field(default=tuple, repr=False)
+    consult: Callable[[str], Awaitable[dict[str, Any]]] | None = field(default=None, repr=False)
 
 
 class ToolOutcome(NamedTuple):

@@ -47,6 +47,7 @@ from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.barge_in import BargeIn
+from voice_gateway.call.consults import Consults
 from voice_gateway.call.costs import Meter
 from voice_gateway.call.discretion import Discretion
 from voice_gateway.call.errands import Errands
@@ -99,7 +100,9 @@ class Bridge:
             policy.line_usd_per_minute,
             policy.transcription_usd_per_minute,
             policy.max_cost_usd,
+            policy.text_tariff,
         )
+        self._consults = Consults(self._meter)
         self._opening = Opening(policy, self._speaking, self._turns, self._transcript)
         self._responses = Responses(
             self._speaking,
@@ -140,6 +143,10 @@ class Bridge:
             ev.ToolCalled: self._errands.start,
             ev.ResponseFinished: self._on_response_finished,
             ev.ToolFinished: self._errands.finish,
+            ev.SupervisorCalledTool: self._consults.call_tool,
+            ev.SupervisorToolFinished: self._consults.finish_tool,
+            ev.SupervisorFinished: self._consults.finish,
+            ev.TextModelAnswered: self._on_text_model_answered,
             ev.GoodbyeAsked: self._on_goodbye_asked,
             ev.HangUpAsked: self._on_hang_up_asked,
             ev.SayAsked: self._sayings.take,
@@ -347,6 +354,9 @@ class Bridge:
     def _on_response_finished(self, event: ev.ResponseFinished, now: float) -> list[do.Command]:
         return [*self._responses.finish(event, now), *self._mind_the_budget(now)]
 
+    def _on_text_model_answered(self, event: ev.TextModelAnswered, now: float) -> list[do.Command]:
+        return [*self._consults.book(event, now), *self._mind_the_budget(now)]
+
     def _mind_the_budget(self, now: float) -> list[do.Command]:
         goodbye = Goodbye("call_budget", self._policy.budget_sentence)
         return self._parting.begin(goodbye, now) if self._meter.is_over(now) else []
@@ -397,7 +407,8 @@ class Bridge:
 
     def _close_record(self, end: do.EndCall, now: float) -> list[do.Command]:
         """Write down what was heard up to here, and that the call is over."""
-        told = [*self._speaking.break_off(now), *self._errands.give_up(now), *self._sayings.give_up()]
+        told = [*self._speaking.break_off(now), *self._errands.give_up(now), *self._consults.give_up(now)]
+        told += self._sayings.give_up()
         ended = entries.CallEnded(
             end.reason,
             end.status,

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 from voice_gateway.call import entries
-from voice_gateway.call.events import ResponseFinished
+from voice_gateway.call.events import AsideFinished, ResponseFinished, TextModelAnswered
 from voice_gateway.call.usage import Tariff, Usage
 
 SPOKEN_MS_PER_TOKEN = 50
@@ -30,7 +30,8 @@ class Meter:
 
     tariff: None where no price is known; then the model's share stays 0 and `priced` says so. line_usd_per_minute: the
     carrier's price, for every minute begun. transcription_usd_per_minute: of the caller's words, billed beside the
-    session. limit_usd: 0 for none. model: as its session calls itself.
+    session. limit_usd: 0 for none. text_tariff: of the text model, where there is one. model: as its session calls
+    itself.
     """
 
     began_at: float
@@ -38,6 +39,7 @@ class Meter:
     line_usd_per_minute: float = 0.0
     transcription_usd_per_minute: float = 0.0
     limit_usd: float = 0.0
+    text_tariff: Tariff | None = None
     model_usd: float = 0.0
     model: str = ""
 
@@ -56,15 +58,38 @@ class Meter:
     def book(self, event: ResponseFinished, received_ms: float, now: float) -> entries.ResponseMetered:
         """`add`, as it goes on the record."""
         cost = self.add(event.usage, received_ms)
+        told = (event.response_id, event.status, event.reason, event.usage)
+        return self._metered(told, cost, now, self.model, self.tariff)
+
+    def book_aside(self, event: AsideFinished, purpose: str, now: float) -> entries.ResponseMetered:
+        """A response of the model's outside the conversation."""
+        cost = self.add(event.usage or Usage())
+        told = (event.response_id, event.status, event.reason, event.usage)
+        return self._metered(told, cost, now, self.model, self.tariff, purpose)
+
+    def book_text(self, event: TextModelAnswered, now: float) -> entries.ResponseMetered:
+        """An answer of the text model's."""
+        cost = None if self.text_tariff is None else self.text_tariff.cost(event.usage or Usage())
+        self.model_usd += cost or 0.0
+        told = (event.response_id, "failed" if event.fault else "completed", event.fault, event.usage)
+        return self._metered(told, cost, now, event.model, self.text_tariff, event.purpose)
+
+    def _metered(
+        self,
+        told: tuple[str, str, str, Usage | None],
+        cost: float | None,
+        now: float,
+        model: str,
+        tariff: Tariff | None,
+        purpose: str = "",
+    ) -> entries.ResponseMetered:
         return entries.ResponseMetered(
-            event.response_id,
-            event.status,
-            event.reason,
-            event.usage,
+            *told,
             None if cost is None else round(cost, 6),
             round(self.total_usd(now), 6),
-            self.model,
-            "" if self.tariff is None else self.tariff.book,
+            model,
+            "" if tariff is None else tariff.book,
+            purpose,
         )
 
     def add_transcription(self, seconds: float) -> None:

@@ -95,23 +95,41 @@ class HeldInVain:
 
 @dataclass(frozen=True, slots=True)
 class ToolAsked:
-    """The model called a tool. arguments: JSON text."""
+    """The model called a tool. arguments: JSON text. by: empty for the voice; `supervisor` when that did it for her."""
 
     event_type: ClassVar[str] = "TOOL_CALL"
     call_id: str
     name: str
     arguments: str
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolAnswered:
-    """A tool came back. output: JSON text."""
+    """A tool came back. output: JSON text. by: as in `ToolAsked`."""
 
     event_type: ClassVar[str] = "TOOL_RESULT"
     call_id: str
     name: str
     output: str
     ok: bool
+    duration_ms: int
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorAnswered:
+    """A question to the supervisor is over; the question and what came of it stand as the tool's call and result.
+
+    outcome: `answered`, `replaced` by a newer question, or why the voice went on without: `deadline`, `refused`,
+    `failed`. rounds: how often the text model was asked. tools: the names of those it used, in order.
+    """
+
+    event_type: ClassVar[str] = "SUPERVISOR_ANSWERED"
+    outcome: str
+    model: str
+    rounds: int
+    tools: tuple[str, ...]
     duration_ms: int
 
 
@@ -178,7 +196,8 @@ class ResponseMetered:
     """A response is finished and this is what it used. usage is None where the model gave none.
 
     cost_usd: of this response, None where no price is known. total_usd: of the call so far, model and line. model: who
-    made it. price_book: by which list of prices, and since when they count; empty where no price is known.
+    made it. price_book: by which list of prices, and since when they count; empty where no price is known. purpose:
+    empty for the conversation; what else it was made for, and heard by nobody: `supervisor`, `guardrail`.
     """
 
     event_type: ClassVar[str] = "RESPONSE_DONE"
@@ -190,6 +209,7 @@ class ResponseMetered:
     total_usd: float = 0.0
     model: str = ""
     price_book: str = ""
+    purpose: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +368,7 @@ Entry: TypeAlias = (
     | HeldInVain
     | ToolAsked
     | ToolAnswered
+    | SupervisorAnswered
     | DigitReceived
     | CallerPrompted
     | GoodbyeBegun

@@ -325,6 +325,53 @@ class HandoffAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class SupervisorCalledTool:
+    """The call's supervisor uses a tool. arguments: JSON text as the text model wrote it."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorToolFinished:
+    """Its tool's answer. output: JSON text."""
+
+    call_id: str
+    output: str
+    ok: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorFinished:
+    """A question to the supervisor is over.
+
+    outcome: `answered`; `replaced` by a newer question; or why the voice goes on without: `deadline`, `refused`,
+    `failed`. model: the text model. rounds: how often it was asked. tools: the names of those it used, in order.
+    """
+
+    outcome: str
+    model: str
+    rounds: int
+    tools: tuple[str, ...]
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TextModelAnswered:
+    """A text model was asked on the call's behalf, and this is what it used. purpose: what for.
+
+    fault: empty, or why the answer is of no use.
+    """
+
+    response_id: str
+    purpose: str
+    model: str
+    fault: str = ""
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Woke:
     """The time that `Bridge.deadline` asked for has come."""
 
@@ -369,6 +416,10 @@ ModelEvent: TypeAlias = (
 )
 InnerEvent: TypeAlias = (
     ToolFinished
+    | SupervisorCalledTool
+    | SupervisorToolFinished
+    | SupervisorFinished
+    | TextModelAnswered
     | HangUpAsked
     | GoodbyeAsked
     | SayAsked

@@ -41,8 +41,8 @@ class Policy:
     `end_call`. media_stall_s, response_stall_s: how long the caller's sound and an open response may stand still before
     something is done about it; 0: his sound is not watched.
 
-    tariff, transcription_usd_per_minute, line_usd_per_minute: what the call is billed, see `costs`. max_cost_usd: 0 for
-    no limit.
+    tariff, text_tariff, transcription_usd_per_minute, line_usd_per_minute: what the call is billed, see `costs`.
+    max_cost_usd: 0 for no limit.
     """
 
     greeting: str = ""
@@ -67,6 +67,7 @@ class Policy:
     max_duration_s: float = 3600.0
     failed_sentence: str = "I am sorry, something went wrong. Please call again."
     tariff: Tariff | None = None
+    text_tariff: Tariff | None = None
     transcription_usd_per_minute: float = 0.0
     line_usd_per_minute: float = 0.0
     max_cost_usd: float = 0.0

@@ -28,7 +28,7 @@ from voice_gateway.emulator.realtime_schema import Refused
 from voice_gateway.emulator.responses_reply import Writer
 from voice_gateway.emulator.responses_request import check, situation
 
-TEXT_MODEL: Final = "gpt-5.6-terra"
+TEXT_MODEL: Final = "gpt-5.4-mini"
 REFUSAL: Final = "I'm sorry, but I can't help with that."
 _ERRORS: Final = {
     400: ("invalid_request_error", "invalid_request"),

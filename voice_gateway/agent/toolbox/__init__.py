@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from voice_gateway.agent.toolbox.asking import get_next_response_from_supervisor
 from voice_gateway.agent.toolbox.ending import end_call
 from voice_gateway.agent.toolbox.finance import check_tax_rule, fetch_financials
 from voice_gateway.agent.toolbox.menu import lookup_menu, recommend_pairing
@@ -21,7 +22,7 @@ HOUSE_TOOLS: tuple[ToolFunction, ...] = (
     fetch_financials, check_tax_rule,
     get_member_balance, redeem_voucher,
     lookup_customer, check_availability, book_appointment, cancel_appointment,
-    take_message, end_call,
+    take_message, end_call, get_next_response_from_supervisor,
     pause_recording, resume_recording, stop_recording,
 )  # fmt: skip
 

@@ -1,0 +1,67 @@
+"""Kept: a conversation while it goes on, as the record keeps it, for whoever is told of it besides the model.
+
+It is made of entries, so what is heard and what is left out is settled already: of our words only those that were
+heard, nothing that was said during a pause, no numbers that were taken out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from voice_gateway.call import entries
+from voice_gateway.call.gist import tidy
+from voice_gateway.call.transcript import CUT
+
+MOST_TURNS: Final = 80
+MOST_LETTERS: Final = 16_000
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTurn:
+    """speaker: `caller` or `assistant`. start_ms: when it began, as far as is known."""
+
+    speaker: str
+    said: str
+    start_ms: float
+
+
+@dataclass(slots=True)
+class Kept:
+    """One call's conversation. paused: nothing that is said now is kept."""
+
+    paused: bool = False
+    _turns: list[KeptTurn] = field(default_factory=list)
+
+    def take(self, entry: entries.Entry) -> None:
+        match entry:
+            case entries.UserSpoke():
+                self._put("caller", entry.text, entry.start_ms)
+            case entries.AssistantSpoke():
+                self._put("assistant", f"{entry.text}{CUT if entry.interrupted else ''}", entry.start_ms)
+            case entries.RecordingPaused():
+                self.paused = True
+            case entries.RecordingResumed():
+                self.paused = False
+
+    def _put(self, speaker: str, text: str, start_ms: int | None) -> None:
+        """A turn goes where it began: a caller's text may come after our answer to it."""
+        said = tidy(text)
+        if not said or said == tidy(CUT):
+            return
+        begins = self._turns[-1].start_ms if start_ms is None and self._turns else float(start_ms or 0)
+        place = len(self._turns)
+        while place and self._turns[place - 1].start_ms > begins:
+            place -= 1
+        self._turns.insert(place, KeptTurn(speaker, said, begins))
+
+    def turns(self) -> tuple[KeptTurn, ...]:
+        """The newest turns, oldest first; of a very long call not all of them."""
+        newest: list[KeptTurn] = []
+        left = MOST_LETTERS
+        for turn in reversed(self._turns[-MOST_TURNS:]):
+            left -= len(turn.said)
+            if left < 0 and newest:
+                break
+            newest.append(turn)
+        return tuple(reversed(newest))
