@@ -108,6 +108,7 @@ async def test_a_file_full_of_what_was_said_takes_no_more_and_says_so(tmp_path: 
         shipper.start()  # what is told makes room for what waits, though it waits before what says so
         assert await store.flush(15)
         await shipper.close(5)
+        assert await store.flush(5)  # what the shipper noted last
     assert not store.stuck(11.0)
     assert len(await store.read_events("CA1")) == 400
     assert await store.close() == 0
