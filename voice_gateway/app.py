@@ -20,7 +20,9 @@ from starlette.routing import BaseRoute
 
 from voice_gateway import __version__
 from voice_gateway.agent.cast import Cast, LivingCast, Role, Sources
+from voice_gateway.agent.own import whole_toolbox
 from voice_gateway.agent.toolbox import house_toolbox
+from voice_gateway.agent.tools import Toolbox
 from voice_gateway.budget import Budget, Limits
 from voice_gateway.call import entries
 from voice_gateway.call.events import CallFacts, GoodbyeAsked, InnerEvent
@@ -69,8 +71,14 @@ LAST_SHIPPING_S = 5.0
 class Gateway:
     """Everything that serves calls, built once. `asgi` is the application; its lifespan starts and stops the rest."""
 
-    def __init__(self, settings: Settings, cast: Cast, listeners: Sequence[Listener] = ()) -> None:
-        """listeners: told of every entry besides the metrics; must be quick and must not raise."""
+    def __init__(
+        self, settings: Settings, cast: Cast, listeners: Sequence[Listener] = (), toolbox: Toolbox | None = None
+    ) -> None:
+        """listeners: told of every entry besides the metrics; must be quick and must not raise.
+
+        toolbox: every tool there is, the house's when None; a persona has those it names.
+        """
+        self.toolbox = toolbox or house_toolbox()
         self._settings = settings
         self._cast = cast
         self._log = logs.get("app")
@@ -294,8 +302,9 @@ class Gateway:
 
 def build(settings: Settings, listeners: Sequence[Listener] = ()) -> Gateway:
     """Make a gateway from its settings. Raises `GatewayError` when a persona or a tool that it needs is not there."""
-    sources = Sources(house_toolbox(), settings.default_persona, settings.personas_dir, settings.routes_file)
-    return Gateway(settings, LivingCast(sources, time.monotonic), listeners)
+    toolbox = whole_toolbox(settings.tool_modules)
+    sources = Sources(toolbox, settings.default_persona, settings.personas_dir, settings.routes_file)
+    return Gateway(settings, LivingCast(sources, time.monotonic), listeners, toolbox)
 
 
 def _wishes(settings: Settings) -> Wishes:

@@ -98,6 +98,11 @@ class Settings(BaseModel):
     tools_store: Annotated[Literal["local", "supabase"], BeforeValidator(values.lower)] = Field(
         "local", description="local or supabase"
     )
+    tools_modules: Annotated[str, BeforeValidator(values.without_spaces)] = Field(
+        "",
+        pattern=r"^([^,]+(,[^,]+)*)?$",
+        description="Python modules or paths of .py files, separated by commas, or nothing for the house's tools alone",
+    )
     database_url: Annotated[Secret, AfterValidator(values.postgres)] = Field(
         SecretStr(""), description="postgresql://user:password@host:5432/database"
     )
@@ -189,6 +194,11 @@ class Settings(BaseModel):
     def supabase_key(self) -> str:
         """The secret key, or the older service_role key in its place."""
         return self.supabase_secret_key.get_secret_value() or self.supabase_service_role_key.get_secret_value()
+
+    @property
+    def tool_modules(self) -> tuple[str, ...]:
+        """Modules and files with tools of the operator's own."""
+        return tuple(each for each in self.tools_modules.split(",") if each)
 
     @property
     def webhook_events(self) -> tuple[str, ...] | None:

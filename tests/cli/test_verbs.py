@@ -88,6 +88,29 @@ async def test_check_shows_the_settings_and_what_is_missing_but_no_secret(tmp_pa
     assert code == 0
 
 
+async def test_check_lists_every_tool_and_where_it_stands(tmp_path: Path) -> None:
+    whole = {
+        "OPENAI_API_KEY": "any",
+        "TWILIO_AUTH_TOKEN": "0123456789abcdef",
+        "PUBLIC_BASE_URL": "https://gateway.example",
+    }
+    example = Path(__file__).parents[2] / "examples/delivery.py"
+    code, out, err = await run("serve", "--check", cwd=tmp_path, TOOLS_MODULES=str(example), **whole)
+    assert code == 0, err
+    told = {line.split()[0]: line for line in out.partition("\nTools\n")[2].splitlines() if line.strip()}
+    assert "the house" in told["lookup_menu"]
+    assert "One moment, I am asking our couriers." in told["order_courier"]
+    assert "examples/delivery.py" in told["order_courier"]
+    (tmp_path / "twice.py").write_text(
+        "from voice_gateway.agent.tools import tool\n@tool\ndef end_call() -> None:\n    'End.'\n"
+    )
+    code, _, err = await run("serve", "--check", cwd=tmp_path, TOOLS_MODULES="twice.py", **whole)
+    assert code == 2
+    assert "two tools are named end_call" in err
+    assert "twice.py:2" in err
+    assert "Traceback" not in err
+
+
 async def test_an_unknown_persona_is_an_error_in_a_sentence(tmp_path: Path) -> None:
     code, _, err = await run("serve", cwd=tmp_path, DEFAULT_PERSONA="astronaut")
     assert code == 2

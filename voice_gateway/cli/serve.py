@@ -9,6 +9,7 @@ import typer
 
 from voice_gateway import app, config, launch
 from voice_gateway.agent.personas import Persona
+from voice_gateway.agent.toolbox import HOUSE_TOOLS
 from voice_gateway.cli.show import Teller
 from voice_gateway.config import Settings
 from voice_gateway.errors import ConfigError
@@ -36,6 +37,7 @@ def serve(
         for name, value in settings.public().items():
             typer.echo(f"{name}={str(value).lower() if isinstance(value, bool) else value}")
         _show_personas(gateway, settings)
+        _show_tools(gateway)
         doubts = (*settings.warnings_at_start(), *gateway.unpriced(), *gateway.doubts())
         for sentence in (*settings.missing(), *doubts):
             typer.secho(sentence, fg="yellow", err=True)
@@ -52,6 +54,24 @@ def _show_personas(gateway: app.Gateway, settings: Settings) -> None:
     teller.heading("Personas")
     columns = ("persona", "voice", "model", "languages", "market", "limits", "hours", "recording", "tools")
     teller.table(columns, [_row(role.persona, settings) for role in gateway.roles])
+
+
+def _show_tools(gateway: app.Gateway) -> None:
+    """Every tool that a persona may name, and where it stands."""
+    teller = Teller()
+    teller.heading("Tools")
+    rows = [
+        (
+            tool.name,
+            "once" if tool.has_effect else "",
+            f"{tool.timeout_s:g} s",
+            "any number" if tool.limit is None else str(tool.limit),
+            tool.filler,
+            "the house" if tool.function in HOUSE_TOOLS else tool.place,
+        )
+        for tool in gateway.toolbox.tools
+    ]
+    teller.table(("tool", "effect", "time limit", "at a time", "filler", "from"), rows)
 
 
 def _row(persona: Persona, settings: Settings) -> tuple[str, ...]:
