@@ -129,7 +129,7 @@ def _changes(facts: CallFacts, entry: entries.Entry, at: datetime) -> dict[str, 
                 "persona": entry.persona,
                 "correlation_id": facts.correlation_id,
                 "status": "in_progress",
-                "channel": "twilio",
+                "channel": facts.channel,
                 "created_at": at,
             }
         case entries.MediaStarted():

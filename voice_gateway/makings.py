@@ -141,11 +141,15 @@ class Makings:
         return await self._open_model(facts)
 
     async def _open_model(self, facts: CallFacts) -> ModelSocket:
+        return await self.open_model(self._model_settings(self.role(facts)), facts)
+
+    async def open_model(self, wanted: ModelSettings, facts: CallFacts) -> ModelSocket:
+        """Open a session of the model's; `ModelRefused` says why not."""
         try:
             model = await ModelSocket.open(
                 self._settings.openai_realtime_endpoint,
                 api_key=self._settings.openai_api_key.get_secret_value(),
-                settings=self._model_settings(self.role(facts)),
+                settings=wanted,
                 connect_timeout_s=self._settings.openai_connect_timeout_seconds,
                 safety_identifier=self._safety_identifier(facts.from_number),
             )
@@ -156,6 +160,10 @@ class Makings:
         for mismatch in model.dialect.warnings:
             self._log.warning("model.session.differs", call_sid=facts.call_sid, difference=str(mismatch))
         return model
+
+    def text_settings(self, role: Role) -> ModelSettings:
+        """What is asked of a model's session in writing."""
+        return replace(self._model_settings(role), output="text", turn_detection=None, transcription=None)
 
     def _model_settings(self, role: Role) -> ModelSettings:
         settings, persona = self._settings, role.persona

@@ -104,7 +104,7 @@ class Summaries:
 
     def note(self, facts: CallFacts, entry: entries.Entry) -> None:
         """Keep what a call's summary may need: `journal.Listener`."""
-        if isinstance(entry, entries.CallStarted) and self._enabled:
+        if isinstance(entry, entries.CallStarted) and self._enabled and facts.channel != "api":
             self._notes[facts.call_sid] = Notes()
         notes = self._notes.get(facts.call_sid)
         if notes is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from voice_gateway import text_session
 from voice_gateway.call import barge_in, bridge, errands, goodbye, opening, responses, saying, turns, watch
 from voice_gateway.caller import farewells
 
@@ -19,7 +20,7 @@ THERE_ARE = frozenset(
 
 @pytest.mark.parametrize(
     "module",
-    [barge_in, bridge, turns, errands, goodbye, opening, responses, saying, watch, farewells],
+    [barge_in, bridge, turns, errands, goodbye, opening, responses, saying, watch, farewells, text_session],
     ids=lambda module: module.__name__,
 )
 def test_every_rule_names_a_test_that_exists(module: object) -> None:

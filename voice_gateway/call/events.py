@@ -380,7 +380,8 @@ class Woke:
 class CallFacts:
     """Who calls whom, known before any media. Numbers are as the carrier gave them, never assumed to be E.164.
 
-    digits: the keys that the caller has pressed so far, as a tool is told them.
+    digits: the keys that the caller has pressed so far, as a tool is told them. channel: `twilio`, or `api` for what
+    is said in writing.
     """
 
     call_sid: str
@@ -390,6 +391,7 @@ class CallFacts:
     correlation_id: str = ""
     persona: str = ""
     digits: str = field(default="", repr=False)
+    channel: str = "twilio"
 
 
 CallerEvent: TypeAlias = CallerJoined | CallerAudio | DigitPressed | MarkReached | CallerLeft

@@ -21,7 +21,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 OTHER: Final = "other"
 
-DIRECTIONS: Final = ("inbound", "outbound", "browser")
+DIRECTIONS: Final = ("inbound", "outbound", "browser", "api")
 OUTCOMES: Final = ("completed", "failed", "no_answer", "busy", "canceled")
 HOLD_OUTCOMES: Final = ("confirmed", "in_vain")
 LEGS: Final = ("caller", "model", "browser")
