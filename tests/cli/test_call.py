@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,16 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from voice_gateway.audio import wav
+from voice_gateway.cli.judging import judge, record_of
 from voice_gateway.cli.stage import PUBLIC_HOST, Stage, stage
 from voice_gateway.cli.stopwatch import measure
 from voice_gateway.cli.verbs import app
+from voice_gateway.emulator.faculties import Mind
+from voice_gateway.emulator.mind import RuleMind
 from voice_gateway.emulator.performance import Cue, learn, perform
 from voice_gateway.emulator.realtime import INSTANT, RealtimeServer
 from voice_gateway.emulator.scenarios import (
+    SCENARIOS,
     HangUp,
     InterruptAfter,
     Press,
@@ -29,6 +34,7 @@ from voice_gateway.emulator.scenarios import (
     Step,
     ToneVoice,
     TypedEar,
+    Use,
     WaitForAnswer,
 )
 
@@ -40,11 +46,13 @@ Gateway = Callable[..., AbstractAsyncContextManager[Stage]]
 @pytest.fixture
 def gateway(tmp_path: Path) -> Gateway:
     @asynccontextmanager
-    async def running(replies: list[Any], typed: list[str] | None = None) -> AsyncIterator[Stage]:
+    async def running(
+        replies: list[Any], typed: list[str] | None = None, *, mind: Mind | None = None, **settings: str
+    ) -> AsyncIterator[Stage]:
         model = RealtimeServer(
-            mind=ScriptedMind(replies), voice=ToneVoice(), ear=TypedEar(typed or []), latency=INSTANT
+            mind=mind or ScriptedMind(replies), voice=QuickVoice(), ear=TypedEar(typed or []), latency=INSTANT
         )
-        async with stage(model, tmp_path / "calls.sqlite3") as world:
+        async with stage(model, tmp_path / "calls.sqlite3", settings=settings) as world:
             yield world
 
     return running
@@ -54,6 +62,20 @@ async def call(*options: str) -> Result:
     """The verb, in a thread of its own."""
     invoke = partial(CliRunner().invoke, app, ["call", *options], catch_exceptions=False)
     return await asyncio.to_thread(invoke)
+
+
+class QuickVoice(ToneVoice):
+    """A voice that hums long texts no longer than others."""
+
+    def length_ms(self, text: str) -> int:
+        return min(super().length_ms(text), 1500)
+
+
+def scenario_call(world: Stage, name: str, *options: str) -> Coroutine[Any, Any, Result]:
+    return call(
+        world.base_url, "--auth-token", world.carrier.auth_token, "--public-url", f"https://{PUBLIC_HOST}",
+        "--scenario", name, *options,
+    )  # fmt: skip
 
 
 def hum(path: Path, seconds: float) -> Path:
@@ -96,6 +118,72 @@ async def test_a_gateway_that_refuses_the_signature_is_no_conversation(gateway: 
     assert result.exit_code == 1
     assert "No conversation came about: HTTP 403" in result.output
     assert not (tmp_path / "call.wav").exists()
+
+
+@pytest.fixture
+def hummed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callers hum, and nobody listens in, as without the extra `local`."""
+    monkeypatch.setattr("voice_gateway.cli.cast.missing", lambda: ["voices"])
+    monkeypatch.setattr("voice_gateway.cli.hearing.missing", lambda: ["ears"])
+
+
+KNOWN = SCENARIOS["known-caller"]
+
+
+@pytest.mark.usefixtures("hummed")
+async def test_a_scenario_is_played_and_held_against_the_gateways_record(gateway: Gateway, tmp_path: Path) -> None:
+    file = tmp_path / "calls.sqlite3"
+    lines = list(KNOWN.lines)
+    async with gateway([], lines, mind=RuleMind(), DEFAULT_PERSONA="receptionist") as world:
+        result = await scenario_call(
+            world, "known-caller", "--record", str(file), "--wav-out", str(tmp_path / "call.wav")
+        )
+        (row,) = await world.gateway.store.recent_calls()
+        record = await record_of(file, row["call_sid"])
+    assert result.exit_code == 0, result.output
+    assert "The scenario known-caller came out: lookup_customer called as it should be" in result.output
+    assert "+35699000111" not in result.output
+    assert record is not None
+    assert judge(KNOWN, record.happened("completed")) == []
+    wrong = replace(
+        KNOWN, expected=replace(KNOWN.expected, uses=(Use("lookup_customer", answer="Eric"),), ends="caller")
+    )
+    assert [told.partition(",")[0] for told in judge(wrong, record.happened("completed"))] == [
+        "lookup_customer was called",
+        "the call was to be ended by the caller",
+    ]
+    other = judge(SCENARIOS["ebitda"], record.happened("completed"))
+    assert other[0] == "fetch_financials was not called; called: lookup_customer, end_call"
+    assert "start the gateway with DEFAULT_PERSONA=cfo" in other[-1]
+
+
+@pytest.mark.usefixtures("hummed")
+async def test_a_scenario_whose_record_cannot_be_read_is_not_taken_for_right(gateway: Gateway, tmp_path: Path) -> None:
+    options = ("--record", str(tmp_path / "nowhere.sqlite3"), "--wav-out", str(tmp_path / "call.wav"))
+    scenario = replace(KNOWN, name="hurried", steps=(WaitForAnswer(), HangUp()))
+    async with gateway(["Hello."]) as world:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(SCENARIOS, "hurried", scenario)
+            patch.setattr("voice_gateway.cli.judging.PATIENCE_S", 0.0)
+            result = await scenario_call(world, "hurried", *options)
+    assert result.exit_code == 1
+    assert "cannot be judged: which tools were called cannot be checked: no closed record" in result.output
+
+
+@pytest.mark.usefixtures("hummed")
+async def test_the_consent_that_is_asked_for_by_key_is_given(gateway: Gateway, tmp_path: Path) -> None:
+    recordings = {"RECORDING_ENABLED": "true", "RECORDING_CONSENT": "keypress", "RECORDINGS_DIR": str(tmp_path / "wav")}
+    async with gateway(["Hello.", "Thank you."], **recordings) as world:
+        part = learn(Scenario("keys", "", (WaitForAnswer(), HangUp()), keys_first="1"), ToneVoice())
+        cues: list[Cue] = []
+        phone_call = await world.carrier.dial(world.webhook_url)
+        await perform(phone_call, part, tell=cues.append, pause_s=0.4)
+        while world.gateway.switchboard.find(phone_call.call_sid) is not None:  # noqa: ASYNC110 - a gauge, not an event
+            await asyncio.sleep(0.01)
+        await world.gateway.store.flush()
+        events = await world.gateway.store.read_events(phone_call.call_sid)
+    assert [(cue.act, cue.text) for cue in cues] == [("presses", "1"), ("hangs up", "")]
+    assert "CONSENT_GIVEN" in [event["event_type"] for event in events]
 
 
 async def play(world: Stage, *steps: Step) -> tuple[Any, list[Cue]]:

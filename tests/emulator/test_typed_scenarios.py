@@ -20,7 +20,7 @@ TYPED = [scenario for scenario in SCENARIOS.values() if scenario.persona]
 
 async def happened(scenario: Scenario, folder: Path, now: datetime = A_SATURDAY) -> list[str]:
     """What a scenario expected and did not get, after the one that must come before."""
-    tables = fresh_tables(folder)
+    tables = await fresh_tables(folder)
     if scenario.after:
         await play(SCENARIOS[scenario.after], tables, now, "CA0")
     return failings(scenario.expected, await play(scenario, tables, now), now.date())

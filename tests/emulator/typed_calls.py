@@ -5,7 +5,6 @@ The tools are the house's, over real tables in SQLite; only the telephone and th
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from voice_gateway.emulator.faculties import Line, Say, Situation, UseTool
 from voice_gateway.emulator.mind import RuleMind
 from voice_gateway.emulator.scenario import Scenario
 from voice_gateway.emulator.verdict import Happened, Used
+from voice_gateway.store.local_rows import LocalRows
 from voice_gateway.store.tables import Tables
 
 NOBODY = "+15550100001"
@@ -115,11 +115,7 @@ async def play(scenario: Scenario, tables: Tables, now: datetime, sid: str = "CA
     return Happened(call.said, call.uses, "gateway" if call.ended else "caller", (call.persona,))
 
 
-def fresh_tables(folder: Path) -> Tables:
-    tables = Tables(folder / "tables.sqlite3")
-    tables.start()
+async def fresh_tables(folder: Path) -> Tables:
+    tables = Tables(LocalRows(folder / "tables.sqlite3"))
+    await tables.start()
     return tables
-
-
-def run(scenario: Scenario, tables: Tables, now: datetime, sid: str = "CA1") -> Happened:
-    return asyncio.run(play(scenario, tables, now, sid))

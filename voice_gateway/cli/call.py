@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -12,19 +13,23 @@ import typer
 
 from voice_gateway import config
 from voice_gateway.audio import wav
-from voice_gateway.cli.cast import caller_part, scenario_list
+from voice_gateway.cli.cast import caller_part
 from voice_gateway.cli.hearing import Hearing
+from voice_gateway.cli.judging import ENDED, Record, judge, record_of, tell_judgement
 from voice_gateway.cli.show import Teller, latencies, weather_told
 from voice_gateway.cli.stopwatch import RATE_HZ, measure
 from voice_gateway.emulator.carrier import Carrier, Manners, PhoneCall, Weather
 from voice_gateway.emulator.carrier_web import is_loopback
 from voice_gateway.emulator.performance import Part, perform
 from voice_gateway.emulator.phone_call import CarrierWarning
+from voice_gateway.emulator.scenario import Scenario
+from voice_gateway.emulator.verdict import Happened
 from voice_gateway.errors import GatewayError
 from voice_gateway.ops import logs
 from voice_gateway.ops.privacy import mask_number
 
 WEBHOOK_PATH = "/twilio/answer"
+CALLER = "+15550100001"
 GOOD_ENDS = frozenset({"caller-hung-up", "completed", "transferred"})
 
 
@@ -39,12 +44,35 @@ class Dialling:
 
 
 def call(  # noqa: PLR0913, PLR0917 - the options of a command
-    url: Annotated[str, typer.Argument(help="The gateway's webhook; /twilio/answer is added to a bare host.")],
+    url: Annotated[
+        str,
+        typer.Argument(
+            help="The gateway's webhook; /twilio/answer is added to a bare host. By default this machine's.",
+            show_default=False,
+        ),
+    ] = "",
     say: Annotated[list[str] | None, typer.Option(help="Say this, wait for the answer; may be repeated.")] = None,
     wav_in: Annotated[
         list[Path] | None, typer.Option(help="Play this WAV file, wait for the answer; may be repeated.")
     ] = None,
-    scenario: Annotated[str, typer.Option(help=f"Play a named caller. {scenario_list()}.")] = "",
+    scenario: Annotated[
+        str, typer.Option(help="Play a named caller, and check what came of it. They are listed below.")
+    ] = "",
+    keys: Annotated[
+        str,
+        typer.Option(
+            help="Pressed where the carrier asks for a key before the conversation, as for the consent to a recording.",
+            show_default=False,
+        ),
+    ] = "",
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            help="The gateway's STORE_PATH, to check which tools were called. By default that of this machine's "
+            "settings, when this machine is dialled.",
+            show_default=False,
+        ),
+    ] = None,
     wav_out: Annotated[
         Path, typer.Option(help="Where the call goes as a stereo WAV: left the caller, right what he heard.")
     ] = Path("var/call.wav"),
@@ -59,7 +87,12 @@ def call(  # noqa: PLR0913, PLR0917 - the options of a command
             show_default=False,
         ),
     ] = "",
-    from_number: Annotated[str, typer.Option("--from", help="Who calls.")] = "+15550100001",
+    from_number: Annotated[
+        str,
+        typer.Option(
+            "--from", help="Who calls; by default as the scenario has it, or +15550100001.", show_default=False
+        ),
+    ] = "",
     to_number: Annotated[str, typer.Option("--to", help="Who is called.")] = "+15550100002",
     delay_ms: Annotated[int, typer.Option(help="Network delay, each way.", min=0)] = 50,
     jitter_ms: Annotated[int, typer.Option(help="A packet takes up to so much longer.", min=0)] = 0,
@@ -69,7 +102,8 @@ def call(  # noqa: PLR0913, PLR0917 - the options of a command
 
     Shows what was said and what was heard, as text where the offline voice is installed, and who waited how long.
 
-    Writes the call as a stereo WAV. The exit code is 1 when no conversation came about.
+    Writes the call as a stereo WAV. The exit code is 1 when no conversation came about, and when a scenario did not
+    come out: a tool that had to be called was not, words that were to be heard were not, or another ended the call.
 
     Example: voice-gateway call http://127.0.0.1:8787 --say "What coffee do you have?" --say "Thank you, goodbye."
     """
@@ -77,7 +111,11 @@ def call(  # noqa: PLR0913, PLR0917 - the options of a command
     teller = Teller()
     settings = config.load()
     token = auth_token or next(iter(settings.twilio_auth_tokens), "")
-    dialling = _dialling(url, public_url, settings.public_base_url, (from_number, to_number))
+    part = caller_part(teller, scenario, say or [], wav_in or [], keys)
+    numbers = (from_number or part.scenario.number or CALLER, to_number)
+    dialling = _dialling(
+        url or f"http://{settings.host}:{settings.port}", public_url, settings.public_base_url, numbers
+    )
     weather = Weather(delay_ms / 1000, jitter_ms / 1000, jitter_buffer_ms / 1000)
     carrier = Carrier(
         settings.twilio_account_sid or "AC" + "0" * 32,
@@ -87,13 +125,16 @@ def call(  # noqa: PLR0913, PLR0917 - the options of a command
         reach={urlsplit(dialling.webhook).netloc: dialling.origin},
         manners=Manners(plain_ws=True, rest_port=None),
     )
-    part = caller_part(teller, scenario, say or [], wav_in or [])
     if not token:
         teller.out("Without TWILIO_AUTH_TOKEN the webhook is not signed; most gateways refuse that.", "yellow")
     teller.facts([("weather", weather_told(weather)), ("signed", dialling.webhook if token else "not at all")])
     teller.blank()
-    placed = asyncio.run(_place(teller, carrier, dialling, part))
-    _conclude(teller, placed, wav_out)
+    file = record or (Path(settings.store_path) if is_loopback(urlsplit(dialling.origin).hostname or "") else None)
+    placed = asyncio.run(_place(teller, carrier, dialling, part, file if scenario else None))
+    failed = _conclude(teller, placed, wav_out)
+    if scenario and not failed:
+        failed = _check(teller, placed, part.scenario, file, surely=record is not None)
+    raise typer.Exit(1 if failed else 0)
 
 
 def _dialling(url: str, public: str, own: str, numbers: tuple[str, str]) -> Dialling:
@@ -109,7 +150,17 @@ def _dialling(url: str, public: str, own: str, numbers: tuple[str, str]) -> Dial
     return Dialling((public or own or origin).rstrip("/") + path + query, origin, *numbers)
 
 
-async def _place(teller: Teller, carrier: Carrier, dialling: Dialling, part: Part) -> PhoneCall:
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A call that is over. heard: what the caller's own ear understood. record: the gateway's, if it could be read."""
+
+    call: PhoneCall
+    heard: Sequence[str]
+    record: Record | None
+
+
+async def _place(teller: Teller, carrier: Carrier, dialling: Dialling, part: Part, file: Path | None) -> Placed:
+    """file: where the gateway's record may be read afterwards."""
     async with carrier:
         numbers = f"{mask_number(dialling.from_number)} dials {mask_number(dialling.to_number)}"
         teller.line(0.0, "call", f"{numbers} at {dialling.origin}")
@@ -124,7 +175,31 @@ async def _place(teller: Teller, carrier: Carrier, dialling: Dialling, part: Par
             await perform(call, part, tell=hearing.cue)
         for sentence in call.said[already_said:]:
             teller.line(None, "gateway", sentence, "spoken by the carrier")
-        return call
+    record = await record_of(file, call.call_sid) if file is not None and call.stream_at_s else None
+    return Placed(call, hearing.texts, record)
+
+
+def _check(teller: Teller, placed: Placed, scenario: Scenario, file: Path | None, *, surely: bool) -> list[str]:
+    """Hold a scenario against what happened, and tell. surely: that the record is not there is a failing."""
+    teller.blank()
+    outcome = placed.call.outcome
+    if placed.record is not None:
+        happened = placed.record.happened(outcome)
+    else:
+        happened = Happened(placed.heard, None, "gateway" if outcome == "completed" else ENDED.get(outcome, ""))
+    if placed.record is None and scenario.expected.uses:
+        where = f"no closed record of this call is in {file}" if file else "another machine keeps its record"
+        unknown = f"which tools were called cannot be checked: {where}; name the gateway's STORE_PATH with --record"
+        if surely:
+            teller.failure(f"The scenario {scenario.name} cannot be judged: {unknown}.")
+            return [unknown]
+        teller.out(f"  Not checked: {unknown}.", "yellow")
+        if not placed.heard:
+            scenario = replace(scenario, expected=replace(scenario.expected, hears=()))
+            teller.out("  Not checked: what was heard; nobody here could write it down.", "yellow")
+    failed = judge(scenario, happened)
+    tell_judgement(teller, scenario, happened, failed)
+    return failed
 
 
 def _why(error: CarrierWarning) -> str:
@@ -137,8 +212,9 @@ def _why(error: CarrierWarning) -> str:
     return f"{reason}: is the gateway running, and is this its address?"
 
 
-def _conclude(teller: Teller, call: PhoneCall, wav_out: Path) -> None:
-    """Tell how the call ended and what it was like. Exits with 1 when it was none."""
+def _conclude(teller: Teller, placed: Placed, wav_out: Path) -> list[str]:
+    """Tell how the call ended and what it was like. Returns why it was none."""
+    call = placed.call
     teller.line(call.now_s, "call", f"over: {call.outcome}")
     failings = []
     if call.error is not None:
@@ -161,4 +237,4 @@ def _conclude(teller: Teller, call: PhoneCall, wav_out: Path) -> None:
         failings.append("there was never a media stream")
     for failing in failings:
         teller.failure(f"No conversation came about: {failing}.")
-    raise typer.Exit(1 if failings else 0)
+    return failings

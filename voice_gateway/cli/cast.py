@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,18 +40,22 @@ class Cast:
 def cast(script: Scenario | Sequence[str] | None, *, hum: bool) -> Cast:
     """Make a model. Real ears and voices read their files here, about a second.
 
-    script: where its answers come from: a scenario, or texts to be said in order; None thinks for itself, by rules.
-    hum: tones for a voice, and an ear that knows what the scenario's caller says.
+    script: where its answers come from: a scenario, or texts to be said in order; None thinks for itself, by rules, as
+    it does where a scenario has no answers written down. hum: tones for a voice, and an ear that knows what the
+    scenario's caller says.
     """
     mind: Mind = RuleMind()
     typed: TypedEar = TypedEar()
     thinks = "thinks by rules"
     if isinstance(script, Scenario):
-        mind, typed, thinks = script.mind(), script.ear(), f"answers by the scenario {script.name}"
+        typed = script.ear()
+        if script.replies:
+            mind, thinks = script.mind(), f"answers by the scenario {script.name}"
     elif script is not None:
         mind, thinks = ScriptedMind(script), "answers what it was given"
     if hum:
-        return Cast(typed, mind, ToneVoice(), f"{thinks}, hums for a voice, does not hear words")
+        hears = "knows what is said" if isinstance(script, Scenario) else "does not hear words"
+        return Cast(typed, mind, ToneVoice(), f"{thinks}, hums for a voice, {hears}")
     ear, voice = WhisperEar(), HibariVoice()
     ear.load()
     voice.load()
@@ -73,17 +77,38 @@ def scenario_named(name: str) -> Scenario:
 
 
 def scenario_list() -> str:
-    """The scenarios and what they are about, for help texts."""
-    return "; ".join(f"{name}: {scenario.about}" for name, scenario in SCENARIOS.items())
+    """The names of the scenarios, by the persona they are for."""
+    return "; ".join(f"{persona or 'for any'}: {', '.join(names)}" for persona, names in _by_persona().items())
 
 
-def caller_part(teller: Teller, name: str, texts: Sequence[str], files: Sequence[Path]) -> Part:
-    """What a caller will do, by a scenario's name, from texts or from files. Nothing given: he listens and hangs up."""
+def scenario_guide() -> str:
+    """All scenarios and what they are about, as paragraphs of a help text."""
+    paragraphs = []
+    for persona, names in _by_persona().items():
+        heading = f"For the persona [bold]{persona}[/bold]:" if persona else "For any persona:"
+        paragraphs.append("\n".join([heading, *(f"[cyan]{name}[/cyan]  {SCENARIOS[name].about}" for name in names)]))
+    return "\n\n".join(paragraphs)
+
+
+def _by_persona() -> Mapping[str, Sequence[str]]:
+    found: dict[str, list[str]] = {}
+    for name, scenario in sorted(SCENARIOS.items(), key=lambda each: each[1].persona):
+        found.setdefault(scenario.persona, []).append(name)
+    return found
+
+
+def caller_part(teller: Teller, name: str, texts: Sequence[str], files: Sequence[Path], keys: str = "") -> Part:
+    """What a caller will do, by a scenario's name, from texts or from files. Nothing given: he listens and hangs up.
+
+    keys: what he presses where the carrier asks for a key before the conversation; empty: as the scenario has it.
+    """
     if sum(map(bool, (name, texts, files))) > 1:
         raise GatewayError("give one of --scenario, --say and --wav-in, not several")
     if files:
-        return learn(_one_by_one([str(path) for path in files]), Recordings(files))
-    scenario = scenario_named(name) if name else _one_by_one(texts)
+        return learn(_one_by_one([str(path) for path in files], keys), Recordings(files))
+    scenario = scenario_named(name) if name else _one_by_one(texts, keys)
+    if keys:
+        scenario = replace(scenario, keys_first=keys)
     return learn(scenario, caller_voice(teller) if scenario.lines else ToneVoice())
 
 
@@ -95,9 +120,9 @@ def caller_voice(teller: Teller) -> Voice:
     return NanoVoice()
 
 
-def _one_by_one(lines: Sequence[str]) -> Scenario:
+def _one_by_one(lines: Sequence[str], keys: str) -> Scenario:
     steps = [step for line in lines for step in (SayText(line), WaitForAnswer())]
-    return Scenario("given", "says what was given", (WaitForAnswer(), *steps, HangUp()))
+    return Scenario("given", "says what was given", (WaitForAnswer(), *steps, HangUp()), keys_first=keys)
 
 
 class Recordings:

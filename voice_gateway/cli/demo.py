@@ -20,6 +20,7 @@ from voice_gateway import app
 from voice_gateway.audio import wav
 from voice_gateway.call import entries
 from voice_gateway.cli.cast import Cast, cast, scenario_list, scenario_named, why_no_voice
+from voice_gateway.cli.judging import Record, judge, tell_judgement
 from voice_gateway.cli.record import Narrator, show_record
 from voice_gateway.cli.show import Teller, latencies, weather_told
 from voice_gateway.cli.stage import Stage, stage
@@ -41,7 +42,10 @@ CALLER, CALLED = "+15550100001", "+15550100002"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """All there is to know about the call afterwards. sound: left the caller, right what he heard, 8 kHz."""
+    """All there is to know about the call afterwards. sound: left the caller, right what he heard, 8 kHz.
+
+    by_script: the model's answers were written down beforehand.
+    """
 
     call: PhoneCall
     entries: Sequence[entries.Entry]
@@ -49,10 +53,14 @@ class Outcome:
     events: Sequence[Mapping[str, Any]]
     sound: NDArray[np.int16]
     waits: Waits
+    by_script: bool = False
 
 
 def demo(
-    scenario: Annotated[str, typer.Option(help=f"Who calls. {scenario_list()}.")] = "dinner",
+    scenario: Annotated[
+        str,
+        typer.Option(help=f"Who calls, and so who answers. {scenario_list()}. See `call --help`."),
+    ] = "dinner",
     wav_out: Annotated[
         Path, typer.Option("--wav", help="Where the call goes as a stereo WAV: left the caller, right what he heard.")
     ] = Path("var/demo/call.wav"),
@@ -92,7 +100,19 @@ def demo(
     failings = list(_failings(outcome, played))
     for failing in failings:
         teller.failure(f"The conversation did not come out: {failing}.")
-    raise typer.Exit(1 if failings else 0)
+    missed = _judge(teller, outcome, played)
+    raise typer.Exit(1 if failings or missed else 0)
+
+
+def _judge(teller: Teller, outcome: Outcome, scenario: Scenario) -> list[str]:
+    """Tell whether the scenario came out, where a mind of its own has answered."""
+    if outcome.row is None or outcome.by_script:
+        return []
+    happened = Record(outcome.row, outcome.events).happened(outcome.call.outcome)
+    missed = judge(scenario, happened)
+    teller.blank()
+    tell_judgement(teller, scenario, happened, missed)
+    return missed
 
 
 def _prepare(database: Path) -> Path:
@@ -121,17 +141,20 @@ async def _run(teller: Teller, scenario: Scenario, database: Path, traces: Path,
     dialled_at = loop.time()
     narrator = Narrator(teller, lambda: loop.time() - dialled_at)
     make = partial(app.build, listeners=[narrator.entry])
-    async with stage(model, database, weather=WEATHER, settings={"TRACE_DIR": str(traces)}, make=make) as running:
+    settings = {"TRACE_DIR": str(traces)} | ({"DEFAULT_PERSONA": scenario.persona} if scenario.persona else {})
+    number = scenario.number or CALLER
+    async with stage(model, database, weather=WEATHER, settings=settings, make=make) as running:
         _introduce(teller, running, played, scenario)
         dialled_at = loop.time()
-        teller.line(0.0, "call", f"{mask_number(CALLER)} dials {mask_number(CALLED)}")
-        call = await running.carrier.dial(running.webhook_url, from_number=CALLER, to_number=CALLED)
+        teller.line(0.0, "call", f"{mask_number(number)} dials {mask_number(CALLED)}")
+        call = await running.carrier.dial(running.webhook_url, from_number=number, to_number=CALLED)
         async with teller.meters(call):
             await perform(call, part, tell=narrator.cue)
             await _on_record(running, call.call_sid)
         store = running.gateway.store
         row, events = await store.read_call(call.call_sid), await store.read_events(call.call_sid)
-        return Outcome(call, narrator.entries, row, events, call.recording(), measure(call))
+        by_script = not spoken and bool(scenario.replies)
+        return Outcome(call, narrator.entries, row, events, call.recording(), measure(call), by_script)
 
 
 def _introduce(teller: Teller, running: Stage, played: Cast, scenario: Scenario) -> None:
@@ -139,6 +162,7 @@ def _introduce(teller: Teller, running: Stage, played: Cast, scenario: Scenario)
     teller.facts(
         [
             ("caller", f"{scenario.about} (scenario {scenario.name})"),
+            *([("persona", scenario.persona)] if scenario.persona else []),
             ("carrier", f"emulated Twilio: signed webhook, media stream, {weather_told(WEATHER)}"),
             ("gateway", f"the product, at {running.base_url}"),
             ("model", f"emulated Realtime API: {played.about}"),

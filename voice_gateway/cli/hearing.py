@@ -22,7 +22,7 @@ _SHORTEST_S: Final = 0.1
 class Hearing:
     """Tells a call while the context is open; leaving it waits until all that was heard is told.
 
-    What was heard is written down by Whisper where it is installed; otherwise only how long it was.
+    What was heard is written down by Whisper where it is installed (texts); otherwise only how long it was.
     """
 
     def __init__(self, teller: Teller, call: PhoneCall) -> None:
@@ -30,6 +30,7 @@ class Hearing:
         self._call = call
         self._ear = None if missing() else WhisperEar()
         self._cues: asyncio.Queue[Cue | None] = asyncio.Queue()
+        self.texts: list[str] = []
         self._told_s = 0.0
         self._telling: asyncio.Task[None] | None = None
 
@@ -67,6 +68,8 @@ class Hearing:
             sound = samples[round(start_s * RATE_HZ) : round(end_s * RATE_HZ)]
             text = await asyncio.to_thread(self._ear.transcribe, sound, RATE_HZ) if self._ear else ""
             length = f"{end_s - start_s:.1f} s"
+            if text:
+                self.texts.append(text)
             at_s = self._call.stream_at_s + start_s
             self._teller.line(at_s, "heard", text or f"{length} of sound", length if text else "")
 

@@ -8,6 +8,7 @@ import typer
 
 from voice_gateway import __version__
 from voice_gateway.cli import call, clips, demo, emulate, erase, migrate, replay, serve, timeline
+from voice_gateway.cli.cast import scenario_guide
 
 app = typer.Typer(
     name="voice-gateway",
@@ -22,7 +23,7 @@ app = typer.Typer(
 )
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
-app.command("call")(call.call)
+app.command("call", epilog=scenario_guide())(call.call)
 app.command("replay")(replay.replay)
 app.command("timeline")(timeline.timeline)
 app.command("migrate")(migrate.migrate)

@@ -6,29 +6,31 @@ from typing import Final
 
 from voice_gateway.emulator.faculties import Say, UseTool
 from voice_gateway.emulator.scenario import (
+    Expected,
     HangUp,
     InterruptAfter,
     Press,
     SayText,
     Scenario,
     StaySilent,
+    Use,
     WaitForAnswer,
 )
 from voice_gateway.emulator.scripted import When
 
 GREETING: Final = "Hello, you have reached the coffee bar. What can I get you?"
 _LATTE = (
-    "A large latte is four dollars and fifty cents. We make it with two shots of espresso and steamed milk, and until "
-    "eleven there is a croissant with every large drink."
+    "A caffe latte is three thousand two hundred francs. We make it with two shots of espresso and much steamed milk, "
+    "and until eleven there is a piece of banana bread with every one of them."
 )
 
 _MENU = Scenario(
     "menu",
-    "asks for a drink on the menu, cuts the answer short, thanks and hangs up",
+    "asks for a drink on the menu, cuts the answer short with another, thanks and says goodbye",
     (
         WaitForAnswer(),
-        SayText("Hello, how much is a large latte?"),
-        InterruptAfter(1.5, "And with oat milk?"),
+        SayText("Hello, how much is a caffe latte?"),
+        InterruptAfter(1.5, "And an espresso?"),
         WaitForAnswer(),
         SayText("Thank you, goodbye."),
         WaitForAnswer(),
@@ -36,9 +38,18 @@ _MENU = Scenario(
     ),
     (
         GREETING,
-        When(r"oat milk", (Say("Oat milk is sixty cents more. Anything else?"),)),
+        When(r"espresso", (Say("An espresso is two thousand francs. Anything else?"),)),
         When(r"latte", (Say(_LATTE),)),
         When(r"thank", (Say("You are welcome. Goodbye!"),)),
+    ),
+    persona="waiter",
+    expected=Expected(
+        uses=(
+            Use("lookup_menu", {"query": r".*latte"}, "rw-lat"),
+            Use("lookup_menu", {"query": r".*espresso"}, "rw-esp"),
+        ),
+        hears=(r"latte", r"2[,. ]?000|two thousand"),
+        ends="gateway",
     ),
 )
 _DINNER = Scenario(
@@ -69,12 +80,23 @@ _DINNER = Scenario(
         When(r"cappuccino", (Say("A cappuccino is three thousand francs."),), tool="lookup_menu"),
         When(r"thank", (Say("You are welcome. Goodbye!"),)),
     ),
+    persona="waiter",
+    expected=Expected(
+        uses=(
+            Use("lookup_menu", {"query": r".*coffee"}, "rw-ice"),
+            Use("lookup_menu", {"query": r".*tilapia"}, "rw-til"),
+            Use("lookup_menu", {"query": r".*cappuccino"}, "rw-cap"),
+        ),
+        hears=(r"coffee", r"12[,. ]?000|twelve thousand", r"3[,. ]?000|three thousand"),
+        ends="gateway",
+    ),
 )
 _SILENT = Scenario(
     "silent",
     "calls, says nothing, and hangs up",
     (WaitForAnswer(), StaySilent(12.0), HangUp()),
     (GREETING, "Are you still there?"),
+    expected=Expected(ends="caller"),
 )
 _IMPATIENT = Scenario(
     "impatient",
@@ -93,11 +115,14 @@ _IMPATIENT = Scenario(
         "Of coffee we have latte, cappuccino, flat white, americano, espresso, mocha, and a filter coffee of the day.",
         "One espresso, right away.",
     ),
+    expected=Expected(ends="caller"),
 )
 _KEYPAD = Scenario(
     "keypad",
-    "answers with the keys of the telephone",
+    "answers with the keys of the telephone, from the consent to a recording on, where it is asked for by key",
     (WaitForAnswer(), Press("1"), WaitForAnswer(), Press("42#"), WaitForAnswer(), HangUp()),
     ("For orders press one.", "Please type your order number and finish with the hash key.", "Thank you, it is ready."),
+    keys_first="1",
+    expected=Expected(ends="caller"),
 )
 CALLERS: Final = (_MENU, _SILENT, _IMPATIENT, _KEYPAD, _DINNER)

@@ -282,6 +282,7 @@ class CallScript:
         for prompt in verb.prompts:
             await self._prompt(prompt)
         digits = ""
+        self._call.asked_for_keys()
         try:
             while not verb.count or len(digits) < verb.count:
                 async with asyncio.timeout(verb.timeout_s):

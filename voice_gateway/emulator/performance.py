@@ -69,7 +69,8 @@ async def perform(
     """
     player = _Player(call, part, tell or _nobody, pause_s)
     try:
-        await call.answered()
+        while await call.answered_or_asked():
+            await player.answer_with_keys()
         for step in part.scenario.steps:
             await player.do(step)
     except CallOverError:
@@ -104,6 +105,11 @@ class _Player:
                 await self._stay_silent(step.seconds)
             case HangUp():
                 await self.hang_up()
+
+    async def answer_with_keys(self) -> None:
+        """The carrier asks for keys before the conversation. Who has none to press waits for it to go on."""
+        if keys := self._part.scenario.keys_first:
+            await self.do(Press(keys))
 
     async def hang_up(self) -> None:
         self._cue("hangs up")

@@ -77,7 +77,7 @@ class PhoneCall:
 
     - web: `webhook`, `twiml`, `callback` (url, fields), `status`, `application error`, `warning` (code, reason),
       `over`;
-    - verbs: `say`, `play`, `gathered`, `dial`, `passed over`, `stream started`, `stream ended`;
+    - verbs: `say`, `play`, `gather`, `gathered`, `dial`, `passed over`, `stream started`, `stream ended`;
     - from the server: `media` (bytes, queued_s), `mark`, `clear` (dropped_s), `ignored` (code, reason);
     - to the server: `mark returned` (mark, cleared), `caller speaks` (from_s on the stream's clock, seconds),
       `caller spoke`, `digit`, `raw`, `stall`, `drop`, `hang up`.
@@ -101,6 +101,7 @@ class PhoneCall:
         self._dialled_s = self._loop.time()
         self._streams: list[MediaStream] = []
         self._keys: asyncio.Queue[str] = asyncio.Queue()
+        self._asked = self._asked_before = 0
         self._changed: asyncio.Future[None] = self._loop.create_future()
         self._over = asyncio.Event()
         self._life: asyncio.Task[None] | None = None
@@ -130,6 +131,15 @@ class PhoneCall:
             while not self._streams:
                 self._still_on()
                 await self._change()
+
+    async def answered_or_asked(self, timeout_s: float = 20.0) -> bool:
+        """Wait for the media stream, or for the carrier to ask for keys once more; True when it asks. As `answered`."""
+        async with asyncio.timeout(timeout_s):
+            while not self._streams and self._asked <= self._asked_before:
+                self._still_on()
+                await self._change()
+        asks, self._asked_before = self._asked > self._asked_before, self._asked
+        return asks and not self._streams
 
     async def say(self, samples: NDArray[np.int16], rate_hz: int) -> None:
         """Speak in real time. samples: shape (n,). Returns when the last frame was sent."""
@@ -264,6 +274,12 @@ class PhoneCall:
             self.stream_at_s = stream.started_s - self._dialled_s
         self._streams.append(stream)
         self.note("stream started", stream_sid=stream.stream_sid)
+        self.heard_changed()
+
+    def asked_for_keys(self) -> None:
+        """A `<Gather>` has said what it had to say, and waits."""
+        self._asked += 1
+        self.note("gather")
         self.heard_changed()
 
     async def next_key(self) -> str:

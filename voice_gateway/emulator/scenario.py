@@ -93,7 +93,8 @@ class Scenario:
     """A caller to play. replies: the answers that a scripted model has for him.
 
     persona: who must answer, by its key; empty: whoever does. number: the number he calls from; empty: any.
-    after: the scenario that must have been played before on the same tables.
+    after: the scenario that must have been played before on the same tables. keys_first: pressed where the carrier
+    itself asks for a key before the conversation, as for the consent to a recording.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Scenario:
     persona: str = ""
     number: str = ""
     after: str = ""
+    keys_first: str = ""
     expected: Expected = field(default_factory=Expected)
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from voice_gateway.emulator.callers import CALLERS
@@ -43,7 +42,7 @@ __all__ = [
     "scenario_named",
 ]
 
-SCENARIOS: Final[Mapping[str, Scenario]] = {scenario.name: scenario for scenario in (*CALLERS, *CALLERS_OF_PERSONAS)}
+SCENARIOS: Final[dict[str, Scenario]] = {scenario.name: scenario for scenario in (*CALLERS, *CALLERS_OF_PERSONAS)}
 
 
 def scenario_named(name: str) -> Scenario:

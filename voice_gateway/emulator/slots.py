@@ -29,6 +29,9 @@ _CORRECTION: Final = re.compile(
     r"\b(?:wait|actually|i mean|rather|make (?:that|it)|sorry|scratch that)\b", re.IGNORECASE
 )
 _COUNT_NAMES: Final = {"quantity", "count", "number"}
+_SOUNDS_LIKE_A_NUMBER: Final = re.compile(
+    r"\b(order|want|like|have|get|take|need|bring|make|and|me) (to|too|for) (?=[a-z]+s\b)", re.IGNORECASE
+)
 _WORDS: Final = re.compile(r"[^\s.,!?;:\"\u201c\u201d]+")
 
 
@@ -49,13 +52,22 @@ def fill(tool: Schema, said: Sequence[str], today: date | None = None) -> dict[s
     today: what `tomorrow` counts from; without it, the day of this machine.
     """
     filled: dict[str, Any] = {}
-    for line in said:
+    counted = any(_counts(name, schema) for name, schema in properties(tool).items())
+    for line in map(_counting, said) if counted else said:
         filled |= _fill_line(tool, line, today or date.today())  # noqa: DTZ011 - a caller's day is the one around him
     for name, schema in properties(tool).items():
-        counts = schema.get("type") == "integer" and _COUNT_NAMES & set(words(readable(name)))
-        if counts and name not in filled and {"a", "an"} & set(words(" ".join(said))):
+        if _counts(name, schema) and name not in filled and {"a", "an"} & set(words(" ".join(said))):
             filled[name] = 1
     return filled
+
+
+def _counts(name: str, schema: Schema) -> bool:
+    return schema.get("type") == "integer" and bool(_COUNT_NAMES & set(words(readable(name))))
+
+
+def _counting(line: str) -> str:
+    """An ear writes `order to cappuccinos` where somebody ordered two."""
+    return _SOUNDS_LIKE_A_NUMBER.sub(lambda found: f"{found[1]} {'four' if found[2] == 'for' else 'two'} ", line)
 
 
 def _fill_line(tool: Schema, line: str, today: date, *, inside: bool = False) -> dict[str, Any]:

@@ -126,6 +126,8 @@ class Talk:
                 question = GO_AHEAD if line.text.endswith(GO_AHEAD) else asked(line.text)
                 if not question or not pending or _leaves(question, pending[-1]):
                     break
+                if question != GO_AHEAD:
+                    pending = [" ".join(pending)]  # who spells a number breathes in between
                 self.answers[:0] = [Answer(question, text) for text in pending]
                 pending = []
             elif line.role in {"tool_call", "tool_output"} and pending:
