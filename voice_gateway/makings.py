@@ -17,7 +17,8 @@ from voice_gateway.audio.onset import OnsetDetector
 from voice_gateway.call.bridge import Bridge, Policy
 from voice_gateway.call.clip import Clip
 from voice_gateway.call.events import CallFacts
-from voice_gateway.call.goodbye import END_CALL
+from voice_gateway.call.goodbye import END_CALL, TRANSFER
+from voice_gateway.call.policy import Colleague
 from voice_gateway.call.usage import Tariff
 from voice_gateway.caller.consent import ConsentRules, Terms, Wish, load_rules
 from voice_gateway.config import Settings, model_doubts, voice_doubts
@@ -190,7 +191,8 @@ class Makings:
     def new_bridge(self, call: LiveCall) -> Core:
         facts, began_at = call.facts, call.admitted_at
         settings, prices, day = self._settings, self.prices, today()
-        persona, outbound = self.role(facts).persona, direction_of(facts) == "outbound"
+        role, outbound = self.role(facts), direction_of(facts) == "outbound"
+        persona, toolbox = role.persona, role.toolbox
         wish = persona.barge_in
         judge = self._judges.lend(facts.call_sid) if self._judges is not None and self._may_hold(persona) else None
         policy = Policy(
@@ -205,7 +207,11 @@ class Makings:
             speech_prefix_ms=persona.speech_prefix_ms,
             model_interrupts=self._model_interrupts(persona),
             model_answers=persona.turn_detection is None or persona.turn_detection.create_response,
-            may_end=END_CALL in self.role(facts).toolbox.names,
+            may_end=END_CALL in toolbox.names,
+            colleague=_colleague(persona) if TRANSFER in toolbox.names else None,
+            filler_after_s=persona.filler_after_s,
+            fillers=tuple((tool.name, tool.filler) for tool in toolbox.tools if tool.filler),
+            thinking_sound=persona.thinking_sound,
             idle=persona.idle,
             duplex=settings.duplex_enabled,
             audio_format=settings.openai_audio_format,
@@ -291,6 +297,11 @@ def models_of(settings: Settings, cast: Cast) -> tuple[str, ...]:
     """Every Realtime model that may answer, the configured one first."""
     named = {role.persona.model: None for role in cast.roles if role.persona.model}
     return tuple({settings.openai_realtime_model: None, **named})
+
+
+def _colleague(persona: Persona) -> Colleague | None:
+    transfer = persona.transfer
+    return None if transfer is None else Colleague(transfer.number, transfer.announcement)
 
 
 def tighter(gateways: float, own: float) -> float:

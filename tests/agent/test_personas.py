@@ -102,6 +102,18 @@ def test_model_limits_and_consent_are_read(tmp_path: Path) -> None:
     assert own.hours.say == "Closed."
 
 
+def test_the_colleague_is_read_and_the_model_is_told_who_it_is(tmp_path: Path) -> None:
+    text = 'tools = ["transfer_to_human"]\nfiller_after_s = 2\nthinking_sound = false\n'
+    text += '[transfer]\nto = "+1 555 010-0009"\n'
+    own = load_persona(write(tmp_path, SOUND + text + 'name = "the manager"\nwhisper = "For you: {reason}."\n'))
+    assert own.transfer is not None
+    assert (own.transfer.number, own.transfer.rings_s) == ("+15550100009", 25)
+    assert own.transfer.whispered(" a  refund", "") == "For you: a refund."
+    assert "transfer_to_human puts the caller through to the manager." in own.role_instructions
+    assert (own.filler_after_s, own.thinking_sound) == (2.0, False)
+    assert "+1" not in repr(own), "whose number it is stays out of every error and log"
+
+
 def test_of_several_languages_the_first_is_spoken_first_and_none_is_forced_on_the_transcription(tmp_path: Path) -> None:
     several = load_persona(write(tmp_path, SOUND + 'languages = ["fr", "en", "rw"]\n'))
     assert (several.language, several.transcribed_language) == ("fr", "")
@@ -172,6 +184,16 @@ def test_a_later_folder_wins(tmp_path: Path) -> None:
             SOUND + "[consent]\nmethod = 'notice'\nlanguage = 'English!'\n",
             "consent.language: must be one such as en-GB",
         ),
+        (SOUND + "filler_after_s = 'soon'\n", "filler_after_s: must be a number of seconds from 0 to 30, not 'soon'"),
+        (SOUND + "filler_after_s = true\n", "filler_after_s: must be a number"),
+        (SOUND + "thinking_sound = 1\n", "thinking_sound: must be true or false, not 1"),
+        (SOUND + 'tools = ["transfer_to_human"]\n', "transfer: transfer_to_human stands in tools, so name the human"),
+        (SOUND + "transfer = '+15550100009'\n", "transfer: must be a table, not"),
+        (SOUND + "[transfer]\nname = 'x'\n", "transfer.to: Field required"),
+        (SOUND + "[transfer]\nto = '112'\n", "transfer: to: must be a number with + and country code"),
+        (SOUND + "[transfer]\nto = '+15550100009'\nrings_s = 1\n", "transfer: rings_s is 1; it must be from 5 to 120"),
+        (SOUND + "[transfer]\nto = '+15550100009'\nwhisper = '{who}'\n", "transfer: whisper: there is no {who}, only"),
+        (SOUND + "[transfer]\nto = '+15550100009'\nunanswered = ' '\n", "transfer: unanswered: must not be empty"),
         (SOUND + "hours = 3\n", "hours: must be a table with zone and open, not 3"),
         (SOUND + "turn_detection = 1\n", "turn_detection: must be a table"),
         (SOUND + "barge_in = false\n", "barge_in: must be a table, not False"),

@@ -18,8 +18,8 @@ from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Bridge, Policy
 from voice_gateway.call.clip import Clip
 from voice_gateway.call.gaps import STALL_S
-from voice_gateway.call.goodbye import END_CALL, LONGEST_S
-from voice_gateway.call.policy import Idle
+from voice_gateway.call.goodbye import END_CALL, LONGEST_S, TRANSFER
+from voice_gateway.call.policy import Colleague, Idle
 
 RESPONSES = st.sampled_from(["resp_1", "resp_2"])
 ITEMS = st.sampled_from(["item_1", "item_2", "item_3"])
@@ -48,7 +48,7 @@ EVENTS = st.one_of(
     st.builds(ev.AudioFinished, RESPONSES, ITEMS, st.integers(0, 1)),
     st.builds(ev.TextReceived, RESPONSES, ITEMS, TEXT),
     st.builds(ev.TextFinished, RESPONSES, ITEMS, TEXT),
-    st.builds(ev.ToolCalled, RESPONSES, ITEMS, CALLS, st.sampled_from(["menu", END_CALL]), TEXT),
+    st.builds(ev.ToolCalled, RESPONSES, ITEMS, CALLS, st.sampled_from(["menu", END_CALL, TRANSFER]), TEXT),
     st.builds(ev.ToolFinished, CALLS, TEXT, st.booleans()),
     st.builds(ev.SupervisorCalledTool, CALLS, st.just("menu"), TEXT),
     st.builds(ev.SupervisorToolFinished, CALLS, TEXT, st.booleans()),
@@ -58,6 +58,7 @@ EVENTS = st.one_of(
     st.builds(
         ev.SayAsked, st.just("say_1"), st.text("word. ", min_size=1), st.sampled_from(["speak", "ask"]), st.booleans()
     ),
+    st.builds(ev.KeysAsked, st.sampled_from(["1", "5w*#", "WWWW"])),
     st.builds(ev.SendBlocked, st.sampled_from(["caller", "model"]), st.just(2.0)),
     st.just(ev.Woke()),
 )
@@ -73,6 +74,10 @@ POLICIES = st.builds(
     mark_every_s=st.sampled_from([0.02, 0.2, 5.0]),
     model_answers=st.booleans(),
     may_end=st.booleans(),
+    colleague=st.sampled_from([None, Colleague("+15551230009"), Colleague("sip:desk@pbx.example", "One moment.")]),
+    filler_after_s=st.sampled_from([0.0, 0.5]),
+    fillers=st.sampled_from([(), (("menu", "One moment."),)]),
+    thinking_sound=st.booleans(),
     idle=st.sampled_from([Idle(), Idle(prompts=0), Idle(4.0, 1, "Goodbye, then.")]),
     media_stall_s=st.sampled_from([0.0, 5.0]),
 )
@@ -197,6 +202,9 @@ LAWFUL = st.builds(
     model_answers=st.booleans(),
     model_interrupts=st.booleans(),
     may_end=st.booleans(),
+    colleague=st.sampled_from([None, Colleague("+15551230009"), Colleague("sip:desk@pbx.example", "One moment.")]),
+    filler_after_s=st.sampled_from([0.0, 0.5]),
+    fillers=st.sampled_from([(), (("menu", "One moment."),)]),
     idle=st.sampled_from([Idle(), Idle(3.0, 1, "Goodbye, then.")]),
     media_stall_s=st.sampled_from([0.0, 5.0]),
 )

@@ -9,7 +9,8 @@ from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Policy
-from voice_gateway.call.goodbye import END_CALL, LONGEST_S, TAKEN_BACK
+from voice_gateway.call.goodbye import END_CALL, LONGEST_S, TAKEN_BACK, TRANSFER
+from voice_gateway.call.policy import Colleague
 
 
 def leaving(line: Line | None = None) -> Scene:
@@ -325,3 +326,89 @@ def test_a_model_that_comes_during_a_transfer_is_not_given_what_was_kept_for_it(
     scene.tell(ev.GoodbyeAsked("transfer", "", "+15551230009"))
     scene.tell(ev.ModelReady("sess_1", "test-model"))
     assert scene.all(do.AppendAudio) == []
+
+
+# --- being put through ------------------------------------------------------------------------------------------------
+
+MANAGER = "+15551230009"
+
+
+def reachable(announcement: str = "") -> Scene:
+    scene = Scene(Policy(audio_format="pcmu", colleague=Colleague(MANAGER, announcement), max_duration_s=120.0))
+    scene.begin()
+    scene.pass_until(1.0)
+    return scene
+
+
+def put_through(scene: Scene, *, words: str = "I put you through.") -> None:
+    scene.tell(ev.ResponseStarted("resp_1"))
+    if words:
+        scene.speak("resp_1", "item_1", 1.0, text=words)
+        scene.tell(ev.AudioFinished("resp_1", "item_1", 0))
+    scene.tell(ev.ToolCalled("resp_1", "item_f", "call_1", TRANSFER, '{"reason":"wants the manager"}'))
+    scene.tell(ev.ResponseFinished("resp_1", "completed"))
+
+
+def test_the_model_puts_the_caller_through_when_its_word_was_heard() -> None:
+    scene = reachable()
+    put_through(scene)
+    scene.pass_until(scene.now + 0.9)
+    assert not scene.bridge.has_ended
+    scene.pass_until(scene.now + 0.5)
+    assert scene.all(do.EndCall) == [do.EndCall("transfer", transfer_number=MANAGER)]
+    assert scene.all(do.CreateResponse) == [], "it had said its word already"
+    assert ended(scene).transcript == "Assistant: I put you through."
+
+
+def test_a_model_that_puts_through_without_a_word_is_asked_for_one() -> None:
+    scene = reachable()
+    put_through(scene, words="")
+    assert scene.all(do.CreateResponse) == [do.CreateResponse()]
+    scene.answer("resp_2", "item_2", 1.0, text="One moment, I put you through.")
+    scene.pass_until(scene.now + 1.5)
+    assert scene.all(do.EndCall) == [do.EndCall("transfer", transfer_number=MANAGER)]
+
+
+def test_the_announcement_of_a_transfer_is_said_word_for_word() -> None:
+    scene = reachable("The manager takes over now.")
+    put_through(scene, words="")
+    (asked,) = scene.all(do.CreateResponse)
+    assert "The manager takes over now." in (asked.instructions or "")
+    scene.answer("resp_2", "item_2", 1.0, text="The manager takes over now.")
+    scene.pass_until(scene.now + 1.5)
+    assert scene.all(do.EndCall) == [do.EndCall("transfer", transfer_number=MANAGER)]
+
+
+def test_a_caller_who_speaks_is_not_put_through_in_the_midst_of_it() -> None:
+    scene = reachable()
+    scene.tell(ev.ResponseStarted("resp_1"))
+    scene.caller_speaks()
+    scene.tell(ev.ToolCalled("resp_1", "item_f", "call_1", TRANSFER, "{}"))
+    (answer,) = scene.entries(entries.ToolAnswered)
+    assert not answer.ok
+    scene.pass_until(scene.now + 10.0)
+    assert not scene.bridge.has_ended
+
+
+def test_where_there_is_no_colleague_the_toolbox_says_so(scene: Scene) -> None:
+    put_through(scene)
+    assert [run.name for run in scene.all(do.RunTool)] == [TRANSFER]
+
+
+@pytest.mark.parametrize("limit", ["max_duration", "draining"])
+def test_a_limit_that_falls_into_a_transfer_does_not_undo_it(limit: str) -> None:
+    scene = reachable("The manager takes over now.")
+    scene.pass_until(119.0)
+    put_through(scene, words="")
+    if limit == "draining":
+        scene.tell(ev.HangUpAsked("draining"))
+    scene.pass_until(120.1)
+    (end,) = scene.all(do.EndCall)
+    assert (end.reason, end.say, end.transfer_number) == ("transfer", "The manager takes over now.", MANAGER)
+
+
+def test_an_operator_who_hangs_up_ends_a_transfer_too() -> None:
+    scene = reachable("The manager takes over now.")
+    put_through(scene, words="")
+    scene.tell(ev.HangUpAsked("operator"))
+    assert scene.all(do.EndCall) == [do.EndCall("operator")]

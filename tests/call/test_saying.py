@@ -237,3 +237,9 @@ def test_what_is_wanted_said_in_a_pause_of_the_recording_is_on_no_entry(scene: S
     (asked,) = scene.entries(entries.SayingAsked)
     assert asked.text == NOT_KEPT
     assert asked_for(scene) == [exactly("Your card ends in 4242.").instructions]
+
+
+def test_a_saying_without_a_word_is_over_at_once(scene: Scene) -> None:
+    scene.tell(ev.SayAsked("say_1", "  ", "speak", interrupt=True))
+    assert [entry.outcome for entry in scene.entries(entries.SayingEnded)] == ["failed"]
+    assert scene.all(do.CreateResponse) == []

@@ -11,6 +11,9 @@ reasoning_effort = "low"               minimal, low, medium, high or xhigh, of a
 market = "RW"                          whose menu and prices its tools read; without it all
 language = "en"                        ISO 639-1, of the caller's speech; without it any
 languages = ["en", "fr", "rw"]         instead, where it speaks several; the first one is spoken first
+filler_after_s = 0.8                   a tool that works for longer, in silence, is made heard: by its own sentence, if
+                                       it has one, and then by a soft sound; 0 leaves the caller in silence
+thinking_sound = false                 no such sound
 tools = ["lookup_menu", "end_call"]    with end_call the model may end the call; without it, only the caller does;
                                        "mcp:weather" are the tools of an MCP server, "mcp:weather.get_*" some of them
 [turn_detection]                       type: server_vad or semantic_vad; the rest as in model/settings.py
@@ -29,6 +32,7 @@ max_call_seconds = 600
 max_call_usd = 0.5
 [consent]                              to a recording, where calls are recorded and RECORDING_RULES has no rule for one
 method = "keypress"                    notice, keypress, none or never; wording and language as in caller/consent.py
+[transfer]                             to whom transfer_to_human puts a caller through: see agent/colleagues.py
 [hours]                                when it answers, and what happens outside them: see agent/hours.py
 """
 
@@ -37,14 +41,16 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from voice_gateway.agent.colleagues import Transfer
 from voice_gateway.agent.hours import OpeningHours, read_hours
+from voice_gateway.call.goodbye import TRANSFER
 from voice_gateway.call.policy import Idle
 from voice_gateway.caller.consent import LONGEST_OWN_WORDING, Wish, terms_for
 from voice_gateway.errors import GatewayError
@@ -54,7 +60,7 @@ BUILT_IN = Path(__file__).with_suffix("")
 """The folder of the personas that come with the program."""
 
 Effort: TypeAlias = Literal["minimal", "low", "medium", "high", "xhigh"]
-Shape = TypeVar("Shape", bound="ServerVad | SemanticVad | Interruptions | Idle | Limits | Wish")
+Shape = TypeVar("Shape", bound="ServerVad | SemanticVad | Interruptions | Idle | Limits | Wish | Transfer")
 
 _DETECTIONS: Mapping[str, type[ServerVad | SemanticVad]] = {"server_vad": ServerVad, "semantic_vad": SemanticVad}
 
@@ -100,7 +106,8 @@ class Persona:
     """Who answers a call. Empty voice, model and language mean what is configured, and any language.
 
     languages: all that it speaks where these are several; `language` is the first of them. consent: how it is had for a
-    recording; None leaves that to the settings. hours: None answers at any time.
+    recording; None leaves that to the settings. transfer: the human to put a caller through to. hours: None answers at
+    any time.
     """
 
     key: str
@@ -114,20 +121,26 @@ class Persona:
     market: str = ""
     language: str = ""
     languages: tuple[str, ...] = ()
+    filler_after_s: float = 0.8
+    thinking_sound: bool = True
     tools: tuple[str, ...] = ()
     turn_detection: TurnDetection = field(default_factory=ServerVad)
     barge_in: Interruptions = field(default_factory=Interruptions)
     idle: Idle = field(default_factory=Idle)
     limits: Limits = field(default_factory=Limits)
     consent: Wish | None = None
+    transfer: Transfer | None = None
     hours: OpeningHours | None = None
 
     @property
     def role_instructions(self) -> str:
-        """What the model is told for the whole call: the instructions, and which languages there are to choose from."""
-        if len(self.languages) < 2:
-            return self.instructions
-        return self.instructions.rstrip() + _LANGUAGES.format(", ".join(self.languages), self.languages[0])
+        """What the model is told for the whole call: the instructions, the languages to choose from, its colleague."""
+        told = self.instructions
+        if len(self.languages) > 1:
+            told = told.rstrip() + _LANGUAGES.format(", ".join(self.languages), self.languages[0])
+        if self.transfer is not None and self.transfer.name and TRANSFER in self.tools:
+            told = told.rstrip() + f"\n\n{TRANSFER} puts the caller through to {self.transfer.name}.\n"
+        return told
 
     @property
     def transcribed_language(self) -> str:
@@ -176,6 +189,7 @@ def load_persona(path: Path) -> Persona:
         "idle": _idle(tables["idle"], detection, problems),
         "limits": _plain("limits", Limits, tables["limits"], problems) or Limits(),
         "consent": _consent(tables["consent"], str(values.get("language", "")), problems),
+        "transfer": _transfer(tables["transfer"], values["tools"], problems),
         "hours": read_hours(tables["hours"], problems),
     }
     if problems:
@@ -183,8 +197,8 @@ def load_persona(path: Path) -> Persona:
     return Persona(key=path.stem, **read, **values)
 
 
-_TABLES = ("turn_detection", "barge_in", "idle", "limits", "consent", "hours")
-_SWITCHES = ("greeting_clip",)
+_TABLES = ("turn_detection", "barge_in", "idle", "limits", "consent", "transfer", "hours")
+_SWITCHES = ("greeting_clip", "thinking_sound")
 _LISTS = ("tools", "languages")
 _LANGUAGES = """
 
@@ -224,6 +238,11 @@ def _value(name: str, value: Any, default: Any, problems: list[str]) -> Any:
         if not isinstance(value, bool | None):
             problems.append(f"{name}: must be true or false, not {value!r}")
         return default if value is None else value
+    if name == "filler_after_s":
+        good = value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 30)
+        if not good:
+            problems.append(f"{name}: must be a number of seconds from 0 to 30, not {value!r}")
+        return default if value is None or not good else float(value)
     if value is not None and not isinstance(value, str):
         problems.append(f"{name}: must be a text, not {value!r}")
         return None if name == "reasoning_effort" else ""
@@ -286,6 +305,13 @@ def _idle(given: Any, detection: TurnDetection, problems: list[str]) -> Idle:
     if idle.prompt_after_s and isinstance(detection, ServerVad) and detection.idle_timeout_ms is not None:
         problems.append("idle.prompt_after_s: turn_detection.idle_timeout_ms lets the model prompt; set one of the two")
     return idle
+
+
+def _transfer(given: Any, tools: tuple[str, ...], problems: list[str]) -> Transfer | None:
+    if given is None and TRANSFER in tools:
+        problems.append(f"transfer: {TRANSFER} stands in tools, so name the human: [transfer] with to = a number")
+    transfer = _plain("transfer", Transfer, given, problems)
+    return None if transfer is None else replace(transfer, to=transfer.number)
 
 
 def _consent(given: Any, speaks: str, problems: list[str]) -> Wish | None:

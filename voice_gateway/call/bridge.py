@@ -7,7 +7,8 @@ Its rules stand here and at the heads of its parts, each with the tests that hol
 owner, this bridge: the caller's sound (`hearing`), our voice (`speaking`, over `playout`), the first words (`opening`),
 what the model says (`responses`), whose turn it is (`turns`), tools at work (`errands`), keys (`keypad`), who said what
 (`transcript`), what of it is not kept (`discretion`), what it costs (`costs`), when the caller silences us
-(`barge_in`), a caller who says nothing (`idle`), what somebody inside wants said (`saying`), the way out (`goodbye`),
+(`barge_in`), a caller who says nothing (`idle`), what he hears while a tool works (`thinking`), keys that we press
+(`dialling`), what somebody inside wants said (`saying`), the way out (`goodbye`),
 what stands still (`watch`). A part that wants the call to end says `EndCall`; the bridge closes the record before it.
 
 Rules
@@ -49,6 +50,7 @@ from voice_gateway.call import events as ev
 from voice_gateway.call.barge_in import BargeIn
 from voice_gateway.call.consults import Consults
 from voice_gateway.call.costs import Meter
+from voice_gateway.call.dialling import Dialling
 from voice_gateway.call.discretion import Discretion
 from voice_gateway.call.errands import Errands
 from voice_gateway.call.goodbye import Goodbye, Parting
@@ -60,6 +62,7 @@ from voice_gateway.call.policy import Policy
 from voice_gateway.call.responses import Responses
 from voice_gateway.call.saying import Sayings
 from voice_gateway.call.speaking import Speaking
+from voice_gateway.call.thinking import Thinking
 from voice_gateway.call.transcript import Transcript
 from voice_gateway.call.turns import Turns
 from voice_gateway.call.watch import Watch
@@ -89,7 +92,9 @@ class Bridge:
         self._barge_in = BargeIn(policy, self._speaking, self._hearing, self._turns, detector)
         self._keypad = Keypad()
         self._parting = Parting(self._turns, self._speaking)
-        self._errands = Errands(self._turns, self._keypad, self._parting, may_end=policy.may_end)
+        self._errands = Errands(policy, self._turns, self._keypad, self._parting)
+        self._thinking = Thinking(policy, self._turns, self._speaking, self._errands, self._parting)
+        self._dialling = Dialling(self._speaking, self._turns)
         self._sayings = Sayings(self._turns, self._barge_in, self._transcript)
         self._idle = Idleness(policy.idle, self._turns, self._parting)
         self._watch = Watch(policy, self._hearing, self._speaking, self._turns)
@@ -150,6 +155,7 @@ class Bridge:
             ev.GoodbyeAsked: self._on_goodbye_asked,
             ev.HangUpAsked: self._on_hang_up_asked,
             ev.SayAsked: self._sayings.take,
+            ev.KeysAsked: self._dialling.take,
             ev.SendBlocked: self._watch.note_blocked,
             ev.PauseAsked: lambda event, now: self._discretion.pause(event.by, now),
             ev.ResumeAsked: lambda event, now: self._discretion.resume(event.by, now),
@@ -173,6 +179,8 @@ class Bridge:
 
     def _follow(self, event: ev.Event, commands: list[do.Command], now: float) -> list[do.Command]:
         """What may come of any event but sound: the call parts, the model is asked, limits are reckoned anew."""
+        if self._dialling.busy:
+            commands = [*commands, *self._dialling.go_on(now)]
         if self._sayings.busy and not any(isinstance(command, do.EndCall) for command in commands):
             commands = [*commands, *self._go_on_saying(event, now)]
         if self._parting.goodbye is not None:
@@ -184,6 +192,7 @@ class Bridge:
                 return [*commands[:index], *self._close_record(end, now), end]
         if self._idle.watches:
             self._idle.watch(now, quiet=self._parting.goodbye is None and self._is_quiet(now))
+        self._thinking.watch(now)
         self._next_limit = self._find_next_limit(now)
         return [*self._opening.tell_first_words(event, commands), *commands] if self._is_owed_words else commands
 
@@ -218,6 +227,8 @@ class Bridge:
             self._idle.due,
             self._parting.until,
             self._sayings.due,
+            self._thinking.due,
+            self._dialling.due,
             self._all_heard_at(now),
         ):
             if other is not None and other < due:
@@ -226,7 +237,8 @@ class Bridge:
 
     def _all_heard_at(self, now: float) -> float | None:
         """When our voice will have been heard to its end, where something waits for that: a receipt may never come."""
-        if not (self._idle.watches or self._sayings.busy) and self._parting.goodbye is None:
+        awaited = self._idle.watches or self._sayings.busy or self._thinking.watches or self._dialling.busy
+        if not awaited and self._parting.goodbye is None:
             return None
         unheard_s = self._speaking.playout.unheard_s(now)
         return now + max(0.1, unheard_s) if unheard_s else None
@@ -238,6 +250,7 @@ class Bridge:
             and self._speaking.joined_at is not None
             and self._turns.at_rest
             and not self._errands
+            and not self._dialling.busy
             and self._keypad.due is None
             and self._watch.retry_due is None
             and not self._speaking.playout.unheard_s(now)
@@ -352,7 +365,9 @@ class Bridge:
     # --- the model leg: our turn ------------------------------------------------------------------------------------
 
     def _on_response_finished(self, event: ev.ResponseFinished, now: float) -> list[do.Command]:
-        return [*self._responses.finish(event, now), *self._mind_the_budget(now)]
+        spoke = self._speaking.last_response == event.response_id
+        finished = [*self._responses.finish(event, now), *self._errands.end_round(event, now, spoke=spoke)]
+        return [*finished, *self._mind_the_budget(now)]
 
     def _on_text_model_answered(self, event: ev.TextModelAnswered, now: float) -> list[do.Command]:
         return [*self._consults.book(event, now), *self._mind_the_budget(now)]
@@ -377,10 +392,12 @@ class Bridge:
             *self._watch.look_for_media(now),
             *self._watch.look_for_pause(now),
             *self._idle.look(now),
+            *self._thinking.wake(now),
         ]
 
     def _ask(self, now: float) -> list[do.Command]:
-        response = self._turns.due(now, tools_at_work=bool(self._errands)) if self._ready else None
+        working = bool(self._errands) or self._dialling.busy
+        response = self._turns.due(now, tools_at_work=working) if self._ready else None
         if response is None:
             return []
         if self._parting.goodbye is not None and self._turns.unanswered:

@@ -44,9 +44,13 @@ class AppendAudio:
 
 @dataclass(frozen=True, slots=True)
 class CreateResponse:
-    """Ask the model to speak now. instructions: for this response alone; None leaves the session's own."""
+    """Ask the model to speak now. instructions: for this response alone; None leaves the session's own.
+
+    may_use_tools: False where it is to speak and do nothing else.
+    """
 
     instructions: str | None = None
+    may_use_tools: bool = True
 
 
 @dataclass(frozen=True, slots=True)

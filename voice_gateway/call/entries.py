@@ -142,6 +142,15 @@ class DigitReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class KeysPlayed:
+    """Telephone keys were pressed for the far side to hear. keys: how many. whole: all of them were played."""
+
+    event_type: ClassVar[str] = "DTMF_SENT"
+    keys: int
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CallerPrompted:
     """The caller said nothing for so long that he was asked whether he is still there. count: since he last spoke."""
 
@@ -370,6 +379,7 @@ Entry: TypeAlias = (
     | ToolAnswered
     | SupervisorAnswered
     | DigitReceived
+    | KeysPlayed
     | CallerPrompted
     | GoodbyeBegun
     | GoodbyeTakenBack

@@ -9,8 +9,14 @@ Rules
    test_a_tools_output_goes_to_the_model_at_once_but_the_model_speaks_after_its_response
    test_parallel_tools_lead_to_one_response
    test_a_tool_that_nobody_asked_for_has_no_answer
-3. The call's own tool, `end_call`, is answered here: the model says its last word, unless the caller speaks.
+3. The call's own tools, `end_call` and `transfer_to_human`, are answered here: the model says its last word, unless the
+   caller speaks.
    test_the_call_ends_when_the_last_word_was_heard
+   test_the_model_puts_the_caller_through_when_its_word_was_heard
+4. A model that calls tools in `MOST_ROUNDS` responses in a row without a word is asked to speak, and may not use tools
+   then. If it says nothing even so, the call ends in words: nobody is left to listen to a silence.
+   test_a_model_that_only_calls_tools_is_asked_to_speak
+   test_a_model_that_only_calls_tools_whatever_it_is_asked_is_given_up
 """
 
 from __future__ import annotations
@@ -18,29 +24,55 @@ from __future__ import annotations
 from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
-from voice_gateway.call.goodbye import END_CALL, ENDING, NOT_NOW, Goodbye, Parting
+from voice_gateway.call.goodbye import (
+    END_CALL,
+    ENDING,
+    NOT_NOW,
+    NOT_PUT_THROUGH,
+    TRANSFER,
+    TRANSFERRING,
+    Goodbye,
+    Parting,
+)
 from voice_gateway.call.keypad import Keypad
+from voice_gateway.call.policy import Colleague, Policy
 from voice_gateway.call.turns import Turns
+
+MOST_ROUNDS = 8
+SPEAK_NOW = (
+    "You have used tools for a while without a word to the caller. Speak now: tell him in one or two short sentences "
+    "what you have found and what you could not, and ask how to go on."
+)
+_SPEAK = do.CreateResponse(may_use_tools=False)
 
 
 class Errands:
     """Which tools are at work; each question gets exactly one answer on the record."""
 
-    def __init__(self, turns: Turns, keypad: Keypad, parting: Parting, *, may_end: bool) -> None:
-        """may_end: the model has the tool `end_call`."""
+    def __init__(self, policy: Policy, turns: Turns, keypad: Keypad, parting: Parting) -> None:
+        self._policy = policy
         self._turns = turns
         self._keypad = keypad
         self._parting = parting
-        self._may_end = may_end
+        self._called_in = ""
+        self._rounds = 0
         self._out: dict[str, tuple[str, float]] = {}
         self._asked: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._out)
 
+    @property
+    def names(self) -> list[str]:
+        """Of the tools at work, in the order in which they were asked."""
+        return [name for name, _ in self._out.values()]
+
     def start(self, event: ev.ToolCalled, now: float) -> list[do.Command]:
-        if event.name == END_CALL and self._may_end:
+        self._called_in = event.response_id
+        if event.name == END_CALL and self._policy.may_end:
             return self._end_call(event, now)
+        if event.name == TRANSFER and self._policy.colleague is not None:
+            return self._put_through(event, self._policy.colleague, now)
         if not self._is_new(event):
             return []
         self._out[event.call_id] = (event.name, now)
@@ -54,6 +86,30 @@ class Errands:
             return self.answer(event, NOT_NOW, ok=False)
         goodbye = Goodbye(END_CALL, spoken_in=event.response_id, owed=True)
         return [*self.answer(event, ENDING, ok=True), *self._parting.begin(goodbye, now)]
+
+    def _put_through(self, event: ev.ToolCalled, colleague: Colleague, now: float) -> list[do.Command]:
+        if self._turns.caller_is_speaking or self._turns.is_cut(event.response_id):
+            return self.answer(event, NOT_PUT_THROUGH, ok=False)
+        goodbye = Goodbye(
+            "transfer", colleague.announcement, colleague.transfer_number, spoken_in=event.response_id, owed=True
+        )
+        return [*self.answer(event, TRANSFERRING, ok=True), *self._parting.begin(goodbye, now)]
+
+    def end_round(self, event: ev.ResponseFinished, now: float, *, spoke: bool) -> list[do.Command]:
+        """A response is over (rule 4). spoke: it had a voice."""
+        if spoke:
+            self._rounds = 0
+            return []
+        if self._turns.opened_by == _SPEAK and event.status == "completed":
+            fault = entries.FaultSeen("model", "tool_loop", f"{self._rounds} responses with tools and without a word")
+            return [do.WriteEntry(fault), do.EndCall("tool_loop", self._policy.failed_sentence, status="failed")]
+        if self._called_in != event.response_id or self._parting.goodbye is not None:
+            return []
+        self._rounds += 1
+        if self._rounds < MOST_ROUNDS:
+            return []
+        self._turns.wish(_SPEAK, now)
+        return [do.AddNote(SPEAK_NOW)] if self._rounds == MOST_ROUNDS else []
 
     def answer(self, event: ev.ToolCalled, output: str, *, ok: bool) -> list[do.Command]:
         """Answer for a tool that is the call's own and takes no time."""
@@ -69,7 +125,7 @@ class Errands:
         if event.call_id not in self._out:
             return []
         name, asked_at = self._out.pop(event.call_id)
-        self._turns.wish(do.CreateResponse(), now)
+        self._turns.wish(do.CreateResponse() if self._rounds < MOST_ROUNDS else _SPEAK, now)
         answered = entries.ToolAnswered(event.call_id, name, event.output, event.ok, round((now - asked_at) * 1000))
         return [do.SendToolOutput(event.call_id, event.output), do.WriteEntry(answered)]
 

@@ -286,6 +286,13 @@ class SayAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class KeysAsked:
+    """Telephone keys are to be pressed for the far side to hear. digits: as `audio.dtmf.read_digits` gives them."""
+
+    digits: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SendBlocked:
     """A leg does not take what we send. waited_s: for how long by now."""
 
@@ -425,6 +432,7 @@ InnerEvent: TypeAlias = (
     | HangUpAsked
     | GoodbyeAsked
     | SayAsked
+    | KeysAsked
     | SendBlocked
     | PauseAsked
     | ResumeAsked

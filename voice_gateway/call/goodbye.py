@@ -19,8 +19,14 @@ Rules
    test_our_last_word_is_said_after_the_answer_of_a_tool
    test_our_last_word_is_not_said_by_what_was_being_said_before
    test_our_last_word_is_said_after_an_answer_that_crossed_our_ask
-5. A model that fails in our goodbye ends the call as was meant: in our words, and with the transfer.
+5. A model that fails in our goodbye ends the call as was meant: in our words, and with the transfer. Neither does the
+   longest time of a call or a drain undo a transfer.
    test_a_model_that_fails_in_a_goodbye_does_not_undo_a_transfer
+   test_a_limit_that_falls_into_a_transfer_does_not_undo_it
+6. The model puts the caller through by `transfer_to_human`, where there is somebody; the caller hears a word before.
+   test_the_model_puts_the_caller_through_when_its_word_was_heard
+   test_the_announcement_of_a_transfer_is_said_word_for_word
+   test_a_caller_who_speaks_is_not_put_through_in_the_midst_of_it
 """
 
 from __future__ import annotations
@@ -42,7 +48,14 @@ ENDING = '{"ok":true,"say":"Goodbye!"}'
 NOT_NOW = (
     '{"error":"caller_speaks","message":"The caller is speaking. Listen first; end the call when he has finished."}'
 )
+TRANSFER = "transfer_to_human"
+"""The name of the call's own tool that puts the caller through; the reason of such an end, too, is `transfer`."""
+TRANSFERRING = '{"ok":true,"say":"Tell the caller in one short sentence that you put him through now."}'
+NOT_PUT_THROUGH = (
+    '{"error":"caller_speaks","message":"The caller is speaking. Listen first; put him through when he has finished."}'
+)
 _MODEL_GONE = frozenset({"model_failed", "model_lost", "model_stalled", "model_unavailable"})
+_OURS = frozenset({"draining", "max_duration", "tool_loop"})
 TAKEN_BACK = "The caller speaks again, so the call goes on. Listen and answer; you may end the call later."
 
 
@@ -130,7 +143,8 @@ class Parting:
 
     def instead_of(self, end: do.EndCall) -> do.EndCall:
         """How the call ends where it was to end this way (rule 5)."""
-        return end if self.goodbye is None or end.reason not in _MODEL_GONE else self.end(self.goodbye)
+        undone = end.reason in _MODEL_GONE or (self.hands_over and end.reason in _OURS)
+        return self.end(self.goodbye) if self.goodbye is not None and undone else end
 
     def end(self, goodbye: Goodbye) -> do.EndCall:
         say = "" if self._is_said(goodbye) else goodbye.sentence

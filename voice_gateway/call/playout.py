@@ -49,7 +49,7 @@ class Playout:
         self._clock = HeardClock()
         self._segments = Segments(filter_delay_ms)
         self._tape = Tape()
-        self._queued = self._sent = 0
+        self._queued = self._sent = self._cuts = 0
         self._held = False
         self._fading = False
         self._run_base = 0
@@ -89,6 +89,15 @@ class Playout:
         """True while a segment may still grow."""
         return self._segments.unfinished
 
+    @property
+    def cuts(self) -> int:
+        """How often our voice was ended before its time; positions begin anew with each."""
+        return self._cuts
+
+    def left_s(self, position: int, now: float) -> float:
+        """How long until the ear has surely reached a position."""
+        return max(0.0, position - self._clock.marked(now)) / BYTES_PER_SECOND
+
     def is_audible(self, now: float) -> bool:
         """True while the ear has not heard all that was queued."""
         return bool(self._segments) and self.heard(now) < self.queued
@@ -124,6 +133,11 @@ class Playout:
 
     def finish(self, segment: Segment) -> None:
         segment.finished = True
+
+    def insert(self, ulaw: bytes, now: float) -> list[CallerCommand]:
+        """Add sound that is nobody's words, such as tones: it is played in its turn and never counts as heard."""
+        self._add(ulaw)
+        return self.pump(now)
 
     # --- sound out ----------------------------------------------------------------------------------------------
 
@@ -206,6 +220,7 @@ class Playout:
         self._clock.clear(0)
         self._tape = Tape()
         self._queued = self._sent = 0
+        self._cuts += 1
         self._run_began = None
         self._held = self._fading = False
         self._probe_again(now)

@@ -23,6 +23,17 @@ class Idle:
 
 
 @dataclass(frozen=True, slots=True)
+class Colleague:
+    """A human to whom a caller can be put through. transfer_number: of his telephone, or a SIP address.
+
+    announcement: what the caller is told before; empty leaves the words to the model.
+    """
+
+    transfer_number: str = field(repr=False)
+    announcement: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """How a call is led.
 
@@ -38,8 +49,10 @@ class Policy:
     model_interrupts: it cancels its response by itself when it hears the caller.
 
     model_answers: False where the model waits to be asked after the caller's turn. may_end: the model has the tool
-    `end_call`. media_stall_s, response_stall_s: how long the caller's sound and an open response may stand still before
-    something is done about it; 0: his sound is not watched.
+    `end_call`. colleague: whom the tool `transfer_to_human` puts the caller through to; None where it has no such tool.
+    filler_after_s: after so long a silence while a tool works the caller hears something, 0 never: fillers, words by
+    the names of tools, and thinking_sound, a soft sound. media_stall_s, response_stall_s: how long the caller's sound
+    and an open response may stand still before something is done about it; 0: his sound is not watched.
 
     tariff, text_tariff, transcription_usd_per_minute, line_usd_per_minute: what the call is billed, see `costs`.
     max_cost_usd: 0 for no limit.
@@ -61,6 +74,10 @@ class Policy:
     mark_every_s: float = 0.2
     model_answers: bool = True
     may_end: bool = False
+    colleague: Colleague | None = None
+    filler_after_s: float = 0.0
+    fillers: tuple[tuple[str, str], ...] = ()
+    thinking_sound: bool = False
     idle: Idle = field(default_factory=Idle)
     media_stall_s: float = 0.0
     response_stall_s: float = 8.0

@@ -131,6 +131,8 @@ class Sayings:
         asked = do.WriteEntry(entries.SayingAsked(event.saying_id, event.by, event.mode, event.text, event.interrupt))
         if len(self._waiting) >= MOST_WAITING:
             return [asked, _ended(event, "full")]
+        if not event.text.strip():
+            return [asked, _ended(event, "failed")]
         if not event.interrupt:
             self._waiting.append((event, now))
             return [asked]

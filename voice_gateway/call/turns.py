@@ -12,8 +12,10 @@ Rules
    test_the_model_that_forgets_to_answer_is_asked_after_three_seconds
    test_what_was_asked_for_and_never_came_is_asked_for_again
    test_a_model_that_does_not_answer_by_itself_is_asked_when_the_turn_is_whole
-3. A response that starts well after a wish was made has seen all that we sent, so it fulfils the wish.
+3. A response that starts well after a wish was made has seen all that we sent, so it fulfils the wish; unless it says
+   words that we gave it.
    test_a_caller_who_speaks_during_a_tool_is_answered_first
+   test_a_filler_that_crosses_the_tools_answer_is_no_answer
    test_an_output_that_came_too_late_for_the_running_answer_gets_one_of_its_own
 4. When the caller barges in, the active response is cut: whatever still arrives of it is dropped, by its id.
    test_deltas_of_a_cut_response_never_reach_the_caller
@@ -129,7 +131,8 @@ class Turns:
         if stale or unwanted:
             self._cut.append(response_id)
             return False
-        if self._wish is not None and now - self._wish[1] > SEEN_AFTER:
+        given_words = self.opened_by is not None and self.opened_by.instructions is not None
+        if self._wish is not None and now - self._wish[1] > SEEN_AFTER and not given_words:
             self.forget_wish()
         return True
 
@@ -169,6 +172,10 @@ class Turns:
         """Have the model speak as soon as it may (rule 1)."""
         self._wish = (response, now)
 
+    def wish_meanwhile(self, response: CreateResponse, now: float) -> None:
+        """Have the model speak as soon as it may, though a tool is at work."""
+        self._wish, self._owed = (response, now), True
+
     def wish_again(self, now: float) -> None:
         """What the last response was asked for, it did not bring."""
         self._wish = self._wish or (self.opened_by or CreateResponse(), now)
@@ -181,6 +188,11 @@ class Turns:
         """This very wish is of no use any more."""
         if self._wish is not None and self._wish[0] is response:
             self.forget_wish()
+
+    @property
+    def may_be_asked(self) -> bool:
+        """Nobody speaks, the model neither answers nor is about to, and nothing else is wished."""
+        return self.at_rest and self._held_until is None
 
     @property
     def at_rest(self) -> bool:

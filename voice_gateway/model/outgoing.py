@@ -49,8 +49,10 @@ def _encodable(value: Any) -> Any:
 
 
 def _create_response(command: do.CreateResponse) -> dict[str, Any]:
-    own = {} if command.instructions is None else {"response": {"instructions": command.instructions}}
-    return {"type": "response.create", **own}
+    own = {} if command.instructions is None else {"instructions": command.instructions}
+    if not command.may_use_tools:
+        own["tool_choice"] = "none"
+    return {"type": "response.create", **({"response": own} if own else {})}
 
 
 def _cancel_response(command: do.CancelResponse) -> dict[str, Any]:

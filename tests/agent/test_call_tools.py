@@ -1,0 +1,46 @@
+"""The tools that a call has of its own: what they ask of it, and what they say where there is no call."""
+
+from __future__ import annotations
+
+import pytest
+
+from voice_gateway.agent.toolbox import house_toolbox
+from voice_gateway.agent.tools import ToolContext
+from voice_gateway.call.events import InnerEvent, KeysAsked
+from voice_gateway.call.goodbye import TRANSFER
+
+
+async def press(digits: str, *, live: bool = True) -> tuple[str, bool, list[InnerEvent]]:
+    told: list[InnerEvent] = []
+
+    def tell(event: InnerEvent) -> bool:
+        told.append(event)
+        return live
+
+    found = await house_toolbox().run("send_dtmf", f'{{"digits":"{digits}"}}', ToolContext(tell=tell))
+    return found.output, found.ok, told
+
+
+async def test_keys_are_pressed_in_the_call() -> None:
+    output, ok, told = await press("1 2-3 #")
+    assert (ok, told) == (True, [KeysAsked("123#")])
+    assert "123#" in output
+
+
+@pytest.mark.parametrize("digits", ["", "call them", "1" * 65])
+async def test_what_is_no_key_is_told_to_the_model(digits: str) -> None:
+    output, ok, told = await press(digits)
+    assert (ok, told) == (False, [])
+    assert "digits are 1 to 64 of 0-9" in output
+
+
+async def test_without_a_live_call_no_key_is_pressed() -> None:
+    output, ok, _ = await press("1", live=False)
+    assert not ok
+    assert "not on the line" in output
+
+
+async def test_where_nobody_is_there_a_caller_is_not_put_through() -> None:
+    found = await house_toolbox().run(TRANSFER, '{"reason":"wants a refund"}', ToolContext())
+    assert not found.ok
+    assert "Offer to take a message" in found.output

@@ -1,0 +1,89 @@
+"""Keys that we press for the far side to hear, as dialogues."""
+
+from __future__ import annotations
+
+import pytest
+from scene import Scene
+
+from voice_gateway.audio import dtmf
+from voice_gateway.call import commands as do
+from voice_gateway.call import entries
+from voice_gateway.call import events as ev
+from voice_gateway.call.bridge import Policy
+from voice_gateway.call.dialling import CUT_OFF
+from voice_gateway.call.goodbye import END_CALL
+
+
+@pytest.fixture
+def menu() -> Scene:
+    """We have called a machine that reads out a menu."""
+    scene = Scene(Policy(audio_format="pcmu", may_end=True))
+    scene.begin()
+    scene.pass_until(1.0)
+    return scene
+
+
+def played(scene: Scene) -> bytes:
+    return b"".join(ulaw for _, ulaw in scene.line.sound)
+
+
+def keys(scene: Scene) -> list[tuple[int, bool]]:
+    return [(entry.keys, entry.whole) for entry in scene.entries(entries.KeysPlayed)]
+
+
+def test_keys_are_played_into_the_far_sides_announcement(menu: Scene) -> None:
+    menu.caller_speaks()
+    menu.tell(ev.KeysAsked("12#"))
+    menu.pass_until(3.0)
+    assert dtmf.tones("12#") in played(menu)
+    assert menu.all(do.ClearPlayout) == []
+    assert keys(menu) == [(3, True)]
+    assert menu.entries(entries.AssistantSpoke) == []
+
+
+def test_keys_wait_until_our_voice_was_heard(menu: Scene) -> None:
+    menu.answer("resp_1", "item_1", 2.0)
+    menu.tell(ev.KeysAsked("1"))
+    menu.tell(ev.KeysAsked("2"))
+    menu.pass_until(6.0)
+    sound = played(menu)
+    assert sound.index(dtmf.tones("1")) > sound.rindex(b"\x10" * 100)
+    assert sound.index(dtmf.tones("2")) > sound.index(dtmf.tones("1"))
+    assert keys(menu) == [(1, True), (1, True)]
+
+
+def test_the_model_speaks_after_the_keys_were_played(menu: Scene) -> None:
+    menu.tell(ev.ResponseStarted("resp_1"))
+    menu.tell(ev.ToolCalled("resp_1", "item_f", "call_1", "send_dtmf", "{}"))
+    menu.tell(ev.ResponseFinished("resp_1", "completed"))
+    menu.tell(ev.KeysAsked("1234567890"))
+    menu.tell(ev.ToolFinished("call_1", "{}"))
+    menu.pass_until(2.9)
+    assert menu.all(do.CreateResponse) == []
+    menu.pass_until(3.6)
+    assert menu.all(do.CreateResponse) == [do.CreateResponse()]
+    assert keys(menu) == [(10, True)]
+
+
+def test_a_goodbye_waits_for_the_keys(menu: Scene) -> None:
+    menu.tell(ev.KeysAsked("WW1"))
+    menu.tell(ev.ResponseStarted("resp_1"))
+    menu.speak("resp_1", "item_1", 0.3, text="Bye.")
+    menu.tell(ev.AudioFinished("resp_1", "item_1", 0))
+    menu.tell(ev.ToolCalled("resp_1", "item_f", "call_1", END_CALL, "{}"))
+    menu.tell(ev.ResponseFinished("resp_1", "completed"))
+    menu.pass_until(3.0)
+    assert not menu.bridge.has_ended
+    menu.pass_until(6.0)
+    assert menu.bridge.has_ended
+    assert keys(menu) == [(1, True)]
+
+
+def test_keys_that_were_cut_off_are_told_to_the_model(menu: Scene) -> None:
+    menu.tell(ev.KeysAsked("1WW2"))
+    menu.answer("resp_1", "item_1", 2.0)
+    menu.pass_until(2.0)
+    menu.caller_speaks()
+    menu.pass_until(3.0)
+    assert keys(menu) == [(2, False)]
+    assert do.AddNote(CUT_OFF) in menu.all(do.AddNote)
