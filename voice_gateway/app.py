@@ -46,6 +46,7 @@ from voice_gateway.store.records import new_id
 from voice_gateway.store.remote_rows import RemoteRows
 from voice_gateway.store.sqlite import SqliteStore
 from voice_gateway.store.tables import Tables
+from voice_gateway.store.uploads import queueing
 from voice_gateway.summary import Summaries
 from voice_gateway.switchboard import Switchboard
 from voice_gateway.trace.folder import TraceFolder
@@ -91,7 +92,7 @@ class Gateway:
             enabled=settings.metrics_enabled,
         )
         self._figures = Figures(self.metrics, lambda facts: self._makings.model_of(self._makings.role(facts).persona))
-        at_open = collecting(settings.webhook_events)
+        at_open = collecting(settings.webhook_events) + queueing(settings.recordings_bucket)
         self.store = SqliteStore(settings.store_path, max_bytes=settings.store_max_mb << 20, at_open=at_open)
         self._keeper = Keeper(self.store, _wishes(settings), self.metrics)
         self.shipper = self._new_shipper()
@@ -309,7 +310,10 @@ def build(settings: Settings, listeners: Sequence[Listener] = ()) -> Gateway:
 
 def _wishes(settings: Settings) -> Wishes:
     url, secret = settings.call_webhook_url.get_secret_value(), settings.call_webhook_secret.get_secret_value()
-    return Wishes(url, secret, settings.retention_days, settings.trace_dir)
+    project = (settings.supabase_url, settings.supabase_key) if settings.supabase_url else None
+    recordings = (settings.recordings_dir, settings.recording_retention_days)
+    bucket = (settings.recordings_bucket, settings.recordings_keep_local)
+    return Wishes(url, secret, settings.retention_days, settings.trace_dir, *recordings, project, *bucket)
 
 
 def _tables(settings: Settings) -> Tables:

@@ -166,6 +166,12 @@ class Settings(BaseModel):
     recording_retention_days: int = Field(30, ge=0, le=3650, description="a whole number of days, 0 for no end")
     recording_consent: Literal["notice", "keypress", "none"] = Field("notice", description="notice, keypress or none")
     recording_wording: str = Field("", max_length=1000, description="up to 1000 characters of text, or nothing")
+    recordings_bucket: str = Field(
+        "",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,99})?$",
+        description="a bucket's name: letters, digits, dots, hyphens and underscores, or nothing",
+    )
+    recordings_keep_local: Switch = True
     recording_rules: Path | None = Field(None, description="the path of a TOML file, or nothing for no rules")
     retention_days: int = Field(0, ge=0, le=3650, description="a whole number of days, 0 for no end")
     redact_transcripts: Annotated[str, BeforeValidator(values.without_spaces)] = Field(
@@ -387,6 +393,8 @@ def _incomplete(given: Mapping[str, str]) -> list[str]:
         return ["A Supabase key is set but SUPABASE_URL is not: set it too, or neither."]
     if given.get("call_webhook_url") and not given.get("call_webhook_secret"):
         return ["CALL_WEBHOOK_URL is set but CALL_WEBHOOK_SECRET is not: nobody could tell who sends. Set both."]
+    if given.get("recordings_bucket") and not given.get("supabase_url"):
+        return ["RECORDINGS_BUCKET is set but SUPABASE_URL is not: name the project that it is in, or no bucket."]
     return []
 
 

@@ -7,11 +7,10 @@ facts of it (consent, start, end) go on the call's record. Whatever goes wrong h
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from voice_gateway.call import commands as do
 from voice_gateway.call import entries
@@ -20,10 +19,8 @@ from voice_gateway.call.recording import Recording
 from voice_gateway.caller.consent import Consent
 from voice_gateway.journal import CallRecord
 from voice_gateway.ops import logs
-from voice_gateway.store.recordings import Ended, RecordingFile, Recordings, sweep
+from voice_gateway.store.recordings import Ended, RecordingFile, Recordings
 from voice_gateway.store.records import new_id
-
-SWEEP_EVERY_S: Final = 3600.0
 
 
 class Core(Protocol):
@@ -35,37 +32,19 @@ class Core(Protocol):
 
 
 class Recorder:
-    """What all recorded calls share: the files, and their age."""
+    """What all recorded calls share: the files."""
 
     def __init__(self, folder: Path, *, keep_days: int, count: Callable[[str], None]) -> None:
-        """keep_days: for how long a recording is kept, 0 for ever. count: told each recording's outcome."""
+        """keep_days: for how long the keeper keeps a recording, 0 for ever. count: told each recording's outcome."""
         self.recordings = Recordings(folder, new_id=new_id, wall_clock=lambda: datetime.now(UTC), count=count)
         self.keep_days = keep_days
-        self._folder = folder
-        self._sweeping: asyncio.Task[None] | None = None
-        self._log = logs.get("recorder")
 
     async def start(self) -> None:
         self.recordings.start()
-        if self.keep_days:
-            self._sweeping = asyncio.create_task(self._sweep_hourly())
 
     async def close(self) -> None:
         """Finish the files of calls that have ended, and tell their records."""
-        if self._sweeping is not None:
-            self._sweeping.cancel()
         await asyncio.to_thread(self.recordings.close)
-
-    async def _sweep_hourly(self) -> None:
-        while True:
-            try:
-                removed = await asyncio.to_thread(sweep, self._folder, self.keep_days, time.time())
-            except OSError as fault:
-                self._log.error("recordings.not_swept", reason=fault.strerror or str(fault))
-            else:
-                if removed:
-                    self._log.info("recordings.swept", removed=removed, older_than_days=self.keep_days)
-            await asyncio.sleep(SWEEP_EVERY_S)
 
     def follow(self, core: Core, record: CallRecord, consent: Consent) -> Core:
         """The same call, recorded if its caller agrees."""

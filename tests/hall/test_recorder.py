@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -233,17 +232,3 @@ async def test_a_call_that_is_cut_off_with_the_process_still_gets_its_file(
     await recorder.close()
     (path,) = (tmp_path / "recordings").rglob("*.wav")
     assert len(wav.read(path)[0]) >= 1.5 * 8000
-
-
-async def test_old_recordings_are_swept_at_the_start(tmp_path: Path) -> None:
-
-    old = tmp_path / "recordings" / "2026-01-01" / f"CA1_{new_id()}.wav"
-    old.parent.mkdir(parents=True)
-    old.touch()
-    os.utime(old, (0, 0))
-    recorder = Recorder(tmp_path / "recordings", keep_days=1, count=lambda _: None)
-    await recorder.start()
-    async with asyncio.timeout(5):
-        while old.exists():  # noqa: ASYNC110 - a file of a test
-            await asyncio.sleep(0.001)
-    await recorder.close()

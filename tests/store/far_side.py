@@ -16,6 +16,7 @@ import uvicorn
 from postgrest_double import SECRET_KEY, PostgrestDouble
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+from storage_double import StorageDouble
 
 from voice_gateway.store.shipper import Pace, Shipper
 from voice_gateway.store.sqlite import SqliteStore
@@ -25,12 +26,17 @@ __all__ = ["QUICK", "SECRET_KEY", "Shipped", "Supabase", "Wire", "shipped", "sup
 
 importlib.import_module("supabase")  # half a second that no test should find on its clock
 
-Mood = Literal["well", "down", "mute", "loses answers"]
+Mood = Literal["well", "down", "mute", "loses answers", "cuts"]
+CUT_AFTER = 100_000
 
 
 @dataclass
 class Wire:
-    """A TCP relay. down: nobody there. mute: takes everything, says nothing. loses answers: reset when one comes."""
+    """A TCP relay.
+
+    down: nobody there. mute: takes everything, says nothing. loses answers: reset when one comes. cuts: reset in the
+    midst of what is said, after `CUT_AFTER` bytes.
+    """
 
     upstream: int
     mood: Mood = "well"
@@ -60,10 +66,16 @@ class Wire:
                 each.close()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answer: bool) -> None:
+        passed = 0
         with suppress(ConnectionError):
             while data := await reader.read(1 << 16):
+                passed += len(data)
                 if answer and self.mood == "loses answers":
                     reset(writer)
+                    return
+                if self.mood == "cuts" and passed > CUT_AFTER:
+                    for link in [writer, *self.links]:
+                        reset(link)
                     return
                 if not (answer and self.mood == "mute"):
                     writer.write(data)
@@ -81,30 +93,41 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 @dataclass
 class Supabase:
-    """url: to give to a client. wire: to cut. answers: said instead of an answer, one each, in order."""
+    """url: to give to a client. wire: to cut. answers: said instead of the Data API's, one each, in order.
+
+    rest: what the Data API says where there is no database.
+    """
 
     url: str
     wire: Wire
+    storage: StorageDouble = field(default_factory=StorageDouble)
     answers: list[Response | Callable[[], Any]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    rest: Response = field(default_factory=lambda: Response("{}", 503))
 
 
 @asynccontextmanager
-async def supabase(address: str) -> AsyncIterator[Supabase]:
-    """A project whose database is at this address."""
-    double = PostgrestDouble(address)
+async def supabase(address: str = "") -> AsyncIterator[Supabase]:
+    """A project whose database is at this address; without one it has nothing but Storage."""
+    double = PostgrestDouble(address) if address else None
     far = Supabase("", Wire(0))
 
     async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/storage/"):
+            await far.storage.asgi(scope, receive, send)
+            return
         if scope["type"] == "http":
             far.asked.append(scope["path"])
             if far.answers:
                 answer = far.answers.pop(0)
                 await (answer if isinstance(answer, Response) else answer())(scope, receive, send)
                 return
+        if double is None:
+            await far.rest(scope, receive, send)
+            return
         await double.asgi(scope, receive, send)
 
-    config = uvicorn.Config(asgi, log_config=None, access_log=False, lifespan="on", loop="asyncio")
+    config = uvicorn.Config(asgi, log_config=None, access_log=False, lifespan="on" if double else "off", loop="asyncio")
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         serving = asyncio.create_task(server.serve([listener]))

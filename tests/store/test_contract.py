@@ -193,6 +193,7 @@ async def test_decisions_are_rows_in_the_words_they_were_asked_in(kept: Any, eve
 
 async def test_a_recordings_row_follows_what_becomes_of_it(kept: Any, event: Maker) -> None:
     kept_one, removed, failed = new_id(), new_id(), new_id()
+    brought = {"path": "d/a.wav", "bucket": "recordings", "uploaded_at": AT, "local": False}
     told = [
         RecordingRecord(kept_one, "CA1", "stored", AT, path="d/a.wav", duration_ms=9, bytes=188, sha256="ab"),
         RecordingRecord(kept_one, "CA1", "recording", AT, consent="notice", path="d/a.wav"),
@@ -200,6 +201,8 @@ async def test_a_recordings_row_follows_what_becomes_of_it(kept: Any, event: Mak
         RecordingRecord(removed, "CA1", "deleted", AT, path="d/b.wav"),
         RecordingRecord(removed, "CA1", "stored", AT, path="d/b.wav"),
         RecordingRecord(failed, "CA1", "failed", AT, path="d/c.wav", duration_ms=3),
+        RecordingRecord(kept_one, "CA1", "stored", AT, **brought),  # type: ignore[arg-type]
+        RecordingRecord(kept_one, "CA1", "stored", AT, path="d/a.wav"),
     ]
     for seq, each in enumerate(told, 1):
         kept.write(event(seq), None, [each])
@@ -212,3 +215,5 @@ async def test_a_recordings_row_follows_what_becomes_of_it(kept: Any, event: Mak
         (removed, "deleted", "d/b.wav", "keypress", None),
         (failed, "failed", "d/c.wav", None, 3),
     ]
+    where = [(row["bucket"], bool(row["local"])) for row in await rows(kept, "call_recordings") if row["uploaded_at"]]
+    assert where == [("recordings", False)]

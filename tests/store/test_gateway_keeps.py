@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import far_side
 import httpx
 import orjson
 import pytest
@@ -111,6 +112,26 @@ async def test_what_is_too_old_is_swept_when_the_gateway_starts(tmp_path: Path) 
         assert await successor.store.read_call("CA1") is not None
 
 
+async def test_finished_recordings_are_brought_to_the_bucket_before_the_process_ends(tmp_path: Path) -> None:
+    async with far_side.supabase() as project:
+        (tmp_path / "recordings").mkdir()
+        wishes = {"SUPABASE_URL": project.url, "SUPABASE_SECRET_KEY": far_side.SECRET_KEY,
+                  "RECORDINGS_DIR": str(tmp_path / "recordings"), "RECORDINGS_BUCKET": "recordings",
+                  "RECORDINGS_KEEP_LOCAL": "false"}  # fmt: skip
+        made = gateway(tmp_path, **wishes)
+        name = f"2026-11-21/CA1_{new_id()}.wav"
+        async with made.asgi.router.lifespan_context(made.asgi):
+            told = await ready(made)
+            assert (told["ok"], told["uploads"]["depth"]) == (True, 0)
+            (tmp_path / "recordings" / name).parent.mkdir()
+            (tmp_path / "recordings" / name).write_bytes(b"RIFF" * 100)
+            record = made.journal.open(CallFacts("CA1", NUMBER, "+35621000456", persona="waiter"))
+            record.write(entries.RecordingFinished(name[-40:-4], name, 1000, 400, "", 30))
+            assert b"voice_uploads_depth" in made.metrics.render()[0]
+        assert project.storage.names() == [name]
+        assert not (tmp_path / "recordings" / name).exists()
+
+
 async def test_the_command_erases_while_the_gateway_runs(tmp_path: Path) -> None:
     made = gateway(tmp_path)
     async with made.asgi.router.lifespan_context(made.asgi):
@@ -161,6 +182,12 @@ async def test_a_program_that_has_a_look_at_the_file_takes_nothing_away(tmp_path
         ({"CALL_WEBHOOK_EVENTS": "call_started"}, "CALL_WEBHOOK_EVENTS"),
         ({"CALL_WEBHOOK_EVENTS": "X');--"}, "CALL_WEBHOOK_EVENTS"),
         ({"RETENTION_DAYS": "-1"}, "RETENTION_DAYS"),
+        ({"RECORDINGS_BUCKET": "recordings"}, "SUPABASE_URL is not"),
+        (
+            {"RECORDINGS_BUCKET": "../secret", "SUPABASE_URL": "https://a.b", "SUPABASE_SECRET_KEY": "k"},
+            "a bucket's name",
+        ),
+        ({"RECORDINGS_KEEP_LOCAL": "perhaps"}, "RECORDINGS_KEEP_LOCAL"),
         ({"REDACT_TRANSCRIPTS": "everything"}, "REDACT_TRANSCRIPTS"),
     ],
 )

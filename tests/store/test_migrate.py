@@ -47,17 +47,8 @@ def tables(url: str) -> set[str]:
 
 
 def test_the_files_come_in_the_order_of_their_versions() -> None:
-    assert [each.name for each in OURS] == [
-        "platform",
-        "calls",
-        "gateway",
-        "menu",
-        "record",
-        "tools",
-        "orders",
-        "erase",
-        "tool_functions",
-    ]
+    assert [each.version for each in OURS] == sorted({each.version for each in OURS})
+    assert [each.name for each in OURS][:3] == ["platform", "calls", "gateway"]
     assert [name for name, _ in read_seed(migrations_folder())] == ["seed/menu.sql", "seed/tools.sql"]
 
 

@@ -78,6 +78,60 @@ def test_tables_of_existing_users_keep_their_rows(postgres: postgres_server.Serv
         assert database.execute("select leg, seq, schema_version from call_events").fetchone() == (1, None, 1)
 
 
+STORAGE = """
+create schema storage;
+create table storage.buckets (id text primary key, name text not null unique, public boolean default false);
+"""
+CRON = """
+create schema cron;
+create table cron.job (jobid bigserial, jobname text unique, schedule text, command text, active boolean default true);
+create function cron.schedule(name text, schedule text, command text) returns bigint language sql as
+  $$ insert into cron.job (jobname, schedule, command) values ($1, $2, $3)
+     on conflict (jobname) do update set schedule = excluded.schedule, command = excluded.command returning jobid $$;
+"""
+
+
+def test_where_there_is_storage_a_private_bucket_is_made_and_one_that_is_there_is_left(
+    postgres: postgres_server.Server, migrations: list[Path]
+) -> None:
+    for there in (None, True):
+        with postgres.database("stored") as name, postgres.connect(name) as database:
+            database.execute(STORAGE)
+            if there is not None:
+                database.execute("insert into storage.buckets values ('recordings', 'recordings', %s)", [there])
+            for path in [*migrations, *migrations]:
+                database.execute(path.read_text())
+            assert database.execute("select id, public from storage.buckets").fetchall() == [
+                ("recordings", bool(there)),
+            ]
+
+
+def test_where_there_is_pg_cron_the_database_sees_to_retention_by_itself(
+    postgres: postgres_server.Server, migrations: list[Path]
+) -> None:
+    """With pg_cron's function and table in the words of its manual; the command that it is given is run as it would."""
+    with postgres.database("clocked") as name, postgres.connect(name) as database:
+        database.execute(CRON)
+        for path in [*migrations, *migrations]:
+            database.execute(path.read_text())
+        row = database.execute("select jobname, schedule, command from cron.job").fetchone()
+        assert row is not None
+        assert row[:2] == ("voice-gateway-retention", "17 * * * *")
+        database.execute(
+            "insert into calls (call_sid, created_at, ended_at) select 'CA' || n, now() - n * interval '1 day', now() "
+            "from generate_series(0, 1200) n"
+        )
+        left: list[Any] = []
+        for days in (None, 0, 1000, 10, 0):
+            if days is not None:
+                assert database.execute("select keep_calls_for(%s)", [days]).fetchone() == (True,)
+            database.execute(row[2])
+            left += database.execute("select count(*) from calls").fetchone() or ()
+        assert left == [1201, 1201, 1000, 10, 10]
+        database.execute("update voice_gateway.retention set ran_at = now() - interval '25 hours'")
+        assert database.execute("select keep_calls_for(10)").fetchone() == (False,), "its clock has stopped"
+
+
 # --- the embedded tables ----------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,17 @@ import numpy as np
 import pytest
 
 from voice_gateway.audio import g711, wav
-from voice_gateway.store.recordings import MOST_WAITING, Ended, Recordings, check_folder, erase, safe_name, sweep
+from voice_gateway.store.recordings import (
+    MOST_WAITING,
+    Ended,
+    Recordings,
+    check_folder,
+    erase,
+    is_path,
+    older,
+    remove,
+    safe_name,
+)
 from voice_gateway.store.records import new_id
 
 DAY = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
@@ -279,7 +289,9 @@ def test_the_sweeper_removes_what_is_old_and_nothing_that_is_not_ours(tmp_path: 
     link = day / f"CA3_{new_id()}.wav"
     link.symlink_to(elsewhere)
     os.utime(link, (0, 0), follow_symlinks=False)
-    assert sweep(tmp_path, 30, now) == 1
+    due = older(tmp_path, 30, now)
+    assert due == [f"2026-01-01/{mine}"]
+    assert remove(tmp_path, [*due, "../2026-01-01/notes.wav", f"other/{mine}"], now) == 1
     assert not (day / mine).exists()
     assert young.exists()
     assert foreign.exists()
@@ -293,9 +305,18 @@ def test_the_sweeper_removes_a_day_that_is_empty_and_finds_nothing_in_a_folder_t
     old = tmp_path / "2026-01-01" / f"CA1_{new_id()}.wav"
     old.parent.mkdir()
     old.touch()
-    assert sweep(tmp_path, 1, old.stat().st_mtime + 3 * 86_400) == 1
+    later = old.stat().st_mtime + 3 * 86_400
+    assert remove(tmp_path, older(tmp_path, 1, later), later) == 1
     assert not old.parent.exists()
-    assert sweep(tmp_path / "nowhere", 1, 0.0) == 0
+    assert remove(tmp_path / "nowhere", older(tmp_path / "nowhere", 1, 0.0), 0.0) == 0
+
+
+@pytest.mark.parametrize(
+    "path", ["", None, "a.wav", "2026-01-01/a.wav", "2026-01-01/../a.wav", "/etc/passwd", "2026-01-01/x/y.wav"]
+)
+def test_what_is_no_path_of_ours_is_none(path: str | None) -> None:
+    assert not is_path(path)
+    assert is_path(f"2026-01-01/CA1_{new_id()}.wav")
 
 
 async def test_a_link_that_lies_in_wait_is_not_followed(room: Callable[..., Room], tmp_path: Path) -> None:

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import far_side
 import pytest
+from far_side import SECRET_KEY, Supabase
+from storage_double import Thing
 from structlog.testing import capture_logs
 
 from voice_gateway.keeper import Keeper, Wishes
 from voice_gateway.ops.metrics import Metrics
+from voice_gateway.store.bucket import Bucket
+from voice_gateway.store.database import fetch
 from voice_gateway.store.outbox import collecting
-from voice_gateway.store.records import CallPatch, EventRecord, TurnRecord, UsageRecord
-from voice_gateway.store.retention import BITE_CALLS, TABLES, remove_older
+from voice_gateway.store.records import CallPatch, EventRecord, RecordingRecord, TurnRecord, UsageRecord, new_id
+from voice_gateway.store.retention import (
+    BITE_CALLS,
+    TABLES,
+    Shelves,
+    purge_project,
+    remove_old_recordings,
+    remove_older,
+)
 from voice_gateway.store.sqlite import SqliteStore
+from voice_gateway.store.supabase import SupabaseRecord
 from voice_gateway.trace import folder as traces
 
 Maker = Callable[..., EventRecord]
@@ -120,3 +135,95 @@ async def test_the_keeper_sweeps_at_its_start_and_tells_it(store: SqliteStore, e
     forever.start()
     assert forever._sweeping is None
     await forever.close(0.0)
+
+
+# --- recordings -------------------------------------------------------------------------------------------------
+
+
+def lay(folder: Path, days_ago: int, sid: str) -> str:
+    """A file of that age; its path."""
+    at = NOW - timedelta(days=days_ago)
+    path = f"{at:%Y-%m-%d}/{sid}_{new_id()}.wav"
+    (folder / path).parent.mkdir(exist_ok=True)
+    (folder / path).write_bytes(b"RIFF")
+    os.utime(folder / path, (at.timestamp(), at.timestamp()))
+    return path
+
+
+async def test_old_recordings_go_from_the_folder_and_the_bucket_and_their_rows_say_so(
+    store: SqliteStore, event: Maker, tmp_path: Path
+) -> None:
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    old, young, away = lay(folder, 31, "CAold"), lay(folder, 29, "CAyoung"), lay(folder, 40, "CAaway")
+    (folder / away).unlink()
+    for path, bucket in ((old, None), (young, "recordings"), (away, "recordings")):
+        sid = path[11:].partition("_")[0]
+        told = RecordingRecord(path[-40:-4], sid, "stored", NOW, path=path, bucket=bucket)
+        store.write(event(1, sid), None, [told])
+    assert await store.flush()
+    async with far_side.supabase() as far:
+        things = far.storage.buckets["recordings"].things
+        unknown = f"2026-01-01/CAx_{new_id()}.wav"
+        for path in (young, away, unknown, "2026-01-01/notes.txt", "logo.png"):
+            things[path] = Thing(b"RIFF", "audio/wav", None)
+        bucket = Bucket(far.url, SECRET_KEY, "recordings")
+        for removed in (3, 0):
+            assert await remove_old_recordings(store, Shelves(folder, bucket), 30, NOW) == removed
+        await bucket.close()
+        assert far.storage.names() == sorted([young, "2026-01-01/notes.txt", "logo.png"])
+    assert [str(path.relative_to(folder)) for path in folder.rglob("*.wav")] == [young]
+    assert await store.flush()
+    rows = fetch(store.path, "select call_sid, status, local from call_recordings order by call_sid")
+    assert [tuple(row.values()) for row in rows] == [
+        ("CAaway", "deleted", 0),
+        ("CAold", "deleted", 0),
+        ("CAyoung", "stored", 1),
+    ]
+    told = fetch(store.path, "select call_sid from call_events where event_type = 'RECORDING_REMOVED' order by 1")
+    assert [row["call_sid"] for row in told] == ["CAaway", "CAold"]
+
+
+async def test_what_cannot_be_swept_is_told_and_costs_no_other_sweep(
+    store: SqliteStore, event: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_call(store, event, "CA1", 40)
+    assert await store.flush()
+    wishes = Wishes(keep_days=30, recordings_dir=tmp_path, keep_recordings_days=30, bucket="recordings",
+                    project=("http://127.0.0.1:1", SECRET_KEY))  # fmt: skip
+    keeper = Keeper(store, wishes, metrics(), lambda: NOW)
+    with capture_logs() as logs:
+        keeper._sweeping = asyncio.create_task(keeper._sweep_hourly())
+        async with asyncio.timeout(10):
+            while len(logs) < 3:  # noqa: ASYNC110 - a log
+                await asyncio.sleep(0.01)
+    await keeper.close(0.0)
+    assert [(each["event"], each.get("of")) for each in logs] == [
+        ("retention.swept", None), ("retention.failing", "sweep_recordings"), ("retention.failing", "sweep_project"),
+    ]  # fmt: skip
+    assert "Connect" in logs[1]["reason"]
+    assert SECRET_KEY not in str(logs)
+
+
+# --- in a project -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.postgres
+async def test_a_project_without_a_clock_is_purged_by_the_gateway_bite_by_bite(
+    supabase: Supabase, database_of: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voice_gateway.store.retention.REMOTE_BITE_CALLS", 5)
+    monkeypatch.setattr("voice_gateway.store.retention.REMOTE_REST_S", 0.0)
+    project = SupabaseRecord(supabase.url, SECRET_KEY)
+    with database_of() as database:
+        database.execute(
+            "insert into calls (call_sid, created_at, ended_at) "
+            "select 'CA' || n, %s::timestamptz - n * interval '1 day', %s from generate_series(1, 42) n",
+            [NOW, NOW],
+        )
+        assert await purge_project(project, 0, NOW) == 0
+        assert await purge_project(project, 30, NOW) == 12
+        assert database.execute("select count(*) from calls").fetchone() == (30,)
+        assert supabase.asked.count("/rest/v1/rpc/purge_calls") == 4
+        assert database.execute("select days from voice_gateway.retention").fetchone() == (30,)
+    await project.close()

@@ -205,7 +205,7 @@ def test_retention_takes_old_ended_calls_in_bites_with_all_that_is_theirs(databa
         "insert into calls (call_sid, created_at, ended_at) "
         "select 'CAold' || n, '2020-01-01'::timestamptz + n * interval '1 second', '2020-01-02' "
         "from generate_series(1, 12) n; "
-        "insert into calls (call_sid, created_at) values ('CAstill', '2020-01-01'); "
+        "insert into calls (call_sid, created_at) values ('CAdead', '2020-01-01'); "
         "insert into calls (call_sid, created_at, ended_at, purge_after) "
         "values ('CAkept', '2020-01-01', '2020-01-01', '2030-01-01')"
     )
@@ -213,11 +213,37 @@ def test_retention_takes_old_ended_calls_in_bites_with_all_that_is_theirs(databa
     ingest(database, [{"turn": {"id": new_id(), "call_sid": "CAold1", "seq": 1, "speaker": "user"}}])
     recorded(database, "CAold1", "deleted")
     bites = [one(database, "select purge_calls('2020-06-01', 5)") for _ in range(4)]
-    assert bites == [5, 5, 2, 0]
+    assert bites == [5, 5, 3, 0], "one that never ended has died long ago"
     for table in ("calls", "call_events", "call_turns", "call_usage", "call_recordings", "call_consents"):
         assert one(database, f"select count(*) from {table} where call_sid like 'CAold%%'") == 0, table  # noqa: S608
-    kept = database.execute("select call_sid from calls where call_sid in ('CAstill', 'CAkept')").fetchall()
-    assert len(kept) == 2
+    kept = database.execute("select call_sid from calls where call_sid in ('CAdead', 'CAkept')").fetchall()
+    assert kept == [("CAkept",)]
+
+
+def test_retention_leaves_a_live_call_and_takes_rows_that_have_no_call(database: psycopg.Connection[Any]) -> None:
+    database.execute("insert into calls (call_sid) values ('CAlive')")
+    database.execute(
+        "insert into call_events (call_sid, event_type, created_at) values "
+        "('CAlive', 'DTMF', '2018-01-01'), ('CAlost', 'DTMF', '2018-01-01'), ('CAlost', 'DTMF', now())"
+    )
+    while one(database, "select purge_calls(now() - interval '1 minute', 500)"):
+        pass
+    left = database.execute("select call_sid from call_events where call_sid in ('CAlive', 'CAlost')").fetchall()
+    assert left == [("CAlive",)]
+    assert one(database, "select count(*) from calls where call_sid = 'CAlive'") == 1
+
+
+def test_without_a_clock_of_its_own_the_database_says_so_and_keeps_what_it_was_told(
+    database: psycopg.Connection[Any],
+) -> None:
+    with database.transaction():
+        database.execute("set local role service_role")
+        assert [one(database, "select keep_calls_for(%s)", days) for days in (90, 30)] == [False, False]
+    assert one(database, "select days from voice_gateway.retention") == 30
+    assert not attempt(database, "anon", "select keep_calls_for(1)")
+    assert not attempt(database, "authenticated", "select keep_calls_for(1)")
+    assert not attempt(database, "service_role", "call voice_gateway.purge_due()")
+    database.execute("delete from voice_gateway.retention")
 
 
 @pytest.mark.parametrize(("delete_after", "taken"), [(None, 0), ("2099-01-01", 0), ("2020-01-01", 1)])

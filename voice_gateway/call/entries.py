@@ -347,6 +347,27 @@ class RecordingFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingUploaded:
+    """The recording lies in a bucket of Supabase Storage, under `path`. local: the file is kept here as well."""
+
+    event_type: ClassVar[str] = "RECORDING_UPLOADED"
+    recording_id: str
+    path: str
+    bucket: str
+    local: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingRemoved:
+    """The recording's time is over: it was removed here and, where bucket names one, from the storage."""
+
+    event_type: ClassVar[str] = "RECORDING_REMOVED"
+    recording_id: str
+    path: str
+    bucket: str
+
+
+@dataclass(frozen=True, slots=True)
 class RecordingFailed:
     """The recording ended before its call, or could not be made. What there is of it is duration_ms long."""
 
@@ -393,6 +414,8 @@ Entry: TypeAlias = (
     | RecordingPaused
     | RecordingResumed
     | RecordingFinished
+    | RecordingUploaded
+    | RecordingRemoved
     | RecordingFailed
     | RecordingDiscarded
     | CallEnded

@@ -92,7 +92,7 @@ class _Family(Generic[Series]):
 
 
 class Outbox(Protocol):
-    """What is on its way to Supabase; `store.shipper.Shipper` is one."""
+    """What is on its way to somewhere; `store.shipper.Shipper` is one, `store.uploads.Uploads` another."""
 
     @property
     def depth(self) -> int: ...
@@ -250,17 +250,15 @@ class Metrics:
 
     def watch_outbox(self, outbox: Outbox) -> None:
         """Ask it at each scrape, from another thread. Without this call there is no outbox, and its series say 0."""
-        self._house.outbox_depth.set_function(lambda: outbox.depth)
-        self._house.outbox_age.set_function(outbox.oldest_age_s)
-        self._house.outbox_refused.set_function(lambda: outbox.refused)
-        self._house.outbox_failures.set_function(lambda: outbox.failures)
+        self._house.outbox.watch(outbox)
 
     def watch_webhook(self, webhook: Outbox) -> None:
         """As `watch_outbox`, for the webhook."""
-        self._house.webhook_depth.set_function(lambda: webhook.depth)
-        self._house.webhook_age.set_function(webhook.oldest_age_s)
-        self._house.webhook_refused.set_function(lambda: webhook.refused)
-        self._house.webhook_failures.set_function(lambda: webhook.failures)
+        self._house.webhook.watch(webhook)
+
+    def watch_uploads(self, uploads: Outbox) -> None:
+        """As `watch_outbox`, for recordings on their way to a bucket."""
+        self._house.uploads.watch(uploads)
 
     def watch_admission(self, available: Callable[[], bool], draining: Callable[[], bool]) -> None:
         """Ask these two at each scrape: would a new call be taken, and is this process on its way out."""
@@ -372,6 +370,22 @@ class _ModelSeries:
         self.tokens = _Family(tokens, models, ("input", "output"), ("text", "audio"), ("true", "false"))
 
 
+class _QueueSeries:
+    """What waits for one destination, what it refused, and how often it could not be had."""
+
+    def __init__(self, name: str, depth: str, registry: CollectorRegistry) -> None:
+        self._depth = Gauge(f"voice_{name}_depth", depth, registry=registry)
+        self._age = Gauge(f"voice_{name}_oldest_age_seconds", "Age of the oldest of them.", registry=registry)
+        self._refused = Gauge(f"voice_{name}_refused", "Those set aside: they were refused.", registry=registry)
+        self._failures = Gauge(f"voice_{name}_failures", "Attempts that failed since the start.", registry=registry)
+
+    def watch(self, queue: Outbox) -> None:
+        self._depth.set_function(lambda: queue.depth)
+        self._age.set_function(queue.oldest_age_s)
+        self._refused.set_function(lambda: queue.refused)
+        self._failures.set_function(lambda: queue.failures)
+
+
 class _HouseSeries:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.lag = Histogram(
@@ -389,22 +403,9 @@ class _HouseSeries:
         self.store_cleared = Gauge(
             "voice_store_events_cleared", "Untold events given up to keep the file in its size.", registry=registry
         )
-        self.outbox_depth = Gauge("voice_outbox_depth", "Facts that are not in Supabase yet.", registry=registry)
-        self.outbox_age = Gauge("voice_outbox_oldest_age_seconds", "Age of the oldest of them.", registry=registry)
-        self.outbox_refused = Gauge(
-            "voice_outbox_refused", "Facts set aside: Supabase refused them.", registry=registry
-        )
-        self.outbox_failures = Gauge(
-            "voice_outbox_failures", "Attempts to ship that failed since the start.", registry=registry
-        )
-        self.webhook_depth = Gauge(
-            "voice_webhook_depth", "Facts that the webhook has not taken yet.", registry=registry
-        )
-        self.webhook_age = Gauge("voice_webhook_oldest_age_seconds", "Age of the oldest of them.", registry=registry)
-        self.webhook_refused = Gauge("voice_webhook_refused", "Facts set aside: it refused them.", registry=registry)
-        self.webhook_failures = Gauge(
-            "voice_webhook_failures", "Attempts to tell it that failed since the start.", registry=registry
-        )
+        self.outbox = _QueueSeries("outbox", "Facts that are not in Supabase yet.", registry)
+        self.webhook = _QueueSeries("webhook", "Facts that the webhook has not taken yet.", registry)
+        self.uploads = _QueueSeries("uploads", "Recordings that are not in the bucket yet.", registry)
         self.available = Gauge("voice_available", "1 while a new call would be taken.", registry=registry)
         self.draining = Gauge("voice_draining", "1 while live calls are left to end.", registry=registry)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import structlog
@@ -17,8 +17,12 @@ from voice_gateway.errors import GatewayError
 from voice_gateway.store.records import Row, json_text
 from voice_gateway.store.statements import FILL_OUTBOX
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 FIRST_WITH_OUTBOX = 2
+_ADDED: Final = (("call_recordings", "bucket", "text"), ("call_recordings", "uploaded_at", "text"),
+                 ("call_recordings", "local", "integer not null default true"))  # fmt: skip
+"""Columns that tables of an older file lack."""
+
 BUSY_TIMEOUT_S = 0.25
 ALWAYS_CHECKED_BYTES = 64 << 20
 """Up to here a file is read through at every start (about 0.2 s); a larger one only after an unclean end."""
@@ -124,8 +128,18 @@ def _create_tables(db: sqlite3.Connection, path: Path) -> None:
     if version < SCHEMA_VERSION:
         tables = Path(__file__).with_name("sqlite.sql").read_text(encoding="utf-8")
         fill = FILL_OUTBOX if version < FIRST_WITH_OUTBOX else ""
-        steps = f"{tables}\n{fill}\npragma user_version = {SCHEMA_VERSION};"
+        steps = f"{_added_columns(db)}\n{tables}\n{fill}\npragma user_version = {SCHEMA_VERSION};"
         db.executescript(f"begin immediate;\n{steps}\ncommit;")
+
+
+def _added_columns(db: sqlite3.Connection) -> str:
+    """The statements that add what the tables there are lack."""
+    there = {table: {row[1] for row in db.execute(f"pragma table_info({table})")} for table, _, _ in _ADDED}
+    return "".join(
+        f"alter table {table} add column {name} {kind};"
+        for table, name, kind in _ADDED
+        if there[table] and name not in there[table]
+    )
 
 
 def _merged(older: str | None, newer: str | None) -> str:

@@ -20,10 +20,11 @@ import re
 import stat
 import threading
 from asyncio import AbstractEventLoop, get_running_loop
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from io import BufferedReader
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final, Literal, Protocol
@@ -252,26 +253,58 @@ def safe_name(call_sid: str) -> str:
     return call_sid if _CALL_SID.fullmatch(call_sid) else hashlib.sha256(call_sid.encode(errors="replace")).hexdigest()
 
 
-def sweep(folder: Path, keep_days: int, now: float) -> int:
-    """Remove recordings older than so many days; now: seconds since 1970. Returns how many were.
+def is_path(path: str | None) -> bool:
+    """Whether this may be the path of a recording of ours, below the folder of all."""
+    day, _, name = (path or "").partition("/")
+    return bool(_DAY.fullmatch(day) and _NAME.fullmatch(name))
+
+
+def id_of(path: str) -> str:
+    """The recording's id, as its path tells it."""
+    return path.rpartition("_")[2].removesuffix(".wav")
+
+
+def open_safely(folder: Path, path: str) -> BufferedReader:
+    """A recording's file for reading. Raises OSError, also for a path that is none of ours, and for links."""
+    inside = folder / path
+    if not is_path(path) or inside.parent.is_symlink():
+        raise OSError(f"{path[:80]} is no path of a recording")
+    return os.fdopen(os.open(inside, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+
+
+def older(folder: Path, keep_days: int, now: float) -> list[str]:
+    """The paths of recordings older than so many days; now: seconds since 1970.
 
     Only regular files in folders that are named as ours are; a link is never followed.
     """
-    removed = 0
-    try:
-        days = [day for day in folder.iterdir() if _DAY.fullmatch(day.name) and day.is_dir() and not day.is_symlink()]
-    except FileNotFoundError:
-        return 0
-    for day in days:
+    found: list[str] = []
+    for day in _days(folder):
         for path in [path for path in day.iterdir() if _NAME.fullmatch(path.name)]:
-            found = path.lstat()
-            if stat.S_ISREG(found.st_mode) and found.st_mtime < now - keep_days * DAY_S:
-                path.unlink(missing_ok=True)
-                removed += 1
+            told = path.lstat()
+            if stat.S_ISREG(told.st_mode) and told.st_mtime < now - keep_days * DAY_S:
+                found.append(f"{day.name}/{path.name}")
+    return found
+
+
+def remove(folder: Path, paths: Iterable[str], now: float) -> int:
+    """Remove these, and days in which nothing is any more. Returns how many were there. Raises OSError."""
+    removed = 0
+    for path in filter(is_path, paths):
+        with suppress(FileNotFoundError):
+            (folder / path).unlink()
+            removed += 1
+    for day in _days(folder):
         with suppress(OSError):  # something is in it still
             if day.stat().st_mtime < now - DAY_S:
                 day.rmdir()
     return removed
+
+
+def _days(folder: Path) -> list[Path]:
+    try:
+        return [day for day in folder.iterdir() if _DAY.fullmatch(day.name) and day.is_dir() and not day.is_symlink()]
+    except FileNotFoundError:
+        return []
 
 
 def erase(folder: Path, call_sid: str) -> int:

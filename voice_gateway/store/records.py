@@ -16,17 +16,27 @@ event each and never changed; a recording's row follows its events.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import orjson
 import uuid_utils
 
+from voice_gateway.call import entries
+
 Row: TypeAlias = dict[str, Any]
 
-_TIMES = frozenset({"answered_at", "created_at", "decided_at", "delete_after", "ended_at", "purge_after"})
+_TIMES = frozenset(
+    {"answered_at", "created_at", "decided_at", "delete_after", "ended_at", "purge_after", "uploaded_at"}
+)
+
+KEEPING_LEG: Final = 32_767
+"""The leg of events that come of keeping a call's record, such as the upload of a recording.
+
+Nobody counts a call's entries any more then, so their seq is the time: milliseconds since 1970.
+"""
 
 
 def new_id() -> str:
@@ -56,6 +66,12 @@ class EventRecord:
     leg: int = 1
     instance_id: str = ""
     schema_version: int = 1
+
+
+def keeping_event(call_sid: str, entry: entries.Entry, at: datetime) -> EventRecord:
+    """What is told of a call's record once the call is over."""
+    seq = int(at.timestamp() * 1000)
+    return EventRecord(new_id(), call_sid, entry.event_type, asdict(entry), at, seq, leg=KEEPING_LEG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +175,9 @@ class ConsentRecord:
 class RecordingRecord:
     """What is told of a row of `call_recordings`, id being the recording's own. What is None stays as it is known.
 
-    created_at: when this was told; the earliest stays. A recording that is over does not begin again.
+    created_at: when this was told; the earliest stays. A recording that is over does not begin again. path: below the
+    folder of recordings, and in the bucket. bucket: of the storage where it lies as well, since uploaded_at. local:
+    whether the gateway that made it has the file still.
     """
 
     id: str
@@ -172,6 +190,9 @@ class RecordingRecord:
     bytes: int | None = None
     sha256: str | None = None
     delete_after: datetime | str | None = None
+    bucket: str | None = None
+    uploaded_at: datetime | str | None = None
+    local: bool | None = None
 
 
 FoldedRow: TypeAlias = TurnRecord | UsageRecord | ConsentRecord | RecordingRecord

@@ -13,9 +13,7 @@ a shipper of its own.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import math
-import os
 import random
 import sqlite3
 import time
@@ -27,12 +25,16 @@ from typing import Final
 
 import structlog
 
+from voice_gateway.store.lease import Lease, take_lease
 from voice_gateway.store.outbox import SUPABASE, Backlog, Outbox, Parcel
 from voice_gateway.store.remote import Refused, Rejected, Remote, RemoteError, Unavailable
 from voice_gateway.store.sqlite import SqliteStore
 
 LEASE_POLL_S: Final = 5.0
 LOOK_EVERY_S: Final = 0.5
+LOOK_ANYWAY_S: Final = 15.0
+"""Another program may have changed the file: `voice-gateway outbox --retry`, for one."""
+
 _LEASES: Final = {"outbox": "shipper", "webhook": "webhook"}
 """How the lock beside the file is called."""
 
@@ -87,7 +89,7 @@ class Shipper:
         self._hurry = asyncio.Event()
         self._empty = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._lease: int | None = None
+        self._lease: Lease | None = None
         self._news_of_commits: Callable[[], None] = self._news.set
         self._ships = False
 
@@ -135,7 +137,7 @@ class Shipper:
         await self._remote.close()
         self._ships = False
         if self._lease is not None:
-            os.close(self._lease)
+            self._lease.close()
             self._lease = None
         if self.depth:
             self._log.warning(self._said("left"), facts=self.depth, reason=self.last_error)
@@ -226,7 +228,9 @@ class Shipper:
         await self._look(now=True)
         if not self._news.is_set():
             self._empty.set()
-        await self._news.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_ANYWAY_S):
+                await self._news.wait()
         await self._collect()
 
     async def _collect(self) -> None:
@@ -272,21 +276,9 @@ class Shipper:
         return f"{self._outbox.name}.{event}"
 
     def _take_lease(self) -> bool:
-        """True when it is ours to ship this file: a lock says so, which ends with its process, however that ends."""
-        path = f"{self._store.path}-{_LEASES[self._outbox.name]}"
-        try:
-            lease = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-        except OSError:
-            return True  # then all ship who have the file, which does no harm
-        try:
-            fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lease)
-            return False
-        except OSError:
-            self._log.warning(self._said("no_lock"), path=path)  # a disk without locks
-        self._lease = lease
-        return True
+        """True when it is ours to ship this file."""
+        self._lease = take_lease(self._store.path, _LEASES[self._outbox.name])
+        return self._lease is not None
 
 
 class StoreSlowError(Exception):

@@ -113,9 +113,31 @@ create table if not exists call_recordings (
   sha256 text,
   status text not null default 'recording' check (status in ('recording', 'stored', 'failed', 'deleted')),
   delete_after text,
-  created_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+  created_at text not null default (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
+  bucket text,
+  uploaded_at text,
+  local integer not null default true
 );
 create index if not exists idx_call_recordings_call on call_recordings(call_sid);
+
+-- Recordings that are still to be brought to a bucket of Supabase Storage; triggers fill it where one is named, see
+-- uploads.py. A row goes when the recording's own says that it is there, or that it is no more. refused: as in outbox.
+create table if not exists uploads (
+  n integer primary key,
+  recording_id text not null unique,
+  call_sid text not null,
+  path text not null,
+  bytes integer,
+  sha256 text,
+  since real not null,
+  tries integer not null default 0,
+  refused text
+);
+create index if not exists idx_uploads_call on uploads(call_sid);
+create trigger if not exists uploaded after update of bucket, status on call_recordings
+  when new.bucket is not null or new.status = 'deleted' begin
+  delete from uploads where recording_id = new.id;
+end;
 
 -- What is still to be told to Supabase, in the order it was written. An event is told from its own row; changes is JSON
 -- with what it changes (`call`, `turn`, `usage`), null where nothing. since: seconds since 1970. refused: why Supabase

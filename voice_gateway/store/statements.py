@@ -173,8 +173,10 @@ INSERT_TURN = _insert("call_turns", COLUMNS[TurnRecord], "(id)")
 INSERT_USAGE = _insert("call_usage", COLUMNS[UsageRecord], "")
 INSERT_CONSENT = _insert("call_consents", COLUMNS[ConsentRecord], "(id)")
 UPSERT_RECORDING: Final = """
-insert into call_recordings (id, call_sid, consent, path, duration_ms, bytes, sha256, status, delete_after, created_at)
-values (:id, :call_sid, :consent, :path, :duration_ms, :bytes, :sha256, :status, :delete_after, :created_at)
+insert into call_recordings (id, call_sid, consent, path, duration_ms, bytes, sha256, status, delete_after, bucket,
+  uploaded_at, local, created_at)
+values (:id, :call_sid, :consent, :path, :duration_ms, :bytes, :sha256, :status, :delete_after, :bucket,
+  :uploaded_at, coalesce(:local, true), :created_at)
 on conflict (id) do update set
   consent = coalesce(call_recordings.consent, excluded.consent),
   path = coalesce(call_recordings.path, excluded.path),
@@ -184,6 +186,9 @@ on conflict (id) do update set
   status = iif(excluded.status = 'recording' or call_recordings.status = 'deleted',
     call_recordings.status, excluded.status),
   delete_after = coalesce(excluded.delete_after, call_recordings.delete_after),
+  bucket = coalesce(excluded.bucket, call_recordings.bucket),
+  uploaded_at = coalesce(excluded.uploaded_at, call_recordings.uploaded_at),
+  local = coalesce(:local, call_recordings.local),
   created_at = min(call_recordings.created_at, excluded.created_at)
 """
 FOLDED: Final = {

@@ -1,0 +1,316 @@
+"""Uploads: finished recordings on their way to a bucket of Supabase Storage, one after the other, until each is there.
+
+Rules
+-----
+1. What is to be brought is a row of the table `uploads`, which triggers fill in the very transaction that tells that a
+   recording is whole; it goes in the one that tells that it was brought. So no crash loses one, and what was brought
+   when the crash came before that word is found there, and not brought twice.
+2. It all happens in a thread with an event loop of its own: whatever the disk or the network do, no call waits for it.
+3. What may pass (no network, 429, 5xx, no progress) is tried again with ever longer pauses, and others go first
+   meanwhile; what somebody must put right (key, bucket) is tried again as well. What can never be brought (too large,
+   no file) is set aside with the reason and tried once more at the next start, or by `voice-gateway outbox --retry`.
+4. A bucket that is open to the public gets nothing.
+5. A recording that was erased while it was brought is taken out of the bucket again.
+6. Of the processes that share a file one brings them; when it dies, another takes over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import BufferedReader
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from voice_gateway.call import entries
+from voice_gateway.store.database import fetch
+from voice_gateway.store.lease import take_lease
+from voice_gateway.store.outbox import Backlog
+from voice_gateway.store.recordings import is_path, open_safely
+from voice_gateway.store.records import RecordingRecord, Row, keeping_event
+from voice_gateway.store.remote import Misconfigured, Refused, RemoteError, Unavailable
+from voice_gateway.store.shipper import StoreSlowError
+from voice_gateway.store.statements import Statement
+
+if TYPE_CHECKING:
+    from voice_gateway.store.bucket import Bucket
+    from voice_gateway.store.sqlite import SqliteStore
+
+LEASE_POLL_S: Final = 5.0
+LAST_MOMENT_S: Final = 2.0
+
+_NEXT: Final = "select * from uploads where refused is null order by tries, n limit 1"
+# By its id and not by n: an n is given anew once its row is gone.
+_STILL: Final = "select 1 from uploads where recording_id = ?"
+_SET_ASIDE: Final = "update uploads set refused = :why where recording_id = :id"
+_TRIED: Final = "update uploads set tries = tries + 1 where recording_id = :id"
+_BACKLOG: Final = """
+select count(*) as total, coalesce(sum(refused is not null), 0) as refused,
+  min(since) filter (where refused is null) as oldest from uploads
+"""
+_AGAIN: Final = Statement("update uploads set refused = null, tries = 0 where refused is not null", {})
+_LEFT_BEHIND: Final = "select path from call_recordings where bucket is not null and not local"
+_ALL_STORED: Final = """
+insert into uploads (recording_id, call_sid, path, bytes, sha256, since)
+  select {0}id, {0}call_sid, {0}path, {0}bytes, {0}sha256, cast(strftime('%s', 'now') as real){1}
+  where {0}status = 'stored' and {0}bucket is null and {0}path is not null on conflict do nothing;
+"""
+
+
+def queueing(bucket: str) -> str:
+    """The script that has a store's file note what is to be brought to a bucket, from now on and what there is already.
+
+    bucket: empty where there is none; then nothing more is noted, and what waits stays.
+    """
+    events = {"insert": "insert", "update": "update of status, path"}
+    drop = "".join(f"drop trigger if exists queue_upload_on_{name};" for name in events)
+    if not bucket:
+        return drop
+    noted = _ALL_STORED.format("new.", "")
+    make = "".join(
+        f"create trigger queue_upload_on_{name} after {event} on call_recordings begin {noted} end;"
+        for name, event in events.items()
+    )
+    return f"begin immediate;{drop}{make}{_ALL_STORED.format('', ' from call_recordings')}commit;"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds. Pauses after failures grow from first_s to longest_s; look_s: how often it is looked anyway."""
+
+    first_s: float = 1.0
+    longest_s: float = 300.0
+    look_s: float = 30.0
+
+
+class Uploads:
+    """`start` and `close` belong to whoever owns the store; all else to the thread, but for what is told."""
+
+    def __init__(
+        self,
+        store: SqliteStore,
+        bucket: Bucket,
+        folder: Path,
+        *,
+        keep_local: bool,
+        patience: Patience = Patience(),
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """folder: of all recordings. keep_local: whether the files stay here as well. chance: between 0 and 1."""
+        self.last_error = ""
+        self.backlog = Backlog()
+        self.uploaded = 0
+        self.failures = 0
+        self._store = store
+        self._bucket = bucket
+        self._folder = folder
+        self._keep_local = keep_local
+        self._patience = patience
+        self._chance = chance
+        self._in_a_row = 0
+        self._is_checked = False
+        self._log = structlog.get_logger()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._work()), name="uploads", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+        self._closing = False
+        self._listener = self._wake
+
+    # --- from any thread ----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin, first of all with what an earlier process left. The store must have been started."""
+        self._store.tell_commits(self._listener)
+        self._thread.start()
+
+    def close(self, timeout_s: float) -> None:
+        """Bring what can be brought within this time; the rest waits for the next process. Blocks."""
+        self._closing = True
+        if self._thread.ident is None:
+            return
+        self._wake()
+        self._thread.join(timeout_s)
+        if self._thread.is_alive() and self._loop is not None and self._task is not None:
+            with suppress(RuntimeError):  # it has ended meanwhile
+                self._loop.call_soon_threadsafe(self._task.cancel)
+            self._thread.join(LAST_MOMENT_S)
+        self._store.tell_commits(self._listener, on=False)
+
+    @property
+    def depth(self) -> int:
+        """Recordings that are not there yet, as last counted."""
+        return self.backlog.depth
+
+    @property
+    def refused(self) -> int:
+        """Recordings that are set aside."""
+        return self.backlog.refused
+
+    def oldest_age_s(self) -> float:
+        """For how long the oldest has been waiting; 0 when none is."""
+        return 0.0 if self.backlog.oldest is None else max(0.0, time.time() - self.backlog.oldest)
+
+    def tell(self) -> dict[str, object]:
+        """How it stands, for `/ready`."""
+        return {
+            "depth": self.depth,
+            "oldestAgeSeconds": round(self.oldest_age_s(), 1),
+            "refused": self.refused,
+            "lastError": self.last_error,
+        }
+
+    def _wake(self) -> None:
+        if self._loop is not None and not self._news.is_set():
+            with suppress(RuntimeError):  # the loop is closed: nobody brings anything any more
+                self._loop.call_soon_threadsafe(self._news.set)
+
+    # --- the thread ---------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        lease = None
+        try:
+            while not (lease := take_lease(self._store.path, "uploads")):
+                if self._closing:
+                    return
+                await self._rest(LEASE_POLL_S)
+            await self._store.work([_AGAIN])
+            self._tidy()
+            while await self._step():
+                pass
+        except asyncio.CancelledError:
+            pass  # the time is over: what is under way is brought by the next process
+        finally:
+            if lease is not None:
+                lease.close()
+            await self._bucket.close()
+
+    async def _step(self) -> bool:
+        """Bring one, or wait for one. False when it is time to end."""
+        self._news.clear()
+        try:
+            waiting = fetch(self._store.path, _NEXT)
+            self._look()
+            if not waiting:
+                if self._closing:
+                    return False
+                await self._rest(self._patience.look_s)
+                return True
+            await self._bring_or_set_aside(waiting[0])
+        except Exception as fault:  # noqa: BLE001 - whatever it is, it is told and tried again, and others go first
+            if not isinstance(fault, (RemoteError, StoreSlowError, sqlite3.Error)):
+                self._log.exception("uploads.fault")
+            if self._closing:
+                return False
+            await self._pause(fault)
+        return True
+
+    async def _bring_or_set_aside(self, row: Row) -> None:
+        try:
+            if not self._is_checked:
+                await self._bucket.check()
+                self._is_checked = True
+            await self._bring(row)
+        except Refused as refusal:
+            self._log.error("uploads.refused", callSid=row["call_sid"], recording=row["path"], reason=str(refusal))
+            aside = {"id": row["recording_id"], "why": str(refusal)}
+            await self._store.work([Statement(_SET_ASIDE, aside)])
+        except Misconfigured:
+            self._is_checked = False
+            raise
+        except Exception:
+            await self._store.work([Statement(_TRIED, {"id": row["recording_id"]})])
+            raise
+        self._recover()
+
+    async def _bring(self, row: Row) -> None:
+        path: str = row["path"]
+        with self._open(row) as file:
+            await self._bucket.put(path, file, row["sha256"] or "")
+        if not fetch(self._store.path, _STILL, [row["recording_id"]]):
+            await self._bucket.remove([path])
+            self._log.warning("uploads.taken_back", recording=path, reason="it was erased meanwhile")
+            return
+        if not await self._note(row):
+            raise StoreSlowError("the file does not take down what was brought")
+        self.uploaded += 1
+        self._log.info("uploads.brought", callSid=row["call_sid"], recording=path, bucket=self._bucket.name)
+        if not self._keep_local:
+            self._unlink(path)
+
+    def _open(self, row: Row) -> BufferedReader:
+        """The file, as it was when it was told to be whole."""
+        try:
+            file = open_safely(self._folder, row["path"])
+        except OSError as fault:
+            raise Refused(f"its file cannot be read: {fault.strerror or fault}") from None
+        size = os.fstat(file.fileno()).st_size
+        if row["bytes"] is not None and row["bytes"] != size:
+            file.close()
+            raise Refused(f"its file has {size} bytes, and had {row['bytes']} when it was recorded")
+        return file
+
+    async def _note(self, row: Row) -> bool:
+        """Put on the record where it lies now."""
+        at = datetime.now(UTC)
+        entry = entries.RecordingUploaded(row["recording_id"], row["path"], self._bucket.name, self._keep_local)
+        record = RecordingRecord(
+            row["recording_id"], row["call_sid"], "stored", at, path=row["path"], bucket=self._bucket.name,
+            uploaded_at=at, local=self._keep_local,
+        )  # fmt: skip
+        return await self._store.write_durably(keeping_event(row["call_sid"], entry, at), None, [record])
+
+    # --- around it ----------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        for row in fetch(self._store.path, _BACKLOG):
+            self.backlog = Backlog(row["total"] - row["refused"], row["oldest"], row["refused"])
+
+    def _tidy(self) -> None:
+        """Files that should have gone after their upload, had the process lived."""
+        with suppress(sqlite3.Error):
+            for row in fetch(self._store.path, _LEFT_BEHIND):
+                if is_path(row["path"]):
+                    self._unlink(row["path"])
+
+    def _unlink(self, path: str) -> None:
+        try:
+            (self._folder / path).unlink(missing_ok=True)
+        except OSError as fault:  # retention will come by
+            self._log.error("uploads.not_removed", recording=path, reason=fault.strerror or str(fault))
+
+    async def _pause(self, error: Exception) -> None:
+        if not self.last_error:
+            self._log.error("uploads.failing", reason=str(error), waiting=self.depth)
+        self.last_error = str(error) or type(error).__name__
+        self.failures += 1
+        patience = self._patience
+        pause_s = min(patience.longest_s, patience.first_s * 2.0**self._in_a_row) * (0.5 + self._chance() / 2)
+        self._in_a_row = min(self._in_a_row + 1, 16)
+        wish_s = min(error.retry_after_s, patience.longest_s) if isinstance(error, Unavailable) else 0.0
+        deadline = time.monotonic() + max(pause_s, wish_s)
+        while not self._closing and (left_s := deadline - time.monotonic()) > 0:
+            self._news.clear()
+            await self._rest(left_s)
+
+    def _recover(self) -> None:
+        if self.last_error:
+            self._log.warning("uploads.recovered", waiting=self.depth)
+        self.last_error = ""
+        self._in_a_row = 0
+
+    async def _rest(self, longest_s: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(longest_s):
+                await self._news.wait()
