@@ -7,8 +7,6 @@ the gateway runs, a request to Supabase may be under way with what was just eras
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import re
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -19,11 +17,13 @@ from typing import TYPE_CHECKING, Final
 
 from voice_gateway.store import recordings
 from voice_gateway.store.erasure import Calls, LocalErasure
+from voice_gateway.store.lease import is_taken
 from voice_gateway.store.person import Person
 from voice_gateway.store.remote import RemoteError
 from voice_gateway.trace.folder import safe_name
 
 if TYPE_CHECKING:
+    from voice_gateway.store.erasure_bucket import BucketErasure
     from voice_gateway.store.erasure_remote import RemoteErasure
 
 SETTLE_S: Final = 12.0
@@ -32,12 +32,14 @@ SETTLE_S: Final = 12.0
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where a person may be. None: there is no such place."""
+    """Where a person may be. None: there is no such place. bucket: the one that recordings are brought to now."""
 
     store: Path
     recordings: Path | None = None
     traces: Path | None = None
     remote: RemoteErasure | None = None
+    storage: BucketErasure | None = None
+    bucket: str = ""
 
 
 @dataclass(slots=True)
@@ -49,6 +51,7 @@ class Report:
     problems: list[str] = field(default_factory=list)
     live: frozenset[str] = frozenset()
     lines: int = 0
+    buckets: set[str] = field(default_factory=set)
 
     @property
     def total(self) -> int:
@@ -76,11 +79,12 @@ class Eraser:
         """Remove everything, and search again. The report tells what is left, and why."""
         found = Report(person)
         await self._find_calls(found)
-        if not await self._erase_files(found):
+        if not (await self._erase_files(found) and await self._erase_objects(found)):
             found.problems.append("No row was removed: the rows lead to the files that are left. Run it again.")
-        elif await self._erase_local(found):
+        elif await self._erase_local(found) and await self._erase_objects(found):  # one may have been on its way there
             await self._erase_remote(found)
         after = Report(found.person, problems=found.problems, live=found.live, lines=found.lines)
+        after.buckets = found.buckets
         await self._count(after)
         return after
 
@@ -94,6 +98,7 @@ class Eraser:
             report.lines += calls.lines
         # Again: what one place knows the other may not, such as the calls that belong to these.
         report.person = report.person.with_calls((await self._local_calls(report)).sids)
+        await self._find_buckets(report)
 
     async def _local_calls(self, report: Report) -> Calls:
         try:
@@ -111,6 +116,19 @@ class Eraser:
             _note(report, _unreached(fault))
             return Calls()
 
+    async def _find_buckets(self, report: Report) -> None:
+        """The one of today, and those that rows name: it may have been another once."""
+        if self._places.storage is None:
+            return
+        report.buckets |= {self._places.bucket} - {""}
+        with suppress(sqlite3.Error, OSError):  # told before
+            report.buckets |= await asyncio.to_thread(self._local.buckets, report.person)
+        if self._places.remote is not None:
+            try:
+                report.buckets |= await self._places.remote.buckets(report.person)
+            except RemoteError as fault:
+                _note(report, _unreached(fault))
+
     async def _count(self, report: Report) -> None:
         person, places = report.person, self._places
         try:
@@ -123,6 +141,12 @@ class Eraser:
             report.counts["traces"] = {"files": len(await asyncio.to_thread(self._traces, person))}
         except OSError as fault:
             _note(report, f"The files could not be searched: {fault}")
+        if places.storage is not None and report.buckets:
+            try:
+                found = {name: await places.storage.found(person, name) for name in sorted(report.buckets)}
+                report.counts["Storage"] = {name: len(paths) for name, paths in found.items()}
+            except RemoteError as fault:
+                _note(report, f"Storage could not be searched ({fault}): run it again when it answers.")
         if places.remote is not None:
             try:
                 report.counts["Supabase rows"] = await places.remote.found(person)
@@ -163,6 +187,17 @@ class Eraser:
             return False
         return True
 
+    async def _erase_objects(self, report: Report) -> bool:
+        if self._places.storage is None:
+            return True
+        try:
+            for name in sorted(report.buckets):
+                await self._places.storage.erase(report.person, name)
+        except RemoteError as fault:
+            _note(report, f"Recordings could not be removed from Storage: {fault}")
+            return False
+        return True
+
     async def _erase_local(self, report: Report) -> bool:
         self._tell("Writing the local file anew; other programs wait for it meanwhile.")
         try:
@@ -170,7 +205,9 @@ class Eraser:
         except (sqlite3.Error, OSError) as fault:
             _note(report, f"{self._places.store} was not changed, or not written anew: {fault}. Run it again.")
             return False
-        if self._places.remote is not None and done.get("outbox") and self._is_shipping():
+        sent = {"outbox": "shipper"} if self._places.remote is not None else {}
+        sent |= {"uploads": "uploads"} if self._places.storage is not None else {}
+        if any(done.get(table) and is_taken(self._places.store, work) for table, work in sent.items()):
             self._tell(f"Waiting {self._settle_s:.0f} s for what the gateway may be sending to Supabase.")
             await asyncio.sleep(self._settle_s)
         return True
@@ -182,18 +219,6 @@ class Eraser:
             await self._places.remote.erase(report.person)
         except RemoteError as fault:
             _note(report, _unreached(fault))
-
-    def _is_shipping(self) -> bool:
-        """Whether a process ships this file now: it holds the lock beside it."""
-        with suppress(OSError):
-            lock = os.open(f"{self._places.store}-shipper", os.O_RDWR)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-            finally:
-                os.close(lock)
-        return False
 
 
 def _unreached(fault: RemoteError) -> str:

@@ -12,15 +12,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import far_side
 import orjson
 import pytest
 from far_side import SECRET_KEY, Shipped, Supabase, shipped
 from hypothesis import given
 from hypothesis import strategies as st
+from storage_double import Chest, Thing
 from typer.testing import CliRunner
 
 from voice_gateway.cli.verbs import app
 from voice_gateway.erase import Eraser, Places
+from voice_gateway.store.bucket import Bucket
+from voice_gateway.store.erasure import LocalErasure
+from voice_gateway.store.erasure_bucket import BucketErasure
 from voice_gateway.store.erasure_remote import RemoteErasure
 from voice_gateway.store.local_rows import LocalRows
 from voice_gateway.store.orders import Message
@@ -383,6 +388,93 @@ async def test_nobody_but_the_gateway_may_erase(supabase: Supabase) -> None:
         with pytest.raises(Misconfigured, match="42501"):
             await ask(Person.of(NUMBER))
     await remote.close()
+
+
+# --- Storage ----------------------------------------------------------------------------------------------------
+
+
+def shelve(far: Supabase, bucket: str = "recordings") -> tuple[str, str]:
+    """A recording of hers and one of his in a bucket; their paths."""
+    things = far.storage.buckets.setdefault(bucket, Chest()).things
+    hers, his = (f"2026-11-20/{sid}_{new_id()}.wav" for sid in ("CAhers", "CAhis"))
+    for path in (hers, his, "2026-11-20/CAhers_notes.txt"):
+        things[path] = Thing(b"RIFF", "audio/wav", None)
+    return hers, his
+
+
+async def erased_from(lived: Path, far: Supabase) -> Any:
+    storage = BucketErasure(lambda name: Bucket(far.url, SECRET_KEY, name, timeout_s=5))
+    try:
+        places = Places(lived, storage=storage, bucket="recordings")
+        return await Eraser(places, settle_s=0.0).erase(Person.of(NUMBER))
+    finally:
+        await storage.close()
+
+
+async def test_her_recordings_leave_the_bucket_of_today_and_those_that_rows_name(lived: Path) -> None:
+    with closing(sqlite3.connect(lived, isolation_level=None)) as db:
+        db.execute("update call_recordings set bucket = 'older' where call_sid = 'CAhers'")
+        db.execute("update call_recordings set bucket = 'of-his' where call_sid = 'CAhis'")
+    async with far_side.supabase() as far:
+        kept = [shelve(far, bucket)[1] for bucket in ("recordings", "older")]
+        untouched = shelve(far, "of-his")
+        after = await erased_from(lived, far)
+        assert (after.total, after.problems) == (0, [])
+        assert after.counts["Storage"] == {"older": 0, "recordings": 0}
+        for bucket, path in zip(("recordings", "older"), kept, strict=True):
+            assert far.storage.names(bucket) == ["2026-11-20/CAhers_notes.txt", path], "what is not ours stays"
+        assert set(untouched) <= set(far.storage.names("of-his"))
+
+
+async def test_while_storage_is_away_the_rows_that_lead_to_it_stay(lived: Path) -> None:
+    async with far_side.supabase() as far:
+        _, his = shelve(far)
+        far.wire.become("down")
+        after = await erased_from(lived, far)
+        assert any("could not be removed from Storage" in each for each in after.problems)
+        assert rows(lived, "select count(*) from calls where call_sid = 'CAhers'") == [(1,)]
+        far.wire.become("well")
+        after = await erased_from(lived, far)
+        assert (after.total, after.problems) == (0, [])
+        assert far.storage.names() == ["2026-11-20/CAhers_notes.txt", his]
+
+
+async def test_one_that_is_noted_while_her_rows_are_removed_is_found_all_the_same(
+    lived: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was on its way to the bucket when the search for it was over."""
+    async with far_side.supabase() as far:
+        erase = LocalErasure.erase
+
+        def arrives_then(local: LocalErasure, person: Person) -> dict[str, int]:
+            shelve(far)
+            return erase(local, person)
+
+        monkeypatch.setattr(LocalErasure, "erase", arrives_then)
+        after = await erased_from(lived, far)
+        assert (after.total, after.problems) == (0, [])
+        assert [name for name in far.storage.names() if name.endswith(".wav") and "hers" in name] == []
+
+
+@pytest.mark.postgres
+async def test_the_command_proves_it_for_storage_too(
+    rested: Shipped, supabase: Supabase, event: Maker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write_call(rested, event, "CAhers", NUMBER)
+    assert await rested.flush()
+    hers, his = shelve(supabase)
+    for name, value in {
+        "SUPABASE_URL": supabase.url, "SUPABASE_SECRET_KEY": SECRET_KEY, "RECORDINGS_BUCKET": "recordings",
+        "STORE_PATH": str(rested.local.path), "RECORDINGS_DIR": str(tmp_path / "none"),
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    looked = await asyncio.to_thread(CliRunner().invoke, app, ["erase", "--number", NUMBER])
+    assert re.search(r"Storage +recordings +1\b", looked.output), looked.output
+    assert hers in supabase.storage.names()
+    done = await asyncio.to_thread(CliRunner().invoke, app, ["erase", "--number", NUMBER, "--yes"])
+    assert done.exit_code == 0, done.output
+    assert "Nothing of +2507***4567 is left." in done.output
+    assert supabase.storage.names() == ["2026-11-20/CAhers_notes.txt", his]
 
 
 # --- the number -------------------------------------------------------------------------------------------------

@@ -26,9 +26,10 @@ def erase(
 ) -> None:
     """Remove a person everywhere, search every place again, and tell what was searched.
 
-    Places: the local file, with its unshipped facts and its free parts; recordings; traces; Supabase. Their calls go
-    with all that belongs to them, and orders, messages, appointments and the customer's row; in the calls of
-    others the number is replaced by [erased]. The gateway may be running. Exit code 1: something is left; it is told.
+    Places: the local file, with its unshipped facts and its free parts; recordings; traces; Supabase and its
+    Storage. Their calls go with all that belongs to them, and orders, messages, appointments and the customer's row;
+    in the calls of others the number is replaced by [erased]. The gateway may be running. Exit code 1: something is
+    left; it is told.
 
     Example: voice-gateway erase --number +250788000123 --yes
     """
@@ -44,17 +45,22 @@ def erase(
 async def _run(settings: Settings, person: Person, number: str, *, yes: bool) -> int:
     from voice_gateway.erase import Eraser, Places  # noqa: PLC0415 - serves this verb alone
 
-    remote = None
+    remote = storage = None
     if settings.supabase_url:
-        from voice_gateway.store.erasure_remote import RemoteErasure  # noqa: PLC0415 - costs a third of a second
+        from voice_gateway.store.bucket import Bucket  # noqa: PLC0415 - costs a third of a second
+        from voice_gateway.store.erasure_bucket import BucketErasure  # noqa: PLC0415 - as above
+        from voice_gateway.store.erasure_remote import RemoteErasure  # noqa: PLC0415 - as above
 
-        remote = RemoteErasure(settings.supabase_url, settings.supabase_key)
-    places = Places(settings.store_path, settings.recordings_dir, settings.trace_dir, remote)
+        url, key = settings.supabase_url, settings.supabase_key
+        remote, storage = RemoteErasure(url, key), BucketErasure(lambda name: Bucket(url, key, name))
+    local = (settings.store_path, settings.recordings_dir, settings.trace_dir)
+    places = Places(*local, remote, storage, settings.recordings_bucket)
     try:
         return await _perform(Eraser(places, tell=typer.echo), person, mask_number(number), yes=yes)
     finally:
-        if remote is not None:
+        if remote is not None and storage is not None:
             await remote.close()
+            await storage.close()
         if settings.call_webhook_url.get_secret_value():
             typer.echo("What was sent to the webhook is with its owner: have it erased there.")
 

@@ -95,6 +95,16 @@ class LocalErasure:
                 for table, columns in _tables(db).items()
             }
 
+    def buckets(self, person: Person) -> set[str]:
+        """The buckets in which the rows of the person's calls say that recordings lie."""
+        if not self.exists:
+            return set()
+        with self._open() as db:
+            if "bucket" not in _tables(db).get("call_recordings", {}):
+                return set()
+            sql = "select distinct bucket from call_recordings where call_sid = ? and bucket is not null"
+            return {row[0] for sid in person.call_sids for row in db.execute(sql, [sid])}
+
     def bytes_left(self, person: Person) -> dict[str, int]:
         """In each file of the store's, how often the number or a call's id stands in its bytes."""
         pattern = person.in_bytes
