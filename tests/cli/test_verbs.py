@@ -56,6 +56,7 @@ async def run(*arguments: str, cwd: Path, **environment: str) -> tuple[int, str,
         ["emulate", "carrier"],
         ["migrate"],
         ["erase"],
+        ["outbox"],
     ],
 )
 def test_every_verb_explains_itself(verb: list[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from voice_gateway import __version__
-from voice_gateway.cli import call, clips, demo, emulate, erase, migrate, replay, serve, timeline
+from voice_gateway.cli import call, clips, demo, emulate, erase, migrate, outbox, replay, serve, timeline
 from voice_gateway.cli.cast import scenario_guide
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("replay")(replay.replay)
 app.command("timeline")(timeline.timeline)
 app.command("migrate")(migrate.migrate)
 app.command("erase")(erase.erase)
+app.command("outbox")(outbox.outbox)
 app.command("clips")(clips.clips)
 app.add_typer(emulate.app, name="emulate")
 
