@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from voice_gateway.call import entries
+from voice_gateway.call.events import CallFacts
+from voice_gateway.journal import Journal
 from voice_gateway.store.database import fetch
 from voice_gateway.store.records import (
     CallPatch,
@@ -217,3 +221,73 @@ async def test_a_recordings_row_follows_what_becomes_of_it(kept: Any, event: Mak
     ]
     where = [(row["bucket"], bool(row["local"])) for row in await rows(kept, "call_recordings") if row["uploaded_at"]]
     assert where == [("recordings", False)]
+
+
+FACTS = CallFacts("CA1", "+250788000001", "+35621000456", "inbound", persona="waiter")
+
+
+def journalled(kept: Any, *written: entries.Entry) -> None:
+    record = Journal(kept, wall_clock=lambda: datetime(2026, 11, 21, 20, tzinfo=UTC), new_id=new_id).open(FACTS)
+    for entry in written:
+        record.write(entry)
+
+
+async def test_a_call_whose_caller_consents_pauses_and_takes_it_back_is_told_by_its_rows(kept: Any) -> None:
+    asked = "May we record this call? Press 1."
+    recording = new_id()
+    path = f"2026-11-21/CA1_{recording}.wav"
+    journalled(
+        kept,
+        entries.CallStarted("+250788000001", "+35621000456", "inbound", "waiter"),
+        entries.ConsentGiven("keypress", asked, "en", "1"),
+        entries.RecordingStarted(recording, path, "keypress"),
+        entries.RecordingPaused("tool"),
+        entries.RecordingResumed("api"),
+        entries.ConsentRefused("spoken", asked, "en"),
+        entries.CallEnded("hangup", "completed", 4000),
+        entries.RecordingDiscarded(recording, path, "the caller took his consent back"),
+    )
+    assert await kept.flush()
+    assert [
+        (row["kind"], row["decision"], row["method"], row["wording"], row["language"])
+        for row in await rows(kept, "call_consents")
+    ] == [("recording", "granted", "keypress", asked, "en"), ("recording", "withdrawn", "spoken", asked, "en")]
+    (row,) = await rows(kept, "call_recordings")
+    assert (row["id"], row["status"], row["consent"], row["path"]) == (recording, "deleted", "keypress", path)
+    told = {each["event_type"]: each["payload"] for each in await kept.read_events("CA1")}
+    assert (told["RECORDING_PAUSED"], told["RECORDING_RESUMED"]) == ({"by": "tool"}, {"by": "api"})
+    assert told["RECORDING_DISCARDED"]["reason"] == "the caller took his consent back"
+
+
+async def test_a_refusal_is_a_row_and_no_recording_is(kept: Any) -> None:
+    journalled(
+        kept,
+        entries.CallStarted("+250788000001", "+35621000456", "inbound", "waiter"),
+        entries.ConsentRefused("keypress", "May we record this call? Press 1.", "en", "2"),
+        entries.CallEnded("hangup", "completed", 4000),
+    )
+    assert await kept.flush()
+    (row,) = await rows(kept, "call_consents")
+    assert (row["decision"], row["method"]) == ("denied", "keypress")
+    assert row["evidence"] in ({"key": "2"}, '{"key":"2"}')
+    assert await rows(kept, "call_recordings") == []
+
+
+async def test_a_finished_and_a_failed_recording_are_rows_with_what_there_is_of_them(kept: Any) -> None:
+    whole, broken = new_id(), new_id()
+    journalled(
+        kept,
+        entries.RecordingStarted(whole, "a.wav", "none"),
+        entries.RecordingStarted(broken, "b.wav", "notice"),
+        entries.RecordingFailed(broken, "b.wav", "No space left on device", 1500),
+        entries.RecordingFinished(whole, "a.wav", 4000, 64_044, "ab", keep_days=30),
+    )
+    assert await kept.flush()
+    first, second = await rows(kept, "call_recordings")
+    assert (first["status"], first["consent"], first["duration_ms"], first["bytes"], first["sha256"]) == (
+        "stored", "none", 4000, 64_044, "ab",
+    )  # fmt: skip
+    assert str(first["delete_after"]).startswith("2026-12-21T20:00:00")
+    assert (second["status"], second["consent"], second["duration_ms"], second["delete_after"]) == (
+        "failed", "notice", 1500, None,
+    )  # fmt: skip
