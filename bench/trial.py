@@ -48,7 +48,8 @@ class Result:
 class FarSides:
     """Phones and models of all calls, in this process. `open` adds a call; a model's session is matched by its turn."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: type[Model] = Model) -> None:
+        self._new_model = model
         self.calls: list[Call] = []
         self.phones: list[Phone] = []
         self.models: list[Model] = []
@@ -59,7 +60,9 @@ class FarSides:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[FarSides]:
-        server = await asyncio.get_running_loop().create_server(lambda: Model(self._configured), "127.0.0.1", 0)
+        server = await asyncio.get_running_loop().create_server(
+            lambda: self._new_model(self._configured), "127.0.0.1", 0
+        )
         self.model_port = server.sockets[0].getsockname()[1]
         try:
             yield self

@@ -324,7 +324,8 @@ async def test_no_text_whatever_harms_a_table(context: ToolContext) -> None:
 async def test_a_hundred_kilobytes_are_refused_by_every_text_there_is(context: ToolContext) -> None:
     for each in house_toolbox().tools:
         for name, schema in each.parameters["properties"].items():
-            if schema.get("type") == "string" and "format" not in schema:
+            whole = each.name == "get_next_response_from_supervisor"  # nothing of it goes into a table
+            if schema.get("type") == "string" and "format" not in schema and not whole:
                 answer = await ask(context, each.name, **{name: "x" * 60_000})
                 assert answer["error"] == "invalid_arguments", (each.name, name)
                 assert f"{name}: String should have at most" in answer["message"]

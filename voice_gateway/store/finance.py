@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass
 from datetime import date
@@ -99,7 +100,9 @@ class Books:
         """The rules in force on a day that a spoken topic may mean, best first."""
         rows = await self._rows.tax_rules(_code(clean_text(jurisdiction)), on.isoformat())
         found = [_rule(row) for row in rows]
-        return rank(topic, found, _fields, limit) if topic.strip() else found[:limit]
+        if not topic.strip():
+            return found[:limit]
+        return await asyncio.to_thread(rank, topic, found, _fields, limit)  # as the menu's
 
     async def jurisdictions(self) -> list[str]:
         return await self._rows.jurisdictions()

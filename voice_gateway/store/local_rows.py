@@ -1,21 +1,22 @@
-"""The tools' tables in an SQLite file. Every query runs in a thread, through a connection of its own."""
+"""The tools' tables in an SQLite file. Queries run in a few threads, each with a connection that it keeps."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 
-from voice_gateway.store.database import StoreError, fetch, is_corrupt, open_sound_database
+from voice_gateway.store.database import StoreError, is_corrupt, open_sound_database
 from voice_gateway.store.records import Row, new_id
 from voice_gateway.store.rows import TablesAway
-from voice_gateway.store.writing import transaction
+from voice_gateway.store.writing import PATIENCE_S, transaction
 
 T = TypeVar("T")
 THREADS = 8
@@ -30,14 +31,18 @@ class LocalRows:
         self._path = Path(path)
         self._seed = seed
         self._threads = ThreadPoolExecutor(THREADS, "tables")
+        self._own = threading.local()
+        self._open: set[sqlite3.Connection] = set()
 
     async def start(self) -> None:
         """Make the tables where they are missing, and fill those that are empty. Raises `StoreError`."""
         await asyncio.get_running_loop().run_in_executor(self._threads, self._make)
 
     async def close(self) -> None:
-        self._threads.shutdown(wait=False)
-        self._threads = ThreadPoolExecutor(THREADS, "tables")
+        threads, self._threads = self._threads, ThreadPoolExecutor(THREADS, "tables")
+        await asyncio.to_thread(threads.shutdown)
+        while self._open:
+            self._open.pop().close()
 
     # --- the menu -----------------------------------------------------------------------------------------------
 
@@ -47,10 +52,10 @@ class LocalRows:
         )
 
         def read() -> list[Row]:
-            rows = fetch(self._path, sql, {"market": market})
+            rows = self._read(sql, {"market": market})
             if not rows and self._seed:  # the file may have been found broken and begun anew under us
                 self._make()
-                rows = fetch(self._path, sql, {"market": market})
+                rows = self._read(sql, {"market": market})
             return [_with_tags(row) for row in rows]
 
         return await self._have(read)
@@ -201,13 +206,13 @@ class LocalRows:
     # --- asking the file ----------------------------------------------------------------------------------------
 
     async def _fetch(self, sql: str, *values: str) -> list[Row]:
-        return await self._have(lambda: fetch(self._path, sql, values))
+        return await self._have(lambda: self._read(sql, values))
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """All of it or nothing, and no other writer in between."""
 
         def write() -> T:
-            with transaction(self._path) as db:
+            with transaction(self._connection()) as db:
                 return work(db)
 
         return await self._have(write)
@@ -215,10 +220,39 @@ class LocalRows:
     async def _have(self, work: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except FileNotFoundError as error:
+            raise TablesAway(f"{self._path} is not there") from error
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError) or is_corrupt(error):
                 raise TablesAway(f"{self._path}: {error}") from error
             raise
+
+    # --- in a thread --------------------------------------------------------------------------------------------
+
+    def _read(self, sql: str, values: Mapping[str, Any] | Sequence[Any]) -> list[Row]:
+        """The rows of a query. No file holds no rows."""
+        try:
+            return [dict(row) for row in self._connection().execute(sql, values)]
+        except FileNotFoundError:
+            return []
+
+    def _connection(self) -> sqlite3.Connection:
+        """This thread's own; another one when the file at the path is not the one that it was opened on."""
+        stat = self._path.stat()
+        file = (stat.st_dev, stat.st_ino)
+        known: tuple[tuple[int, int], sqlite3.Connection] | None = getattr(self._own, "known", None)
+        if known is not None and known[0] == file and known[1] in self._open:
+            return known[1]
+        if known is not None and known[1] in self._open:
+            self._open.discard(known[1])
+            known[1].close()
+        uri = f"{self._path.absolute().as_uri()}?mode=rw"  # not made here: that is what `_make` does
+        db = sqlite3.connect(uri, uri=True, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False)
+        db.row_factory = sqlite3.Row
+        db.execute("pragma foreign_keys = on")
+        self._open.add(db)
+        self._own.known = (file, db)
+        return db
 
     def _make(self) -> None:
         with closing(open_sound_database(self._path)) as db:

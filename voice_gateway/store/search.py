@@ -95,8 +95,12 @@ def alike(one: str, other: str) -> float:
         return 0.0
     if longer.startswith(shorter) and len(shorter) >= 4:
         return 0.9
+    # Most words are nothing like each other, which is told without making a matcher.
+    enough = NEAR * (len(one) + len(other)) / 2
+    if len(shorter) < enough or sum(letter in longer for letter in shorter) < enough:
+        return 0.0
     matcher = SequenceMatcher(None, one, other, autojunk=False)
-    if matcher.real_quick_ratio() < NEAR or matcher.quick_ratio() < NEAR:
+    if matcher.quick_ratio() < NEAR:
         return 0.0
     likeness = matcher.ratio()
     return likeness if likeness >= NEAR else 0.0

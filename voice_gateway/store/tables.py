@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
@@ -65,7 +66,10 @@ class Tables:
     async def lookup_menu(self, query: str, market: str | None = None, limit: int = 10) -> list[MenuItem]:
         """The items that a spoken query may mean, best first; see `search.rank`. An empty one means the whole menu."""
         menu = await self.menu(market)
-        return rank(query, menu, _fields, limit) if query.strip() else menu[:limit]
+        if not query.strip():
+            return menu[:limit]
+        # In a thread: comparing words takes a millisecond for a small menu, and the event loop carries every call.
+        return await asyncio.to_thread(rank, query, menu, _fields, limit)
 
     async def pairings(self, item_id: str) -> list[Pairing]:
         """What goes well with an item, best first; empty when nothing is known or there is no such item."""

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 
 PATIENCE_S = 3.0
 """For the record's writer, which holds the file for milliseconds, and for other tools."""
 
 
 @contextmanager
-def transaction(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection of its own, locked for writing from its first statement to the end of the block. Rows have names.
+def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Lock the file for writing from the first statement to the end of the block. db: in autocommit mode.
 
-    Raises `sqlite3.OperationalError` when the file stays locked for longer than the patience.
+    Raises `sqlite3.OperationalError` when the file stays locked for longer than the connection's patience.
     """
-    with closing(sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None)) as db:
-        db.row_factory = sqlite3.Row
-        db.execute("pragma foreign_keys = on")
-        db.execute("begin immediate")
-        try:
-            yield db
-        except BaseException:
-            db.execute("rollback")
-            raise
+    db.execute("begin immediate")
+    try:
+        yield db
         db.execute("commit")
+    except BaseException:
+        if db.in_transaction:  # some faults have rolled it back already
+            db.execute("rollback")
+        raise

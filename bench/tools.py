@@ -1,0 +1,294 @@
+"""What a tool call costs beside the tool's own work, and what fifty calls that use tools do to the sound of calls.
+
+alone    in this process: from the model's function call to its output ready to be sent: bridge, schema check, dispatch,
+         effects once, the answer as JSON, both entries of the record. Milliseconds; goal: p99 of 2.
+between  in a gateway of its own on another core, with calls that talk all the time: from the function call at the
+         model's socket until its output is there again.
+sound    the same calls, by turns with and without tools: the delays of `bench/run.py`. Goal: p99 of 5 with tools.
+
+`idle` tools do nothing (bench/idle_tools.py); `lookup_menu` and `take_message` are the house's, over SQLite.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeAlias
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import orjson
+import uvloop
+
+from bench import contenders, trial
+from bench.figures import Span, percentile
+from bench.idle_tools import ARGUMENTS
+from bench.sides import Model
+from voice_gateway.agent.cast import Role
+from voice_gateway.agent.own import whole_toolbox
+from voice_gateway.agent.personas import Persona
+from voice_gateway.call import commands as do
+from voice_gateway.call import events as ev
+from voice_gateway.call.bridge import Bridge, Policy
+from voice_gateway.journal import Journal
+from voice_gateway.model import outgoing
+from voice_gateway.ops import logs
+from voice_gateway.store.local_rows import LocalRows
+from voice_gateway.store.records import new_id
+from voice_gateway.store.sqlite import SqliteStore
+from voice_gateway.store.tables import Tables
+from voice_gateway.workshop import Workshop
+
+IDLE_TOOLS = str(contenders.ROOT / "bench" / "idle_tools.py")
+IDLE = ("on_the_loop", "in_a_thread", "once")
+HOUSE = (
+    ("lookup_menu", '{"query":"two cappuccinos, please"}'),
+    ("take_message", '{"name":"Aline","message":"Please call me back, %d"}'),
+)
+ASK_AT_S = (0.7, 1.3)
+"""When in each answer's two seconds a tool is called: the model has said all by then, and the caller hears it."""
+
+OVERHEAD_GOAL_MS, SOUND_GOAL_MS = 2.0, 5.0
+PERSONA = """
+name = "Bench"
+greeting = ""
+tools = ["on_the_loop", "in_a_thread", "once", "lookup_menu", "take_message"]
+instructions = "You are measured."
+"""
+
+
+def main() -> int:
+    options = _options()
+    far_core, gateway_core = contenders.cores()
+    os.sched_setaffinity(0, {far_core})
+    logs.configure("error")
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
+    print(f"{'alone':28}{'calls':>8}{'p50':>9}{'p99':>9}{'worst':>9}{'cpu p50':>9}{'cpu p99':>9}", end="")
+    print(f"   ms; goal: p99 of {OVERHEAD_GOAL_MS:g}")
+    for name, (took, worked) in uvloop.run(alone(options.count)).items():
+        _tell(name, took, worked)
+    print("cpu: processor time of all threads, which others on this machine do not lengthen by taking turns.")
+    found = uvloop.run(between(options.calls, options.seconds, options.rounds, gateway_core))
+    print(f"\n{f'between, {options.calls} calls':28}{'calls':>8}{'p50':>9}{'p99':>9}{'worst':>9}   ms")
+    for name, took in found.took.items():
+        _tell(name, took)
+    _tell_sound(found)
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=3000, help="tool calls of each kind, alone")
+    parser.add_argument("--calls", type=int, default=50, help="calls at once")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each turn, with and without tools")
+    parser.add_argument("--rounds", type=int, default=4, help="turns of each kind")
+    return parser.parse_args()
+
+
+def _tell(name: str, took: list[float], worked: list[float] | None = None) -> None:
+    figures = [percentile(took, 0.5), percentile(took, 0.99), max(took)]
+    if worked is not None:
+        figures += [percentile(worked, 0.5), percentile(worked, 0.99)]
+    print(f"{name:28}{len(took):8}" + "".join(f"{figure:9.3f}" for figure in figures), flush=True)
+
+
+# --- alone ------------------------------------------------------------------------------------------------------
+
+
+Took: TypeAlias = tuple[list[float], list[float]]
+"""Milliseconds of each call, by the clock and of the processor."""
+
+
+async def alone(count: int) -> dict[str, Took]:
+    """Each tool called again and again, one call after the other."""
+    with tempfile.TemporaryDirectory(prefix="voice-gateway-bench-") as folder:
+        path = Path(folder) / "bench.sqlite3"
+        async with _desk(path) as ask:
+            took = {f"idle, {name}": await _many(ask, name, ARGUMENTS, count) for name in IDLE}
+            for name, arguments in HOUSE:
+                took[f"{name}, with its own work"] = await _many(ask, name, arguments, count // 3)
+            return took
+
+
+Ask = Callable[[str, str, str], Awaitable[str]]
+
+
+@asynccontextmanager
+async def _desk(path: Path) -> AsyncIterator[Ask]:
+    """A call's bridge, record and tools without legs: gives what asks a tool as a model would."""
+    store = SqliteStore(path)
+    await store.start()
+    toolbox = whole_toolbox([IDLE_TOOLS], [])
+    role = Role(Persona("bench", "Bench", "You are measured."), toolbox)
+    workshop = Workshop(Tables(LocalRows(path)), role=lambda _: role, tell=lambda _sid, _event: True)
+    await workshop.start()
+    journal = Journal(store, wall_clock=lambda: datetime.now(UTC), new_id=new_id)
+    facts = ev.CallFacts("CA" + "b" * 32, "+15550100001", "+15550100002", persona="bench")
+    record, bridge = journal.open(facts), Bridge(Policy(), 0.0)
+    for event in (ev.CallerJoined("MZ1"), ev.ModelReady("sess_1", "bench")):
+        bridge.handle(event, 0.0)
+
+    async def ask(call_id: str, name: str, arguments: str) -> str:
+        sent, now = "", 1.0  # the bridge's clock stands: nobody answers here when it asks the model to speak
+        waiting = bridge.handle(ev.ToolCalled("resp_1", f"item_{call_id}", call_id, name, arguments), now)
+        while waiting:
+            command = waiting.pop(0)
+            if isinstance(command, do.WriteEntry):
+                record.write(command.entry)
+            elif isinstance(command, do.RunTool):
+                output, worked = await workshop.run(facts, command.name, command.arguments)
+                waiting += bridge.handle(ev.ToolFinished(command.call_id, output, worked), now)
+            elif isinstance(command, do.SendToolOutput):
+                sent = outgoing.encode(outgoing.message(command)).decode()
+        return sent
+
+    try:
+        yield ask
+    finally:
+        await workshop.close()
+        await store.close()
+
+
+async def _many(ask: Ask, name: str, arguments: str, count: int) -> Took:
+    took, worked = [], []
+    for number in range(count):
+        given = arguments % number if "%d" in arguments else arguments
+        # Each is another wish: what has an effect would only be told again.
+        given = given.replace("rw-cap", f"item-{number}") if given == ARGUMENTS else given
+        began, working = time.perf_counter(), time.process_time()
+        sent = await ask(f"{name}_{number}", name, given)
+        took.append(1000 * (time.perf_counter() - began))
+        worked.append(1000 * (time.process_time() - working))
+        if not sent or '{\\"error' in sent:
+            raise RuntimeError(f"{name} does not work: {sent}")
+        if number % 50 == 0:
+            await asyncio.sleep(0.05)  # the record's writer has its own thread; it is not to be overrun
+    return took[20:], worked[20:]
+
+
+# --- between ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Found:
+    """took: milliseconds by tool. plain, tooled: of each turn, the delays in and out, and the core's share."""
+
+    took: dict[str, list[float]] = field(default_factory=dict)
+    plain: list[tuple[list[float], list[float], float]] = field(default_factory=list)
+    tooled: list[tuple[list[float], list[float], float]] = field(default_factory=list)
+    others: list[float] = field(default_factory=list)
+
+
+class Asking(Model):
+    """A model that also calls tools, while its answer is being heard."""
+
+    def __init__(self, configured: asyncio.Queue[Model]) -> None:
+        super().__init__(configured)
+        self.took: dict[str, list[float]] = {}
+        self.asks = False
+        self._asked: dict[str, tuple[str, float]] = {}
+        self._count = 0
+
+    def _answer(self, length_s: float, every_s: float, interrupted_after_s: float) -> None:
+        super()._answer(length_s, every_s, interrupted_after_s)
+        if self.asks:
+            for at_s in ASK_AT_S:
+                self._loop.call_later(at_s, self._ask)
+
+    def _ask(self) -> None:
+        if self.gone or not self.asks or self.call is None:
+            return
+        self._count += 1
+        tools = [*((name, ARGUMENTS) for name in IDLE), *HOUSE]
+        name, arguments = tools[self._count % len(tools)]
+        if "%d" in arguments:
+            arguments %= self._count
+        call_id, response_id = f"call_{self._count}", f"tool_resp_{self._count}"
+        arguments = arguments.replace("rw-cap", f"item-{call_id}") if name in IDLE else arguments
+        item = {"id": f"tool_{self._count}", "type": "function_call", "call_id": call_id, "name": name}
+        whole = item | {"status": "completed", "arguments": arguments}
+        response = {"id": response_id, "object": "realtime.response"}
+        self._say({"type": "response.created", "response": response | {"status": "in_progress"}})
+        added = {"response_id": response_id, "item": item | {"status": "in_progress", "arguments": ""}}
+        self._say({"type": "response.output_item.added"} | added)
+        self._asked[call_id] = (name, time.monotonic())
+        self._say({"type": "response.output_item.done", "response_id": response_id, "item": whole})
+        self._say({"type": "response.done", "response": response | {"status": "completed", "output": [whole]}})
+
+    def told(self, payload: bytes) -> None:
+        if b"conversation.item.create" not in payload[:60]:
+            super().told(payload)
+            return
+        item = orjson.loads(payload)["item"]
+        name, asked_at = self._asked.pop(item.get("call_id", ""), ("", 0.0))
+        if name:
+            self.took.setdefault(name, []).append(1000 * (time.monotonic() - asked_at))
+            if '"error"' in item["output"][:12]:
+                raise RuntimeError(f"{name} does not work: {item['output'][:200]}")
+
+
+async def between(calls: int, seconds: float, rounds: int, core: int) -> Found:
+    """Calls that talk, by turns with and without tools, in one gateway."""
+    found, far = Found(), trial.FarSides(Asking)
+    with tempfile.TemporaryDirectory(prefix="voice-gateway-bench-") as folder:
+        (Path(folder) / "bench.toml").write_text(PERSONA)
+        settings = (("TOOLS_MODULES", IDLE_TOOLS), ("PERSONAS_DIR", folder), ("DEFAULT_PERSONA", "bench"))
+        gateway = contenders.CONTENDERS["gateway"]
+        contender = replace(gateway, settings=(*gateway.settings, *settings))
+        async with far.listening(), contenders.running(contender, far.model_port, core) as running:
+            for _ in range(calls):
+                await far.open(running.port)
+            await asyncio.sleep(trial.SETTLE_S)
+            far.talk()
+            for number in range(2 * rounds + 1):  # the first turn, with tools, only warms up
+                tooled = number % 2 == 0
+                for model in far.models:
+                    model.asks = tooled
+                await asyncio.sleep(trial.ANSWER_EVERY_S + 0.2)
+                span = await Span.begin(running.pid, core, counts=False)
+                far.forget()
+                await asyncio.sleep(seconds)
+                spent = span.end()
+                if number:
+                    turn = (far.in_ms, far.out_ms, spent.gateway_s / spent.seconds)
+                    (found.tooled if tooled else found.plain).append(turn)
+                    found.others.append(spent.others_share)
+                else:
+                    for model in far.models:
+                        model.took.clear()
+            if far.lost:
+                raise RuntimeError(f"{far.lost} of {2 * calls} connections were lost")
+            for model in far.models:
+                for name, took in model.took.items():
+                    found.took.setdefault(name, []).extend(took)
+            await far.close()
+    return found
+
+
+def _tell_sound(found: Found) -> None:
+    print(f"\n{'sound':28}{'in p50':>9}{'in p99':>9}{'out p50':>9}{'out p99':>9}{'core':>8}", end="")
+    print(f"   ms, median of {len(found.plain)} turns; goal: p99 of {SOUND_GOAL_MS:g} with tools")
+    for name, turns in (("without tools", found.plain), ("with tools", found.tooled)):
+        cells = [
+            statistics.median([percentile(turn[which], share) for turn in turns])
+            for which in (0, 1)
+            for share in (0.5, 0.99)
+        ]
+        core = statistics.median([turn[2] for turn in turns])
+        print(f"{name:28}" + "".join(f"{cell:9.2f}" for cell in cells) + f"{core:8.0%}")
+    print(f"Others took up to {max(found.others):.0%} of the gateway's core.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
