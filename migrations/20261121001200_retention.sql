@@ -48,21 +48,14 @@ revoke all on voice_gateway.retention from public;
 grant usage on schema voice_gateway to service_role;
 grant select, insert, update on voice_gateway.retention to service_role;
 
--- All that is due, each bite in a transaction of its own.
-create or replace procedure voice_gateway.purge_due() language plpgsql as $$
-declare
-  keep integer;
-  taken integer;
+-- A bite of what is due; returns how many calls it took. Run every few minutes it keeps up with anybody.
+create or replace function voice_gateway.purge_due() returns integer language plpgsql set search_path = public, pg_temp as $$
+declare keep integer;
 begin
-  update voice_gateway.retention set ran_at = pg_catalog.now() returning days into keep;
-  commit;
-  while coalesce(keep, 0) > 0 loop
-    taken := public.purge_calls(pg_catalog.now() - pg_catalog.make_interval(days => keep), 500);
-    commit;
-    exit when taken = 0;
-  end loop;
+  update voice_gateway.retention set ran_at = now() returning days into keep;
+  return case when keep > 0 then purge_calls(now() - make_interval(days => keep), 1000) else 0 end;
 end $$;
-revoke all on procedure voice_gateway.purge_due() from public;
+revoke execute on function voice_gateway.purge_due() from public;
 
 -- The gateway tells how many days calls are kept, 0 for ever. True: the database sees to it by itself, and did so within
 -- the last day; false: purge_calls is to be called.
@@ -91,7 +84,7 @@ end $$;
 do $$
 begin
   if to_regprocedure('cron.schedule(text, text, text)') is not null then
-    execute $q$ select cron.schedule('voice-gateway-retention', '17 * * * *', 'call voice_gateway.purge_due()') $q$;
+    execute $q$ select cron.schedule('voice-gateway-retention', '*/5 * * * *', 'select voice_gateway.purge_due()') $q$;
     insert into voice_gateway.retention (scheduled_at) values (now())
       on conflict (only_one) do update set scheduled_at = now();
   end if;

@@ -242,7 +242,7 @@ def test_without_a_clock_of_its_own_the_database_says_so_and_keeps_what_it_was_t
     assert one(database, "select days from voice_gateway.retention") == 30
     assert not attempt(database, "anon", "select keep_calls_for(1)")
     assert not attempt(database, "authenticated", "select keep_calls_for(1)")
-    assert not attempt(database, "service_role", "call voice_gateway.purge_due()")
+    assert not attempt(database, "service_role", "select voice_gateway.purge_due()")
     database.execute("delete from voice_gateway.retention")
 
 
