@@ -11,10 +11,11 @@ import orjson
 import pytest
 from far_side import Supabase, shipped
 
-from voice_gateway.store.database import SCHEMA_VERSION
+from voice_gateway.store.database import SCHEMA_VERSION, StoreError, open_database, open_sound_database
 from voice_gateway.store.outbox import read_backlog, read_parcel
 from voice_gateway.store.records import new_id
 from voice_gateway.store.sqlite import SqliteStore
+from voice_gateway.store.uploads import queueing
 
 FIRST_VERSION = Path(__file__).parents[1] / "data/store_v1.sql"
 AT = "2026-11-20T20:00:00.000Z"
@@ -79,3 +80,41 @@ async def test_what_it_holds_reaches_supabase(older: Path, supabase: Supabase) -
         ]
         assert len(await rested.read_events("CA3")) == 1
         assert rested.shipper.backlog.refused == 0
+
+
+async def test_recordings_of_a_file_from_before_there_were_buckets_are_kept_and_brought(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with closing(open_database(path)) as db:
+        db.execute("drop trigger uploaded")
+        db.execute("drop table uploads")
+        for column in ("bucket", "uploaded_at", "local"):
+            db.execute(f"alter table call_recordings drop column {column}")
+        db.execute(
+            "insert into call_recordings (id, call_sid, path, status, bytes) values ('r', 'CA1', 'p', 'stored', 9)"
+        )
+        db.execute("pragma user_version = 4")
+    for _ in range(2):
+        store = SqliteStore(path, at_open=queueing("recordings"))
+        await store.start()
+        await store.close()
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("select path, bucket, local from call_recordings").fetchall() == [("p", None, 1)]
+        assert db.execute("select recording_id, path, bytes from uploads").fetchall() == [("r", "p", 9)]
+
+
+@pytest.mark.parametrize("version", [SCHEMA_VERSION + 1, 2**31 - 1])
+def test_a_file_of_a_later_version_is_told_in_a_sentence_and_not_a_byte_of_it_is_changed(
+    tmp_path: Path, version: int
+) -> None:
+    path = tmp_path / "store.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("create table things_of_tomorrow (n)")
+        db.execute(f"pragma user_version = {version}")
+        db.commit()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=rf"its schema is {version}, this program knows {SCHEMA_VERSION}.*upgrade"):
+        open_sound_database(path)
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("select name from sqlite_master").fetchall() == [("things_of_tomorrow",)]
+    assert len(path.read_bytes()) == len(before)

@@ -48,6 +48,7 @@ def open_database(path: Path, *, max_bytes: int | None = None) -> sqlite3.Connec
     unclean = _size(_beside(path, "-wal")) > 0
     db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
+        version = _version(db, path)
         db.execute("pragma journal_mode = wal")
         db.execute("pragma synchronous = normal")
         db.execute("pragma foreign_keys = on")
@@ -55,7 +56,7 @@ def open_database(path: Path, *, max_bytes: int | None = None) -> sqlite3.Connec
         db.execute(f"pragma journal_size_limit = {64 << 20}")
         if unclean or _size(path) <= ALWAYS_CHECKED_BYTES:
             _check(db)
-        _create_tables(db, path)
+        _create_tables(db, version)
         if max_bytes is not None:
             page_bytes = db.execute("pragma page_size").fetchone()[0]
             db.execute(f"pragma max_page_count = {max(1, max_bytes // page_bytes)}")
@@ -118,13 +119,18 @@ def _check(db: sqlite3.Connection) -> None:
         raise error
 
 
-def _create_tables(db: sqlite3.Connection, path: Path) -> None:
-    version = db.execute("pragma user_version").fetchone()[0]
+def _version(db: sqlite3.Connection, path: Path) -> int:
+    """Of the file's schema. Looked at before anything is written to it: one of a later version stays as it is."""
+    version: int = db.execute("pragma user_version").fetchone()[0]
     if version > SCHEMA_VERSION:
         raise StoreError(
             f"the store {path} was made by a later version (its schema is {version}, this program knows "
             f"{SCHEMA_VERSION}): upgrade, or name another file"
         )
+    return version
+
+
+def _create_tables(db: sqlite3.Connection, version: int) -> None:
     if version < SCHEMA_VERSION:
         tables = Path(__file__).with_name("sqlite.sql").read_text(encoding="utf-8")
         fill = FILL_OUTBOX if version < FIRST_WITH_OUTBOX else ""
