@@ -10,6 +10,7 @@ import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from datetime import time as time_of_day
 from pathlib import Path
@@ -87,8 +88,8 @@ class Gateway:
         self.metrics = Metrics(
             version=__version__,
             personas=cast.keys,
-            tools=sorted({name for role in cast.roles for name in role.toolbox.names}),
-            models=models_of(settings, cast),
+            tools=sorted({name for role in cast.roles for name in role.tool_names}),
+            models=[*models_of(settings, cast), *filter(None, [settings.supervisor_model])],
             enabled=settings.metrics_enabled,
         )
         self._figures = Figures(self.metrics, lambda facts: self._makings.model_of(self._makings.role(facts).persona))
@@ -102,14 +103,15 @@ class Gateway:
             intents=settings.summary_intents,
             enabled=settings.summary_enabled,
         )
-        inner = (self._figures.count, self._account, self._take_back, self._guard_trace, self.summaries.note)
+        inner = (self._figures.count, self._account, self._note, self._guard_trace, self.summaries.note)
+        redactor = Redactor(settings.redact_transcripts.split(",")) if settings.redact_transcripts else None
         self.journal = Journal(
             self.store,
             wall_clock=lambda: datetime.now(UTC),
             new_id=new_id,
             instance_id=f"{socket.gethostname()}:{os.getpid()}",
             listeners=[*inner, *listeners],
-            redactor=Redactor(settings.redact_transcripts.split(",")) if settings.redact_transcripts else None,
+            redactor=redactor,
         )
         self._traces = None if settings.trace_dir is None else self._trace_folder(settings.trace_dir)
         self._rest = _rest(settings)
@@ -120,7 +122,14 @@ class Gateway:
         )
         self._makings = Makings(settings, cast, metrics=self.metrics, secret=self._secret, traces=self._traces)
         self.unpriced, self.doubts = self._makings.unpriced, self._makings.doubts
-        self._workshop = Workshop(_tables(settings), role=self._makings.role, tell=self._tell)
+        self._workshop = Workshop(
+            _tables(settings),
+            role=self._makings.role,
+            tell=self._tell,
+            supervisor=self._makings.supervisor,
+            conceal=str if redactor is None else redactor.text,
+            stranger=self._makings.safety_identifier,
+        )
         self.switchboard = Switchboard(
             journal=self.journal,
             prepare_model=self._makings.prepare_model,
@@ -196,8 +205,9 @@ class Gateway:
         if limit is not None:
             self.switchboard.say_goodbye(facts.call_sid, GoodbyeAsked(limit, self._settings.budget_sentence))
 
-    def _take_back(self, facts: CallFacts, entry: entries.Entry) -> None:
-        """What a call had for itself."""
+    def _note(self, facts: CallFacts, entry: entries.Entry) -> None:
+        """What a call needs while it goes on; once it is over, that is taken back."""
+        self._workshop.note(facts, entry)
         if not isinstance(entry, entries.CallEnded):
             return
         self._workshop.take_back(facts)
@@ -305,6 +315,7 @@ def build(settings: Settings, listeners: Sequence[Listener] = ()) -> Gateway:
     """Make a gateway from its settings. Raises `GatewayError` when a persona or a tool that it needs is not there."""
     toolbox = whole_toolbox(settings.tool_modules)
     sources = Sources(toolbox, settings.default_persona, settings.personas_dir, settings.routes_file)
+    sources = replace(sources, supervised=bool(settings.supervisor_model))
     return Gateway(settings, LivingCast(sources, time.monotonic), listeners, toolbox)
 
 

@@ -36,6 +36,8 @@ _ENDING_MODELS: Final = {
     "gpt-4o-mini-transcribe-2025-12-15": ("2027-02-26", "gpt-realtime-whisper"),
     "gpt-4o-transcribe": ("2027-02-26", "gpt-realtime-whisper"),
     "gpt-4o-transcribe-diarize": ("2027-02-26", "gpt-realtime-whisper"),
+    **dict.fromkeys(("gpt-5", "gpt-5-mini", "gpt-5-nano", "o3"), ("2026-12-11", "gpt-5.4-mini")),
+    **dict.fromkeys(("gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini"), ("2027-01-14", "gpt-5.4-mini")),
 }
 _GONE_MODELS: Final = ("gpt-4o-realtime-preview", "gpt-4o-mini-realtime-preview")
 _VOICES: Final = frozenset(
@@ -62,6 +64,10 @@ class Settings(BaseModel):
         "gpt-realtime-whisper",
         pattern=r"^[A-Za-z0-9._:-]*$",
         description="a transcription model such as gpt-realtime-whisper, or nothing for none",
+    )
+    openai_responses_endpoint: Annotated[str, AfterValidator(values.api_url)] = Field(
+        "https://api.openai.com/v1",
+        description="https:// and the API's base, without /responses (http:// only for a host nearby)",
     )
     openai_connect_timeout_seconds: float = Field(10, gt=0, le=60, description="a number above 0, up to 60")
     openai_audio_format: Literal["pcm16", "pcmu"] = Field("pcm16", description="pcm16 or pcmu")
@@ -131,6 +137,13 @@ class Settings(BaseModel):
     personas_dir: Path | None = Field(None, description="a folder of personas, or nothing")
     routes_file: Path | None = Field(None, description="the path of a routes.toml, or nothing")
     default_persona: Name = Field("waiter", description="the name of a persona, such as waiter")
+
+    supervisor_model: str = Field(
+        "", pattern=r"^[A-Za-z0-9._:/-]*$", description="a text model such as gpt-5.4-mini, or nothing for none"
+    )
+    supervisor_api_key: Secret = Field(SecretStr(""), description="the key of the text model's server, in one piece")
+    supervisor_deadline_seconds: float = Field(8, gt=0, le=60, description="a number above 0, up to 60")
+    supervisor_sentence: Sentence = "I am sorry, I cannot find that out just now. May I take a message for you instead?"
 
     answer_sentence: Sentence = "Connecting you to our AI assistant"
     disabled_sentence: Sentence = "We cannot take your call at the moment. Please try again later."
@@ -265,6 +278,7 @@ def _model_warnings(settings: Settings) -> list[str]:
     return [
         *model_doubts("OPENAI_REALTIME_MODEL", settings.openai_realtime_model),
         *model_doubts("OPENAI_TRANSCRIPTION_MODEL", settings.openai_transcription_model),
+        *model_doubts("SUPERVISOR_MODEL", settings.supervisor_model),
         *voice_doubts("OPENAI_REALTIME_VOICE", settings.openai_realtime_voice),
     ]
 

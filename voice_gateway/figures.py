@@ -59,8 +59,18 @@ class Figures:
                 metrics.model_erred(entry.code)
             case entries.ToolAnswered():
                 metrics.tool_finished(entry.name, "ok" if entry.ok else "failed", entry.duration_ms / 1000)
+            case entries.ResponseMetered(purpose="supervisor") if entry.usage is not None:
+                self._meter_tokens(entry.model, entry.usage)
             case entries.ResponseMetered() | entries.CallSummarised() if entry.usage is not None:
                 self._meter_tokens(self._model_of(facts), entry.usage)
+            case _:
+                self._count_asides(entry)
+
+    def _count_asides(self, entry: entries.Entry) -> None:
+        """What happened beside the conversation."""
+        match entry:
+            case entries.SupervisorAnswered():
+                self._metrics.supervised(entry.outcome, entry.duration_ms / 1000)
 
     def _meter_tokens(self, model: str, usage: Usage) -> None:
         fresh = max(0, usage.input_text - usage.cached_text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import time
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 from voice_gateway.agent.cast import Cast, Role
 from voice_gateway.agent.greetings import Greetings
 from voice_gateway.agent.personas import Persona
+from voice_gateway.agent.supervisor import Supervisor
+from voice_gateway.agent.text_model import TextModel
 from voice_gateway.audio.activity import Shelf
 from voice_gateway.audio.onset import OnsetDetector
 from voice_gateway.call.bridge import Bridge, Policy
@@ -64,6 +67,8 @@ class Makings:
             model=settings.openai_realtime_model,
             endpoint=settings.openai_realtime_endpoint,
         )
+        self._text_model = _text_model(settings)
+        self.supervisor = None if self._text_model is None else _supervisor(settings, self._text_model)
         may_interrupt = settings.barge_in_enabled and settings.duplex_enabled
         self._judges = Shelf() if may_interrupt and settings.barge_in_mode == "edge" else None
         self.consents: ConsentRules | None = None
@@ -78,6 +83,8 @@ class Makings:
 
     async def start(self) -> None:
         await self._greetings.start()
+        if self._text_model is not None:
+            await self._text_model.start()
         if self._judges is not None:  # the first one loads the library, and says so if there is none
             self._judges.keep("", await asyncio.to_thread(self._judges.make))
             self._judges.give_back("")
@@ -85,6 +92,8 @@ class Makings:
             await self._recorder.start()
 
     async def close(self) -> None:
+        if self._text_model is not None:
+            await self._text_model.close()
         if self._recorder is not None:
             await self._recorder.close()
         await self._greetings.close()
@@ -152,7 +161,7 @@ class Makings:
                 api_key=self._settings.openai_api_key.get_secret_value(),
                 settings=wanted,
                 connect_timeout_s=self._settings.openai_connect_timeout_seconds,
-                safety_identifier=self._safety_identifier(facts.from_number),
+                safety_identifier=self.safety_identifier(facts.from_number),
             )
         except ModelRefused as refused:
             self._metrics.leg_failed("model", "timeout" if refused.code == "timeout" else "refused")
@@ -184,7 +193,7 @@ class Makings:
             reasoning_effort=persona.reasoning_effort if reasons(model) else None,
         )
 
-    def _safety_identifier(self, from_number: str) -> str:
+    def safety_identifier(self, from_number: str) -> str:
         """A stable name for a caller that tells nobody his number (OpenAI asks for one to trace abuse)."""
         return hmac.new(self._secret, from_number.encode(), hashlib.sha256).hexdigest() if from_number else ""
 
@@ -223,6 +232,7 @@ class Makings:
             failed_sentence=settings.failed_sentence,
             budget_sentence=settings.budget_sentence,
             tariff=prices.tariff(self.model_of(persona), day),
+            text_tariff=prices.text_tariff(settings.supervisor_model, day),
             transcription_usd_per_minute=prices.transcription_usd_per_minute(settings.openai_transcription_model, day)
             or 0.0,
             line_usd_per_minute=prices.outbound_usd_per_minute if outbound else prices.inbound_usd_per_minute,
@@ -287,10 +297,24 @@ class Makings:
         settings, prices, day = self._settings, self.prices, today()
         transcription = settings.openai_transcription_model
         nameless = [model for model in self.models if not prices.tariff(model, day)]
+        if settings.supervisor_model and prices.text_tariff(settings.supervisor_model, day) is None:
+            nameless.append(settings.supervisor_model)
         if transcription and prices.transcription_usd_per_minute(transcription, day) is None:
             nameless.append(transcription)
         advice = "The price list has no price for {}: costs and their limits leave it out. Put it in PRICES_FILE."
         return tuple(advice.format(model) for model in nameless)
+
+
+def _text_model(settings: Settings) -> TextModel | None:
+    if not settings.supervisor_model:
+        return None
+    key = settings.supervisor_api_key.get_secret_value() or settings.openai_api_key.get_secret_value()
+    return TextModel(settings.supervisor_model, api_key=key, base_url=settings.openai_responses_endpoint)
+
+
+def _supervisor(settings: Settings, model: TextModel) -> Supervisor:
+    deadline_s, sentence = settings.supervisor_deadline_seconds, settings.supervisor_sentence
+    return Supervisor(model, deadline_s=deadline_s, sentence=sentence, clock=time.monotonic)
 
 
 def models_of(settings: Settings, cast: Cast) -> tuple[str, ...]:

@@ -84,6 +84,11 @@ def endpoint(url: str) -> str:
     return url
 
 
+def api_url(url: str) -> str:
+    """The base of an API, with its path: https://, or http:// for a host nearby."""
+    return split_url(url, "https", "http").geturl().rstrip("/")
+
+
 def webhook_url(secret: SecretStr) -> SecretStr:
     """https:// and any path and query, which may hold a key of the receiver's."""
     url = secret.get_secret_value()

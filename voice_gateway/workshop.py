@@ -1,28 +1,49 @@
-"""Where the tools of calls do their work: each call's tools by its persona, what has an effect once."""
+"""Where the tools of calls do their work, its voice's and its supervisor's; what has an effect, once for both."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 from voice_gateway.agent.cast import Role
 from voice_gateway.agent.once import Once
-from voice_gateway.agent.tools import ToolContext, ToolOutcome
+from voice_gateway.agent.supervisor import Case, Supervisor
+from voice_gateway.agent.tools import Toolbox, ToolContext, ToolOutcome
+from voice_gateway.call import entries
 from voice_gateway.call.events import CallFacts, InnerEvent
+from voice_gateway.call.kept import Kept
 from voice_gateway.store.tables import Tables
 
 
 class Workshop:
-    """The toolbox as every call sees it: `session.Tools`."""
+    """The toolbox as every call sees it: `session.Tools`. Knows of a live call what was said in it, as it is kept."""
 
     def __init__(
-        self, tables: Tables, *, role: Callable[[CallFacts], Role], tell: Callable[[str, InnerEvent], bool]
+        self,
+        tables: Tables,
+        *,
+        role: Callable[[CallFacts], Role],
+        tell: Callable[[str, InnerEvent], bool],
+        supervisor: Supervisor | None = None,
+        conceal: Callable[[str], str] = str,
+        stranger: Callable[[str], str] = lambda _: "",
     ) -> None:
-        """tables: what the tools read and write. role: who answers a call. tell: tells a live call."""
+        """tables: what the tools read and write. role: who answers a call. tell: tells a live call.
+
+        supervisor: whom a voice may ask, if there is one. conceal: takes out of a text what must not be kept. stranger:
+        a name for a caller's number that tells nobody whose it is.
+        """
         self._tables = tables
         self._once = Once(time.monotonic)
         self._role = role
         self._tell = tell
+        self._supervisor = supervisor
+        self._conceal = conceal
+        self._stranger = stranger
+        self._kept: dict[str, Kept] = {}
 
     async def start(self) -> None:
         await self._tables.start()
@@ -30,29 +51,70 @@ class Workshop:
     async def close(self) -> None:
         await self._tables.close()
 
+    def note(self, facts: CallFacts, entry: entries.Entry) -> None:
+        """Keep what is said while the call goes on: `journal.Listener`."""
+        if isinstance(entry, entries.CallStarted):
+            self._kept[facts.call_sid] = Kept()
+        kept = self._kept.get(facts.call_sid)
+        if kept is not None:
+            kept.take(entry)
+
     def take_back(self, facts: CallFacts) -> None:
         """What a call had for itself, once it is over."""
         self._once.forget(facts.call_sid)
+        self._kept.pop(facts.call_sid, None)
 
     async def run(self, call: CallFacts, name: str, arguments: str) -> tuple[str, bool]:
         """Run a tool for a call: `session.Tools`."""
-        persona, toolbox = (role := self._role(call)).persona, role.toolbox
+        role = self._role(call)
+        consult = None
+        if self._supervisor is not None and role.supervisor is not None:
+            consult = partial(self._consult, self._supervisor, call, role, role.supervisor)
+        outcome = await self._use(call, role, role.toolbox, consult, name, arguments)
+        return outcome.output, outcome.ok
+
+    async def _use(
+        self, call: CallFacts, role: Role, toolbox: Toolbox, consult: Any, name: str, arguments: str
+    ) -> ToolOutcome:
+        """Run a tool of this toolbox. consult: the way to the supervisor, which the supervisor's own tools lack."""
 
         async def work(key: str = "") -> ToolOutcome:
             context = ToolContext(
                 call_sid=call.call_sid,
                 from_number=call.from_number,
                 to_number=call.to_number,
-                persona=persona.key,
-                language=persona.language,
+                persona=role.persona.key,
+                language=role.persona.language,
                 digits=call.digits,
-                market=persona.market or None,
+                market=role.persona.market or None,
                 key=key,
                 tables=self._tables,
-                tell=lambda event: self._tell(call.call_sid, event),
+                tell=partial(self._tell, call.call_sid),
+                transcript=self._heard(call).turns,
+                consult=consult,
             )
             return await toolbox.run(name, arguments, context)
 
         has_effect = toolbox.has_effect(name)
-        outcome = await (self._once.run(call.call_sid, name, arguments, work) if has_effect else work())
-        return outcome.output, outcome.ok
+        return await (self._once.run(call.call_sid, name, arguments, work) if has_effect else work())
+
+    async def _consult(
+        self, supervisor: Supervisor, call: CallFacts, role: Role, toolbox: Toolbox, context: str
+    ) -> dict[str, Any]:
+        heard = self._heard(call)
+        case = Case(
+            call.call_sid,
+            role.persona.supervisor,
+            toolbox,
+            use=partial(self._use, call, role, toolbox, None),
+            tell=partial(self._tell, call.call_sid),
+            transcript=heard.turns(),
+            now=datetime.now(UTC).astimezone(self._tables.diary.hours.zone),
+            language=role.persona.language,
+            caller=self._stranger(call.from_number),
+            paused=heard.paused,
+        )
+        return await supervisor.consult(case, self._conceal(context))
+
+    def _heard(self, call: CallFacts) -> Kept:
+        return self._kept.get(call.call_sid) or Kept()

@@ -162,3 +162,43 @@ def test_a_market_without_a_menu_is_an_error_for_those_who_read_it(own: Path) ->
         living(own, Clock())
     (own / "porter.toml").write_text(text.replace("lookup_menu", "take_message"))
     assert living(own, Clock()).role("porter").persona.market == "KE"
+
+
+SUPERVISED = """
+name = "Porter"
+instructions = "You open doors."
+tools = ["take_message", "get_next_response_from_supervisor"]
+[supervisor]
+instructions = "Doors open inwards."
+tools = ["lookup_menu"]
+"""
+
+
+def test_a_persona_that_lists_the_way_to_a_supervisor_has_it_where_there_is_one(own: Path) -> None:
+    (own / "porter.toml").write_text(SUPERVISED)
+    alone = LivingCast(Sources(house_toolbox(), "porter", own), Clock()).role("porter")
+    assert (alone.toolbox.names, alone.supervisor) == (("take_message",), None)
+    led = LivingCast(Sources(house_toolbox(), "porter", own, supervised=True), Clock()).role("porter")
+    assert led.toolbox.names == ("take_message", "get_next_response_from_supervisor")
+    assert led.supervisor is not None
+    assert led.supervisor.names == ("lookup_menu",)
+    assert set(led.tool_names) == {"take_message", "get_next_response_from_supervisor", "lookup_menu"}
+    assert led.persona.instructions == "You open doors."
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ('tools = ["get_next_response_from_supervisor"]', "a supervisor cannot ask itself"),
+        ('tools = ["lookup_moon"]', "supervisor.tools: there is no tool named lookup_moon"),
+        ('voice_tools = ["take_message"]', "supervisor.voice_tools: without get_next_response_from_supervisor"),
+        ('reasoning_effort = "heroic"', "it must be one of none, minimal"),
+        ("deadline_s = 600", "it must be from 0 to 60"),
+        ('patience = "long"', "supervisor.patience: it has instructions, tools"),
+    ],
+)
+def test_a_supervision_that_cannot_be_is_told_by_file_and_field(own: Path, wrong: str, told: str) -> None:
+    (own / "porter.toml").write_text(SUPERVISED.replace('tools = ["lookup_menu"]', wrong))
+    with pytest.raises(GatewayError, match="porter") as problem:
+        LivingCast(Sources(house_toolbox(), "porter", own), Clock())
+    assert told in str(problem.value)

@@ -53,6 +53,7 @@ async def run(*arguments: str, cwd: Path, **environment: str) -> tuple[int, str,
         ["timeline"],
         ["emulate"],
         ["emulate", "model"],
+        ["emulate", "text"],
         ["emulate", "carrier"],
         ["migrate"],
         ["erase"],
@@ -220,7 +221,7 @@ async def test_twilios_client_rings_a_telephone_at_the_emulated_carrier(tmp_path
 
 
 def test_faults_are_read_by_name() -> None:
-    assert read_faults(["wrong_format", "close_after_s=5", "refuse_code=invalid_api_key"]) == Faults(
+    assert read_faults(["wrong_format", "close_after_s=5", "refuse_code=invalid_api_key"], Faults) == Faults(
         wrong_format=True, close_after_s=5, refuse_code="invalid_api_key"
     )
 
@@ -230,4 +231,4 @@ def test_faults_are_read_by_name() -> None:
 )
 def test_a_fault_that_cannot_be_had_is_told(word: str) -> None:
     with pytest.raises(typer.BadParameter):
-        read_faults([word])
+        read_faults([word], Faults)

@@ -30,6 +30,17 @@ def test_the_list_that_comes_with_the_program_knows_the_models_that_are_offered(
     assert mini.cost(Usage(input_audio=1_000_000)) == 10.0
 
 
+def test_text_models_have_prices_of_their_own() -> None:
+    prices = load_prices()
+    mini = prices.text_tariff("gpt-5.4-mini-2026-03-17", TODAY)
+    assert mini is not None
+    million = 1_000_000
+    assert mini.cost(Usage(input_text=million, cached_text=million, output_text=million)) == pytest.approx(4.575)
+    assert mini.book == "built-in 2026-11-01"
+    assert prices.text_tariff("gpt-realtime-2.1", TODAY) is None
+    assert prices.tariff("gpt-5.4-mini", TODAY) is None
+
+
 def test_a_dated_snapshot_costs_what_its_model_costs() -> None:
     prices = load_prices()
     assert prices.tariff("gpt-realtime-2.1-2026-10-01", TODAY) == prices.tariff("gpt-realtime-2.1", TODAY)

@@ -8,7 +8,7 @@ taken away.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, Self
@@ -18,6 +18,7 @@ import structlog
 from voice_gateway.agent.hours import OpeningHours
 from voice_gateway.agent.personas import Persona, PersonaError, load_personas
 from voice_gateway.agent.routes import Routes, load_routes
+from voice_gateway.agent.supervision import CONSULT
 from voice_gateway.agent.tools import Tool, Toolbox, ToolError
 from voice_gateway.errors import GatewayError
 from voice_gateway.store.tables import MARKETS
@@ -42,17 +43,23 @@ _READ_THE_MENU = frozenset({"lookup_menu", "recommend_pairing", "get_menu", "pla
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A persona and the tools it works with."""
+    """A persona and the tools it works with. supervisor: those of its supervisor, None where it has none to ask."""
 
     persona: Persona
     toolbox: Toolbox
+    supervisor: Toolbox | None = None
+
+    @property
+    def tool_names(self) -> tuple[str, ...]:
+        """Of both together."""
+        return (*self.toolbox.names, *(self.supervisor.names if self.supervisor else ()))
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Where a cast is read from. folder, routes: the operator's own, None for none. default: the key of a persona.
 
-    elsewhere: the other programs whose tools a persona may name.
+    elsewhere: the other programs whose tools a persona may name. supervised: there is a text model to ask.
     """
 
     toolbox: Toolbox
@@ -60,6 +67,7 @@ class Sources:
     folder: Path | None = None
     routes: Path | None = None
     elsewhere: Elsewhere | None = None
+    supervised: bool = False
 
 
 class Cast:
@@ -108,10 +116,14 @@ class Cast:
     def role(self, key: str) -> Role:
         """A persona of now, one that was there before, or the default one; with the tools that can be had now."""
         role = self._roles.get(key) or self._former.get(key) or self._roles[self._routes.default]
-        wanted = _from_elsewhere(role.persona)
+        supervisor = role.supervisor and self._joined(role.supervisor, role.persona.supervisor.tools)
+        return replace(role, toolbox=self._joined(role.toolbox, role.persona.tools), supervisor=supervisor)
+
+    def _joined(self, toolbox: Toolbox, names: Sequence[str]) -> Toolbox:
+        wanted = _from_elsewhere(names)
         if not wanted or self._elsewhere is None:
-            return role
-        return Role(role.persona, role.toolbox.joined(self._elsewhere.tools(wanted, role.toolbox.room)))
+            return toolbox
+        return toolbox.joined(self._elsewhere.tools(wanted, toolbox.room))
 
     def take_over(self, other: Cast) -> None:
         """Become another cast from the next call on."""
@@ -164,7 +176,7 @@ def read_cast(sources: Sources) -> Cast:
     if sources.default not in personas:
         raise PersonaError(f"DEFAULT_PERSONA is {sources.default}; there are {', '.join(sorted(personas))}.")
     _check(personas)
-    roles = {key: Role(persona, _tools_of(persona, sources)) for key, persona in personas.items()}
+    roles = {key: _role_of(persona, sources) for key, persona in personas.items()}
     if sources.routes is None:
         return Cast(roles, Routes((), sources.default))
     return Cast(roles, load_routes(sources.routes, personas, sources.default))
@@ -196,20 +208,32 @@ def _astray(key: str, personas: Mapping[str, Persona]) -> list[str]:
     return []
 
 
-def _tools_of(persona: Persona, sources: Sources) -> Toolbox:
+def _role_of(persona: Persona, sources: Sources) -> Role:
+    """A persona with its tools. Raises `PersonaError` for what it could never have, with a supervisor or without."""
+    brief = persona.supervisor
+    toolbox = _tools_of(persona.key, "tools", persona.tools, sources)
+    voice = _tools_of(persona.key, "supervisor.voice_tools", brief.voice_tools, sources)
+    own = _tools_of(persona.key, "supervisor.tools", brief.tools, sources)
+    plays = persona.cast_as(supervised=sources.supervised)
+    if not (sources.supervised and persona.asks):
+        return Role(plays, toolbox.without(CONSULT))
+    return Role(plays, voice if brief.voice_tools else toolbox, own)
+
+
+def _tools_of(key: str, where: str, names: Sequence[str], sources: Sources) -> Toolbox:
     """The tools of the house that a persona names. Raises `PersonaError` for any that cannot be had."""
     try:
-        for pattern in _from_elsewhere(persona):
+        for pattern in _from_elsewhere(names):
             if sources.elsewhere is None:
                 raise ToolError(f"{ELSEWHERE}{pattern} names an MCP server, but MCP_SERVERS_FILE is not set")  # noqa: TRY301
             sources.elsewhere.check(pattern)
-        return sources.toolbox.pick([name for name in persona.tools if not name.startswith(ELSEWHERE)])
+        return sources.toolbox.pick([name for name in names if not name.startswith(ELSEWHERE)])
     except ToolError as error:
-        raise PersonaError(f"persona {persona.key}: tools: {error}") from None
+        raise PersonaError(f"persona {key}: {where}: {error}") from None
 
 
-def _from_elsewhere(persona: Persona) -> list[str]:
-    return [name.removeprefix(ELSEWHERE) for name in persona.tools if name.startswith(ELSEWHERE)]
+def _from_elsewhere(names: Sequence[str]) -> list[str]:
+    return [name.removeprefix(ELSEWHERE) for name in names if name.startswith(ELSEWHERE)]
 
 
 def _traces_of(sources: Sources) -> frozenset[tuple[str, int, int]]:

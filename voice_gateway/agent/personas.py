@@ -34,6 +34,7 @@ max_call_usd = 0.5
 method = "keypress"                    notice, keypress, none or never; wording and language as in caller/consent.py
 [transfer]                             to whom transfer_to_human puts a caller through: see agent/colleagues.py
 [hours]                                when it answers, and what happens outside them: see agent/hours.py
+[supervisor]                           a text model that it may ask what to say: see agent/supervision.py
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from voice_gateway.agent.colleagues import Transfer
 from voice_gateway.agent.hours import OpeningHours, read_hours
+from voice_gateway.agent.supervision import CONSULT, Supervision
 from voice_gateway.call.goodbye import TRANSFER
 from voice_gateway.call.policy import Idle
 from voice_gateway.caller.consent import LONGEST_OWN_WORDING, Wish, terms_for
@@ -60,7 +62,9 @@ BUILT_IN = Path(__file__).with_suffix("")
 """The folder of the personas that come with the program."""
 
 Effort: TypeAlias = Literal["minimal", "low", "medium", "high", "xhigh"]
-Shape = TypeVar("Shape", bound="ServerVad | SemanticVad | Interruptions | Idle | Limits | Wish | Transfer")
+Shape = TypeVar(
+    "Shape", bound="ServerVad | SemanticVad | Interruptions | Idle | Limits | Wish | Transfer | Supervision"
+)
 
 _DETECTIONS: Mapping[str, type[ServerVad | SemanticVad]] = {"server_vad": ServerVad, "semantic_vad": SemanticVad}
 
@@ -131,6 +135,20 @@ class Persona:
     consent: Wish | None = None
     transfer: Transfer | None = None
     hours: OpeningHours | None = None
+    supervisor: Supervision = field(default_factory=Supervision)
+
+    @property
+    def asks(self) -> bool:
+        """Does its voice ask a supervisor, where there is one?"""
+        return CONSULT in (self.supervisor.voice_tools or self.tools)
+
+    def cast_as(self, *, supervised: bool) -> Persona:
+        """It as it answers. supervised: there is a text model to ask; without, the way to it is not offered."""
+        brief = self.supervisor
+        if not (supervised and self.asks):
+            return replace(self, tools=tuple(name for name in self.tools if name != CONSULT))
+        instructions = brief.voice_instructions.strip() or self.instructions
+        return replace(self, instructions=instructions, tools=brief.voice_tools or self.tools)
 
     @property
     def role_instructions(self) -> str:
@@ -191,13 +209,14 @@ def load_persona(path: Path) -> Persona:
         "consent": _consent(tables["consent"], str(values.get("language", "")), problems),
         "transfer": _transfer(tables["transfer"], values["tools"], problems),
         "hours": read_hours(tables["hours"], problems),
+        "supervisor": _supervisor(tables["supervisor"], values, problems),
     }
     if problems:
         raise PersonaError("".join(f"{path}: {problem}\n" for problem in problems).rstrip())
     return Persona(key=path.stem, **read, **values)
 
 
-_TABLES = ("turn_detection", "barge_in", "idle", "limits", "consent", "transfer", "hours")
+_TABLES = ("turn_detection", "barge_in", "idle", "limits", "consent", "transfer", "hours", "supervisor")
 _SWITCHES = ("greeting_clip", "thinking_sound")
 _LISTS = ("tools", "languages")
 _LANGUAGES = """
@@ -328,6 +347,14 @@ def _consent(given: Any, speaks: str, problems: list[str]) -> Wish | None:
         except ValueError as problem:
             problems.append(f"consent.wording: {problem}")
     return wish
+
+
+def _supervisor(given: Any, values: Mapping[str, Any], problems: list[str]) -> Supervision:
+    brief = _plain("supervisor", Supervision, given, problems) or Supervision()
+    if given and CONSULT not in (brief.voice_tools or values["tools"]):
+        where = "supervisor.voice_tools" if brief.voice_tools else "tools"
+        problems.append(f"{where}: without {CONSULT} nobody would ask the supervisor; add it, or take the table out")
+    return brief
 
 
 def _table(

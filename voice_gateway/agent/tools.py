@@ -198,6 +198,11 @@ class Toolbox:
             raise ToolError(f"there is no tool named {', '.join(missing)}; those there are: {known}")
         return Toolbox([self._tools[name] for name in names], timeout_s=self._timeout, result_bytes=self._result_bytes)
 
+    def without(self, name: str) -> Toolbox:
+        """A toolbox that lacks one tool, if it is here."""
+        kept = [each for each in self._tools.values() if each.name != name]
+        return Toolbox(kept, timeout_s=self._timeout, result_bytes=self._result_bytes)
+
     @property
     def room(self) -> int:
         """How many more tools a model can be given."""

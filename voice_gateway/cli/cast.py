@@ -24,6 +24,7 @@ from voice_gateway.emulator.scenarios import (
     WaitForAnswer,
 )
 from voice_gateway.emulator.speech import HibariVoice, NanoVoice, RuleMind, WhisperEar, missing
+from voice_gateway.emulator.text_mind import AskingMind
 from voice_gateway.errors import GatewayError
 
 
@@ -44,7 +45,7 @@ def cast(script: Scenario | Sequence[str] | None, *, hum: bool) -> Cast:
     it does where a scenario has no answers written down. hum: tones for a voice, and an ear that knows what the
     scenario's caller says.
     """
-    mind: Mind = RuleMind()
+    mind: Mind = AskingMind(RuleMind())
     typed: TypedEar = TypedEar()
     thinks = "thinks by rules"
     if isinstance(script, Scenario):

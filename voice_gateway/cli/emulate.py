@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import itertools
 import secrets
 import signal
 from collections.abc import Coroutine, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import TypeAdapter, ValidationError
@@ -20,16 +21,24 @@ from voice_gateway.cli.show import Teller, weather_told
 from voice_gateway.cli.watch import watch
 from voice_gateway.emulator.carrier import Carrier, Manners, PhoneCall, Weather
 from voice_gateway.emulator.faults import Faults
+from voice_gateway.emulator.mind import RuleMind
 from voice_gateway.emulator.performance import Cue, Part, perform
 from voice_gateway.emulator.realtime import RealtimeServer
+from voice_gateway.emulator.responses_server import TEXT_MODEL, ResponsesServer, TextFaults
+from voice_gateway.emulator.scenarios import ScriptedMind
+from voice_gateway.emulator.text_mind import TextMind
 from voice_gateway.errors import GatewayError
 from voice_gateway.ops import logs
 from voice_gateway.ops.privacy import mask_number
 
+AnyFaults = TypeVar("AnyFaults", Faults, TextFaults)
+
 FAULTS = ", ".join(each.name for each in fields(Faults))
 A_MINUTE_S = 60.0
 
-app = typer.Typer(no_args_is_help=True, help="Run one far side alone: the model, or the carrier.")
+TEXT_FAULTS = ", ".join(each.name for each in fields(TextFaults))
+
+app = typer.Typer(no_args_is_help=True, help="Run one far side alone: the model, the text model, or the carrier.")
 
 
 @app.command("model")
@@ -58,7 +67,7 @@ def model(  # noqa: PLR0913, PLR0917 - the options of a command
     """
     logs.configure("warning")
     teller = Teller()
-    faults = read_faults(fault or [])
+    faults = read_faults(fault or [], Faults)
     hum = tones
     if reason := "" if tones else why_no_voice():
         teller.out(f"{reason}\nUntil then the model hums and hears no words.", "yellow")
@@ -88,6 +97,50 @@ async def _serve_model(teller: Teller, server: RealtimeServer, played: Cast, *, 
         )
         teller.blank()
         await watch(teller, server, every_event=events)
+
+
+@app.command("text")
+def text(
+    port: Annotated[int, typer.Option(help="Where to listen; 0 takes a free port.", min=0, max=65535)] = 8792,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    api_key: Annotated[str, typer.Option(help="The only key to let in; any when not given.")] = "",
+    model: Annotated[str, typer.Option(help="The name that it answers to.")] = TEXT_MODEL,
+    say: Annotated[list[str] | None, typer.Option(help="Answer with this text; may be repeated, in order.")] = None,
+    fault: Annotated[
+        list[str] | None, typer.Option(help=f"Misbehave: NAME, or NAME=VALUE; may be repeated. {TEXT_FAULTS}.")
+    ] = None,
+) -> None:
+    """Be an OpenAI Responses server, such as a supervisor is asked at; it does not stream.
+
+    It thinks by rules over the tools it is given, and reads a call that is handed to it as JSON.
+
+    Example: voice-gateway emulate text --port 8792 --fault hang_s=30
+    """
+    logs.configure("warning")
+    mind = ScriptedMind(say) if say else TextMind(RuleMind())
+    server = ResponsesServer(
+        mind=mind, host=host, port=port, api_key=api_key or None, models=(model,),
+        faults=read_faults(fault or [], TextFaults),
+    )  # fmt: skip
+    _serve(_serve_text(Teller(), server, key=api_key or "any"))
+
+
+async def _serve_text(teller: Teller, server: ResponsesServer, *, key: str) -> None:
+    async with server:
+        teller.heading(f"An emulated text model at {server.url}/responses")
+        teller.facts(
+            [
+                ("model", server.model),
+                ("key", "any" if key == "any" else "the one you gave, as a bearer"),
+                ("openai package", f'AsyncOpenAI(base_url="{server.url}", api_key="{_shown(key)}")'),
+                ("the gateway", f"SUPERVISOR_MODEL={server.model} OPENAI_RESPONSES_ENDPOINT={server.url}"),
+                ("to end it", "Ctrl-C"),
+            ]
+        )
+        teller.blank()
+        for count in itertools.count(1):
+            await server.asked(count)
+            teller.line(None, "asked", f"question {count}")
 
 
 def _shown(key: str) -> str:
@@ -186,17 +239,17 @@ async def _answer(teller: Teller, call: PhoneCall, part: Part | None) -> None:
 # --- both -------------------------------------------------------------------------------------------------------
 
 
-def read_faults(words: Sequence[str]) -> Faults:
+def read_faults(words: Sequence[str], kind: type[AnyFaults]) -> AnyFaults:
     """`NAME` or `NAME=VALUE` each. Raises `typer.BadParameter` that names the faults there are, or what is wanted."""
-    known = [each.name for each in fields(Faults)]
+    known = [each.name for each in fields(kind)]
     chosen: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if name not in known:
-            raise typer.BadParameter(f"there is no fault {name!r}; there are: {FAULTS}")
+            raise typer.BadParameter(f"there is no fault {name!r}; there are: {', '.join(known)}")
         chosen[name] = value if equals else "true"
     try:
-        return TypeAdapter(Faults).validate_python(chosen)
+        return TypeAdapter(kind).validate_python(chosen)
     except ValidationError as error:
         problems = [f"{each['loc'][0]}: {each['msg']}" for each in error.errors()]
         raise typer.BadParameter("; ".join(problems)) from None

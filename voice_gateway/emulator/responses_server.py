@@ -129,14 +129,14 @@ class ResponsesServer:
             body = orjson.loads(await request.body())
         except orjson.JSONDecodeError:
             return self._error(400, "We could not parse the JSON body of your request.")
-        return await self._take(body, self.faults)
+        return await self._take(body, self.faults, request)
 
-    async def _take(self, body: Wire, faults: TextFaults) -> Response:
+    async def _take(self, body: Wire, faults: TextFaults, request: Request) -> Response:
         async with self._news:
             self.requests.append(body)
             self._news.notify_all()
         if faults.hang_s:
-            await self._wait(faults.hang_s)
+            await self._wait(faults.hang_s, request)
         if faults.status and (not faults.times or len(self.requests) <= faults.times):
             return self._error(faults.status, "The service refuses on demand.", retry_after_s=faults.retry_after_s)
         try:
@@ -172,13 +172,12 @@ class ResponsesServer:
             return [Say("la " * (faults.long // 3))]
         return list(await asyncio.to_thread(self._mind.respond, asked))
 
-    async def _wait(self, seconds: float) -> None:
-        """Not beyond the server's own end."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._leaving.wait()
-        except TimeoutError:
-            return
+    async def _wait(self, seconds: float, request: Request) -> None:
+        """Not beyond the server's own end, nor when nobody waits for the answer any more."""
+        ends = {asyncio.ensure_future(self._leaving.wait()), asyncio.ensure_future(request.receive())}
+        await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
 
     def _turned_away(self, request: Request) -> Response | None:
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")

@@ -41,6 +41,12 @@ class _Price(_Dated):
     audio_out: float = Field(ge=0)
 
 
+class _Text(_Dated):
+    text_in: float = Field(ge=0)
+    text_cached: float = Field(ge=0)
+    text_out: float = Field(ge=0)
+
+
 class _Transcription(_Dated):
     usd_per_minute: float = Field(ge=0)
 
@@ -53,6 +59,7 @@ class _Line(_Strict):
 class _File(_Strict):
     line: _Line = _Line()
     model: tuple[_Price, ...] = ()
+    text: tuple[_Text, ...] = ()
     transcription: tuple[_Transcription, ...] = ()
 
 
@@ -68,6 +75,7 @@ class PriceList:
     name: str
     _models: tuple[_Price, ...]
     _transcriptions: tuple[_Transcription, ...]
+    _texts: tuple[_Text, ...] = ()
 
     def tariff(self, model: str, on: date) -> Tariff | None:
         """A model's prices on a day."""
@@ -75,6 +83,14 @@ class PriceList:
         if price is None:
             return None
         return Tariff(**price.model_dump(exclude={"names", "since"}), book=f"{self.name} {price.since.isoformat()}")
+
+    def text_tariff(self, model: str, on: date) -> Tariff | None:
+        """A text model's prices on a day."""
+        price = _chosen(self._texts, model, on)
+        if price is None:
+            return None
+        told = price.model_dump(exclude={"names", "since"})
+        return Tariff(**told, audio_in=0, audio_cached=0, audio_out=0, book=f"{self.name} {price.since.isoformat()}")
 
     def transcription_usd_per_minute(self, model: str, on: date) -> float | None:
         """What it costs on a day to have a minute of speech written down."""
@@ -111,6 +127,7 @@ def load_prices(path: Path = BUILT_IN) -> PriceList:
         "built-in" if path == BUILT_IN else path.name,
         read.model,
         read.transcription,
+        read.text,
     )
 
 

@@ -39,7 +39,9 @@ _LIBRARIES: Final = {
     "hpack": logging.WARNING,
     "httpcore": logging.WARNING,
     "httpx": logging.WARNING,
-    "openai": logging.INFO,
+    "httpx2": logging.WARNING,
+    "httpcore2": logging.WARNING,
+    "openai": logging.WARNING,  # at debug it logs what is asked, word for word
     "twilio": logging.WARNING,
     "uvicorn": logging.WARNING,
     "uvicorn.access": logging.WARNING,

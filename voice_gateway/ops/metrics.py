@@ -40,6 +40,7 @@ REFUSALS: Final = (
 STALLS: Final = ("media_stalled", "speech_stalled", "response_stalled", "send_blocked", "end_stuck")
 END_OUTCOMES: Final = ("ended", "failed", "left_open")
 TOOL_OUTCOMES: Final = ("ok", "failed", "timeout", "unknown", "refused")
+SUPERVISOR_OUTCOMES: Final = ("answered", "replaced", "deadline", "refused", "failed")
 TRACE_OUTCOMES: Final = ("kept", "cut", "failed", "discarded")
 RECORDING_OUTCOMES: Final = ("kept", "failed", "discarded")
 
@@ -204,6 +205,10 @@ class Metrics:
     def tool_finished(self, tool: str, outcome: str, duration_s: float) -> None:
         self._model.tool(tool, outcome).observe(duration_s)
 
+    def supervised(self, outcome: str, duration_s: float) -> None:
+        """A question to the supervisor was over: answered, replaced by a newer one, or the voice went on without."""
+        self._model.supervised(outcome).observe(duration_s)
+
     def tokens_used(self, model: str, modality: str, *, fresh: int = 0, cached: int = 0, output: int = 0) -> None:
         """One response's tokens of one modality. fresh: input that was not cached."""
         if fresh:
@@ -363,6 +368,16 @@ class _ModelSeries:
             registry=registry,
         )
         self.tool = _Family(tool, tools, TOOL_OUTCOMES)
+        supervised = Histogram(
+            "voice_supervisor_seconds",
+            "From a question to the supervisor to its end.",
+            ["outcome"],
+            buckets=_TOOL_TIMES,
+            registry=registry,
+        )
+        self.supervised = _Family(supervised, SUPERVISOR_OUTCOMES)
+        for outcome in SUPERVISOR_OUTCOMES:
+            self.supervised(outcome)
         self.cost = Counter("voice_cost_usd", "What calls cost, in US dollars.", registry=registry)
         tokens = Counter(
             "voice_tokens", "Tokens used.", ["model", "direction", "modality", "cached"], registry=registry
