@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from voice_gateway.store.leftovers import Here, close_leftovers
 from voice_gateway.store.remote import RemoteError
 from voice_gateway.store.retention import Shelves, purge_project, remove_old_recordings, remove_older
 from voice_gateway.trace.folder import remove_older as remove_older_traces
@@ -60,6 +61,7 @@ class Keeper:
         self._webhook: Shipper | None = None
         self._uploads: Uploads | None = None
         self._sweeping: asyncio.Task[None] | None = None
+        self._closing_leftovers: asyncio.Task[None] | None = None
         self._log = structlog.get_logger()
         if wishes.webhook_url:
             from voice_gateway.store.webhook import shipper_to  # noqa: PLC0415 - httpx costs 17 MB
@@ -87,15 +89,16 @@ class Keeper:
         if self._uploads is not None:
             self._uploads.start()
         wishes = self._wishes
+        self._closing_leftovers = asyncio.create_task(self._close_leftovers(self._wall_clock()))
         if wishes.keep_days or wishes.keep_recordings_days or wishes.project:
             self._sweeping = asyncio.create_task(self._sweep_hourly())
 
     async def close(self, timeout_s: float) -> None:
         """Tell and bring what can be within this time; the rest stays in the file."""
-        if self._sweeping is not None:
-            self._sweeping.cancel()
+        for task in filter(None, (self._sweeping, self._closing_leftovers)):
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await self._sweeping
+                await task
         closing: list[Coroutine[Any, Any, object]] = []
         if self._uploads is not None:
             await self._store.flush(timeout_s)  # the last recordings may be told to be whole just now
@@ -103,6 +106,14 @@ class Keeper:
         if self._webhook is not None:
             closing.append(self._webhook.close(timeout_s))
         await asyncio.gather(*closing)
+
+    async def _close_leftovers(self, began_at: datetime) -> None:
+        wishes = self._wishes
+        here = Here(began_at, wishes.recordings_dir or Path(), wishes.keep_recordings_days)
+        try:
+            await close_leftovers(self._store, here)
+        except Exception:  # noqa: BLE001 - the next start tries again
+            self._log.exception("store.leftovers_fault")
 
     async def _sweep_hourly(self) -> None:
         while True:

@@ -157,10 +157,11 @@ async def test_old_recordings_go_from_the_folder_and_the_bucket_and_their_rows_s
     folder.mkdir()
     old, young, away = lay(folder, 31, "CAold"), lay(folder, 29, "CAyoung"), lay(folder, 40, "CAaway")
     (folder / away).unlink()
-    for path, bucket in ((old, None), (young, "recordings"), (away, "recordings")):
+    older = lay(folder, 32, "CAold")
+    for path, bucket in ((old, None), (older, None), (young, "recordings"), (away, "recordings")):
         sid = path[11:].partition("_")[0]
         told = RecordingRecord(path[-40:-4], sid, "stored", NOW, path=path, bucket=bucket)
-        store.write(event(1, sid), None, [told])
+        store.write(event(int(path[8:10]), sid), None, [told])
     assert await store.flush()
     async with far_side.supabase() as far:
         things = far.storage.buckets["recordings"].things
@@ -168,7 +169,7 @@ async def test_old_recordings_go_from_the_folder_and_the_bucket_and_their_rows_s
         for path in (young, away, unknown, "2026-01-01/notes.txt", "logo.png"):
             things[path] = Thing(b"RIFF", "audio/wav", None)
         bucket = Bucket(far.url, SECRET_KEY, "recordings")
-        for removed in (3, 0):
+        for removed in (4, 0):
             assert await remove_old_recordings(store, Shelves(folder, bucket), 30, NOW) == removed
         await bucket.close()
         assert far.storage.names() == sorted([young, "2026-01-01/notes.txt", "logo.png"])
@@ -176,12 +177,11 @@ async def test_old_recordings_go_from_the_folder_and_the_bucket_and_their_rows_s
     assert await store.flush()
     rows = fetch(store.path, "select call_sid, status, local from call_recordings order by call_sid")
     assert [tuple(row.values()) for row in rows] == [
-        ("CAaway", "deleted", 0),
-        ("CAold", "deleted", 0),
-        ("CAyoung", "stored", 1),
-    ]
+        ("CAaway", "deleted", 0), ("CAold", "deleted", 0), ("CAold", "deleted", 0), ("CAyoung", "stored", 1),
+    ]  # fmt: skip
     told = fetch(store.path, "select call_sid from call_events where event_type = 'RECORDING_REMOVED' order by 1")
-    assert [row["call_sid"] for row in told] == ["CAaway", "CAold"]
+    assert [row["call_sid"] for row in told] == ["CAaway", "CAold", "CAold"]
+    assert store.refused == 0
 
 
 async def test_what_cannot_be_swept_is_told_and_costs_no_other_sweep(

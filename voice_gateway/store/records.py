@@ -15,6 +15,8 @@ event each and never changed; a recording's row follows its events.
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -35,8 +37,10 @@ _TIMES = frozenset(
 KEEPING_LEG: Final = 32_767
 """The leg of events that come of keeping a call's record, such as the upload of a recording.
 
-Nobody counts a call's entries any more then, so their seq is the time: milliseconds since 1970.
+Nobody counts a call's entries any more then, so their seq is the time they are told, in thousandths of a millisecond;
+the last three digits are a count, for several may be told at once.
 """
+_count = itertools.count()
 
 
 def new_id() -> str:
@@ -69,8 +73,8 @@ class EventRecord:
 
 
 def keeping_event(call_sid: str, entry: entries.Entry, at: datetime) -> EventRecord:
-    """What is told of a call's record once the call is over."""
-    seq = int(at.timestamp() * 1000)
+    """What is told of a call's record once the call is over. at: when it happened."""
+    seq = int(time.time() * 1000) * 1000 + next(_count) % 1000
     return EventRecord(new_id(), call_sid, entry.event_type, asdict(entry), at, seq, leg=KEEPING_LEG)
 
 
