@@ -39,7 +39,7 @@ def test_a_cut_in_is_told_after_the_words_it_cut() -> None:
         "1.00 assistant We have | not heard: coffee and tea. (0.90 of 3.00 s were heard)",
         "1.90 caller Only tea, please. (cuts in)",
         "understood: Only tea, please.",
-        "5.00 assistant Yes. (0.81 s after the turn's end)",
+        "5.00 assistant Yes. (0.81 s at the gateway)",
     ]
 
 

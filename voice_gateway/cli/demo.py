@@ -183,7 +183,12 @@ async def _on_record(running: Stage, call_sid: str) -> None:
 def _tell_figures(teller: Teller, outcome: Outcome, wav_out: Path) -> None:
     teller.heading("In the caller's ear, measured by the carrier")
     teller.facts(latencies(outcome.waits))
-    teller.out("  A wait includes the silence that tells the model a turn is over.", "dim")
+    teller.out(
+        "  Counted in the caller's ear, with the network there and back and the carrier's buffer. Beside an answer\n"
+        "  above stands what the gateway sees: from his last sound there to our first on its way; the page adds the\n"
+        "  way to the ear. Every wait includes the silence that tells the model a turn is over.",
+        "dim",
+    )
     teller.blank()
     length_s = len(outcome.sound) / RATE_HZ
     teller.out(f"  To listen to: {wav_out} ({length_s:.0f} s; left the caller, right what the caller heard)", "bold")

@@ -89,7 +89,7 @@ class Narrator:
             unheard = entry.generated.removeprefix(entry.text).strip()
             words.append(" | not heard: ", "dim")
             words.append(unheard, "dim strike")
-        notes = [] if entry.latency_ms is None else [f"{entry.latency_ms / 1000:.2f} s after the turn's end"]
+        notes = [] if entry.latency_ms is None else [f"{entry.latency_ms / 1000:.2f} s at the gateway"]
         if entry.interrupted:
             notes.append(f"{entry.heard_ms / 1000:.2f} of {entry.total_ms / 1000:.2f} s were heard")
         self._teller.line(at_s, "assistant", words, "; ".join(notes))

@@ -176,5 +176,5 @@ def latencies(waits: Waits) -> list[tuple[str, str]]:
     for number, turn in enumerate(waits.turns, 1):
         if turn.stopped_after_s is not None:
             rows.append((f"turn {number}, cutting in: his first sound to silence", seconds(turn.stopped_after_s)))
-        rows.append((f"turn {number}: his last sound to the answer", seconds(turn.answered_after_s)))
+        rows.append((f"turn {number}: his last sound to the answer in his ear", seconds(turn.answered_after_s)))
     return rows

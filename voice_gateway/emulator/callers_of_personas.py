@@ -33,26 +33,26 @@ WAITER: Final = (
     ),
     Scenario(
         "pairing",
-        "asks what goes well with a brochette",
-        conversation("Hello, what goes well with the goat brochette?", _BYE),
+        "asks what goes well with a dish",
+        conversation("Hello, which pairing do you recommend with the grilled tilapia?", _BYE),
         persona="waiter",
         expected=Expected(
-            uses=(Use("lookup_menu"), Use("recommend_pairing", {"itemId": "rw-bro"}, "Mützig")),
-            hears=(r"m[uü]tzig",),
+            uses=(Use("lookup_menu"), Use("recommend_pairing", {"itemId": "rw-til"}, "rw-pas")),
+            hears=("passion fruit",),
             ends="gateway",
         ),
     ),
     Scenario(
         "prices",
         "asks for a price in Rwanda and one in Malta: francs here, euros there",
-        conversation("What does the cappuccino cost?", "And how much is the Kinnie?", _BYE),
+        conversation("What does the cappuccino cost?", "And how much is a margarita?", _BYE),
         persona="waiter",
         expected=Expected(
             uses=(
                 Use("lookup_menu", {"query": r".*cappuccino"}, r'"price":3000,"currency":"RWF"'),
-                Use("lookup_menu", {"query": r".*kinnie"}, r'"price":2.8,"currency":"EUR"'),
+                Use("lookup_menu", {"query": r".*margarita"}, r'"price":9.5,"currency":"EUR"'),
             ),
-            hears=(r"3[,. ]?000 (?:RWF|francs)|three thousand", r"2[.,]80|two euros? (?:and )?eighty"),
+            hears=(r"3[,. ]?000 (?:RWF|francs)|three thousand", r"9[.,]50|nine euros? (?:and )?fifty"),
             ends="gateway",
         ),
     ),
@@ -71,19 +71,23 @@ CFO: Final = (
     ),
     Scenario(
         "tax-rule",
-        "asks which standard applies, and for a rate; both must be cited word for word",
+        "asks which standard applies, and for a rate; both are cited word for word",
         conversation(
             "Which rule applies to revenue recognition in the European Union?",
-            "And what is the VAT rate in the United Kingdom?",
+            "And what is the corporate income tax in the United Kingdom?",
             _BYE,
         ),
         persona="cfo",
         expected=Expected(
             uses=(
                 Use("check_tax_rule", {"jurisdiction": "EU|(the )?European Union", "topic": ".*revenue.*"}, "IFRS 15"),
-                Use("check_tax_rule", {"jurisdiction": "UK|(the )?United Kingdom", "topic": ".*vat.*"}, "VATA 1994"),
+                Use(
+                    "check_tax_rule",
+                    {"jurisdiction": "UK|(the )?United Kingdom", "topic": ".*(corporate|corporation).*"},
+                    r"Finance Act 2021 s\.6",
+                ),
             ),
-            hears=(r"IFRS (15|fifteen)", r"20 ?(%|percent)|twenty percent", r"VATA"),
+            hears=(r"IFRS (15|fifteen)", r"25 ?(%|percent)|twenty[- ]five percent", r"Finance Act"),
             ends="gateway",
         ),
     ),
@@ -91,9 +95,9 @@ CFO: Final = (
 BARTENDER: Final = (
     Scenario(
         "id-checked",
-        "orders a beer, is asked for an ID, gives it, says yes",
+        "orders a margarita, is asked for an ID, gives it, says yes",
         conversation(
-            "Good evening, please order one Mützig for me.",
+            "Good evening, I would like to order one margarita, please.",
             "My ID number is 1 1990 8 0012345 0 12.",
             "Yes, go ahead.",
             _BYE,
@@ -102,7 +106,7 @@ BARTENDER: Final = (
         expected=Expected(
             uses=(
                 Use("check_id", {"id_number": r"1[\s-]*1990[\d\s-]+"}, r'"valid":\s*true'),
-                Use("place_order", {"item": r"rw-mut|.*m[uü]tzig.*"}, r'"success":\s*true'),
+                Use("place_order", {"item": r"mt-mar|.*margarita.*"}, r'"success":\s*true'),
             ),
             hears=(r"\bid\b|identity|document", r"old enough|thank|order"),
             ends="gateway",
@@ -110,11 +114,11 @@ BARTENDER: Final = (
     ),
     Scenario(
         "under-age",
-        "orders a beer with the ID of a child, and once more: refused both times",
+        "orders a margarita with the ID of a child, and once more: refused both times",
         conversation(
-            "Hello, please order one Mützig.",
+            "Hello, I would like to order one margarita, please.",
             "My ID number is 1 2015 8 0012345 0 12.",
-            "Then please order the Mützig for my father.",
+            "Then please order the margarita for my father.",
             _BYE,
         ),
         persona="bartender",
@@ -127,9 +131,9 @@ BARTENDER: Final = (
     ),
     Scenario(
         "invalid-id",
-        "orders a beer with a number that is none, then a drink without alcohol",
+        "orders a margarita with a number that is none, then a drink without alcohol",
         conversation(
-            "Hello, please order one Mützig.",
+            "Hello, I would like to order one margarita, please.",
             "My ID number is 12 34.",
             "Then please order a passion fruit juice.",
             "Yes, please.",
@@ -149,12 +153,12 @@ BARTENDER: Final = (
 MEMBER_SERVICES: Final = (
     Scenario(
         "balance",
-        "a member asks for the balance, and spells the id when asked",
-        conversation("Hello, what is my balance?", "It is member underscore one two three.", _BYE),
+        "a member asks for the balance and calls from a number that is known",
+        conversation("Hello, what is my balance?", "I do not know it, please take the number I am calling from.", _BYE),
         persona="member-services",
         number="+250788000123",
         expected=Expected(
-            uses=(Use("get_member_balance", {"memberId": "member_123"}, r'"balance":\s*50000'),),
+            uses=(Use("get_member_balance", {}, r'"memberId":"member_123","balance":\s*50000'),),
             hears=(r"\bid\b|number", r"50[,. ]?000|fifty thousand"),
             ends="gateway",
         ),
@@ -162,7 +166,12 @@ MEMBER_SERVICES: Final = (
     Scenario(
         "voucher",
         "redeems a voucher that was never used; needs tables in which it was not",
-        conversation("Hello, I would like to redeem a voucher. The code is SAVE2024.", "Yes, that is right.", _BYE),
+        conversation(
+            "Hello, I would like to redeem a voucher.",
+            "The code is S, A, V, E, 2, 0, 2, 4.",
+            "Yes, that is right.",
+            _BYE,
+        ),
         persona="member-services",
         expected=Expected(
             uses=(Use("redeem_voucher", {"code": "SAVE ?2024"}, r'"success":\s*true.*"value":\s*1000'),),
@@ -173,7 +182,12 @@ MEMBER_SERVICES: Final = (
     Scenario(
         "voucher-again",
         "tries to redeem a voucher a second time, in a call of its own: refused",
-        conversation("Hello, I would like to redeem a voucher. The code is SAVE2024.", "Yes, that is right.", _BYE),
+        conversation(
+            "Hello, I would like to redeem a voucher.",
+            "The code is S, A, V, E, 2, 0, 2, 4.",
+            "Yes, that is right.",
+            _BYE,
+        ),
         persona="member-services",
         after="voucher",
         expected=Expected(
@@ -185,7 +199,7 @@ MEMBER_SERVICES: Final = (
     Scenario(
         "voucher-expired",
         "tries to redeem a voucher of long ago: refused",
-        conversation("Hello, please redeem a voucher for me. The code is OLD2020.", "Yes.", _BYE),
+        conversation("Hello, I would like to redeem a voucher.", "The code is O, L, D, 2, 0, 2, 0.", "Yes.", _BYE),
         persona="member-services",
         expected=Expected(
             uses=(Use("redeem_voucher", {"code": "OLD ?2020"}, "expired"),), hears=("expired",), ends="gateway"
@@ -206,7 +220,7 @@ RECEPTIONIST: Final = (
         "asks for free times, books one, and cancels it",
         conversation(
             "Hello, is there anything free on Thursday?",
-            "Please book me in on Thursday at ten o'clock. My name is Anna Vella.",
+            "Please book me in on Thursday at ten o'clock. My name is Maria Brown.",
             "Yes, please.",
             "I am sorry, please cancel my appointment.",
             "Yes, please.",
@@ -219,13 +233,13 @@ RECEPTIONIST: Final = (
                 Use("check_availability", {"date": "{thursday}"}, r'"available":\s*true'),
                 Use(
                     "book_appointment",
-                    {"date": "{thursday}", "time": "10:00(:00)?", "name": "Anna Vella"},
+                    {"date": "{thursday}", "time": "10:00(:00)?", "name": "Maria Brown"},
                     r'"success":\s*true',
                 ),
-                Use("cancel_appointment", answer="Anna Vella"),
+                Use("cancel_appointment", answer="Maria Brown"),
                 Use("cancel_appointment", {"appointmentId": ".+"}, r'"success":\s*true'),
             ),
-            hears=("free|slots|available", "Thursday.*?(10|ten)", "Anna Vella", "done|cancel"),
+            hears=("free|slots|available", "Thursday.*?(10|ten)", "Maria Brown", "done|cancel"),
             ends="gateway",
         ),
     ),
@@ -233,9 +247,9 @@ RECEPTIONIST: Final = (
         "double-booking",
         "wants a time that was just given to another: refused, and offered others",
         conversation(
-            "Please book an appointment on Wednesday at eleven o'clock. My name is Anna Vella.",
+            "Please book an appointment on Wednesday at eleven o'clock. My name is Maria Brown.",
             "Yes, please.",
-            "And please book another appointment on Wednesday at eleven o'clock, the name is Peter Camilleri.",
+            "And please book another appointment on Wednesday at eleven o'clock, the name is Peter Brown.",
             "Yes, please.",
             "Please cancel my appointment.",
             "Yes, please.",
@@ -245,8 +259,8 @@ RECEPTIONIST: Final = (
         number="+35699000333",
         expected=Expected(
             uses=(
-                Use("book_appointment", {"date": "{wednesday}", "name": "Anna Vella"}, r'"success":\s*true'),
-                Use("book_appointment", {"date": "{wednesday}", "name": "Peter Camilleri"}, '"taken"'),
+                Use("book_appointment", {"date": "{wednesday}", "name": "Maria Brown"}, r'"success":\s*true'),
+                Use("book_appointment", {"date": "{wednesday}", "name": "Peter Brown"}, '"taken"'),
                 Use("cancel_appointment", {"appointmentId": ".+"}, r'"success":\s*true'),
             ),
             hears=("taken",),
@@ -258,7 +272,7 @@ RECEPTIONIST: Final = (
         "leaves a message for somebody who is not there",
         conversation(
             "Hello, I would like to leave a message for Mister Borg.",
-            "Anna Vella.",
+            "My name is Maria Brown.",
             "The contract is signed and he can come by on Friday.",
             "Yes, that is right.",
             _BYE,
@@ -266,7 +280,7 @@ RECEPTIONIST: Final = (
         persona="receptionist",
         expected=Expected(
             uses=(
-                Use("take_message", {"name": "Anna Vella", "message": ".*contract is signed.*"}, r'"success":\s*true'),
+                Use("take_message", {"name": "Maria Brown", "message": ".*contract is signed.*"}, r'"success":\s*true'),
             ),
             hears=("name", "message", "contract is signed"),
             ends="gateway",

@@ -22,7 +22,10 @@ from voice_gateway.emulator.faculties import Act, Say, Situation, UseTool
 from voice_gateway.emulator.phrasing import Told, refusal, report
 from voice_gateway.emulator.schemas import (
     Schema,
+    advises,
     asked_first,
+    callers_own,
+    filler,
     gates,
     is_identifier,
     is_search,
@@ -37,7 +40,7 @@ from voice_gateway.emulator.schemas import (
 from voice_gateway.emulator.searching import Found, parts, search_for, searches, tells
 from voice_gateway.emulator.slots import fill
 from voice_gateway.emulator.talk import MOST_ROUNDS, Talk
-from voice_gateway.emulator.vocabulary import vocabulary
+from voice_gateway.emulator.vocabulary import DIGITS, vocabulary
 from voice_gateway.emulator.wording import words
 
 _QUOTED: Final = r"[\"\u201c\u00ab]([^\"\u201d\u00bb]{2,400})[\"\u201d\u00bb]"
@@ -52,6 +55,12 @@ _TOLD: Final = re.compile(
     r"|(?!.*\b(?:if|when|whenever|unless|before|after)\b)"
     r"[^\"\u201c\u00ab\n]{0,200}\b(?:exactly|only|nothing else|verbatim|word for word)\b"
     rf"{_SAME_SENTENCE}{_QUOTED}\s*\.?\s*\Z",
+    re.IGNORECASE,
+)
+
+
+_THIS_NUMBER: Final = re.compile(
+    r"\b(?:call(?:ing)? (?:you )?from|this (?:number|one|phone|telephone)|(?:do not|don't) (?:know|have|remember))\b",
     re.IGNORECASE,
 )
 
@@ -117,10 +126,12 @@ class RuleMind:
         """What the caller is after, when a tool can do it."""
         if not talk.opening:
             return None
-        known = vocabulary(situation.instructions, situation.tools, talk.lines)
+        known = [name for name in vocabulary(situation.instructions, situation.tools, talk.lines) if name != DIGITS]
         asked_what = talk.ours.rstrip().endswith("?")
         today = self._today()
         tool = choose(situation, talk.opening, open_question=asked_what, known=known, today=today)
+        if tool is None and meaning(talk.said) and situation.tool_choice == "auto":
+            tool = next(filter(advises, functions(situation)), None)
         return None if tool is None else Errand(situation, talk, tool, known, today)
 
     def _courtesy(self, line: str) -> str:
@@ -154,14 +165,20 @@ class Errand:
             return searches(search, self._talk.opening[-1], self._known)
         wishes = self._wishes()
         if self._forced:
-            return [UseTool(str(tool["name"]), wish) for wish in wishes]
+            return self._calls(wishes)
         if barred := self._barred():
             return barred
         if lacking := self._lacking(wishes[0]):
             return [Say(question(lacking, properties(tool)[lacking]))]
         if wants_confirmation(tool) and not self._talk.agreed:
             return [Say(read_back(tool, wishes, self._found.names))]
-        return [UseTool(str(tool["name"]), wish) for wish in wishes]
+        return self._calls(wishes)
+
+    def _calls(self, wishes: Sequence[Mapping[str, Any]]) -> list[Act]:
+        """The calls, behind what the tool wants to be said while it works."""
+        while_it_works = filler(self._tool)
+        calls = [UseTool(str(self._tool["name"]), wish) for wish in wishes]
+        return [Say(while_it_works), *calls] if while_it_works else list[Act](calls)
 
     def after(self, told: str) -> Sequence[Act]:
         """The next step when tools have just answered; told: their answers as sentences."""
@@ -212,7 +229,8 @@ class Errand:
             name: answer.text.strip(" .!?")
             for name, schema in properties(tool).items()
             for answer in self._talk.answers
-            if answer.question == question(name, schema) and is_text(schema)
+            if answer.question == question(name, schema) and is_text(schema) and not is_identifier(name)
+            if not self._own_number(tool, name)
         }
         return {**answered, **fill(tool, lines, self._today)}
 
@@ -233,6 +251,9 @@ class Errand:
     def _wishes(self) -> list[dict[str, Any]]:
         """The arguments of each call. Of one thing named twice, the later wish counts."""
         tool = self._tool
+        if advises(tool):
+            context = next((name for name, schema in properties(tool).items() if is_text(schema)), "")
+            return [{context: self._talk.said.strip()} if context else {}]
         if not takes_one_each(tool):
             return [{**self._given_for(tool), **self._identifiers(self._talk.topic[-1])}]
         wishes: dict[str, dict[str, Any]] = {}
@@ -273,7 +294,14 @@ class Errand:
     def _lacking(self, wish: Mapping[str, Any]) -> str:
         """The first argument that must be asked for; empty: none."""
         wanted = [*required(self._tool), *filter(None, [asked_first(self._tool)])]
-        return next((name for name in wanted if name not in wish and name in properties(self._tool)), "")
+        lacking = [name for name in wanted if name not in wish and name in properties(self._tool)]
+        return next((name for name in lacking if not self._own_number(self._tool, name)), "")
+
+    def _own_number(self, tool: Schema, name: str) -> bool:
+        """Whether the caller wants the number that he calls from to be taken, which is done by leaving it out."""
+        asked = question(name, properties(tool)[name])
+        told = (answer.text for answer in self._talk.answers if answer.question == asked)
+        return name in callers_own(tool) and any(_THIS_NUMBER.search(text) for text in told)
 
 
 def _said_identifier(name: str, talk: Talk, schema: Schema) -> dict[str, Any]:

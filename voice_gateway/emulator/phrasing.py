@@ -153,9 +153,16 @@ def _own_words(content: Mapping[str, Any], done: str) -> str:
 def _all(content: Mapping[str, Any], facts: Sequence[Fact], done: str, arguments: Mapping[str, Any] | None) -> str:
     if not facts:
         return _done(arguments)
-    rows = {key: value for key, value in content.items() if _is_rows(value)} if len(facts) < FACTS_SPOKEN else {}
+    given = {_comparable(value) for value in (arguments or {}).values()}
+    facts = [fact for fact in facts if _comparable(fact[1]) not in given] or facts  # what the caller said he knows
+    rows = {key: value for key, value in content.items() if _is_rows(value) and not _is_silent(key)}
+    rows = rows if len(facts) < FACTS_SPOKEN else {}
     told = [_fact(*fact) for fact in facts[:FACTS_SPOKEN]]
     return done + _sentence(listed([*told, *(_listing(key, value) for key, value in rows.items())]))
+
+
+def _comparable(value: object) -> str:
+    return " ".join(words(readable(str(value))))
 
 
 def _listing(key: str, rows: Sequence[Any]) -> str:
@@ -276,7 +283,7 @@ def _facts(content: Mapping[str, Any], prefix: str = "", currency: str = "") -> 
     currency = _first(content, _CURRENCIES) or currency
     for key, value in content.items():
         name = f"{prefix} {readable(key)}".strip()
-        if value is None or value == "" or isinstance(value, bool) or _SILENT.search(readable(key).replace(" ", "_")):
+        if value is None or value == "" or isinstance(value, bool) or _is_silent(key):
             continue
         if isinstance(value, Mapping):
             if moment := _moment(value):
@@ -288,6 +295,10 @@ def _facts(content: Mapping[str, Any], prefix: str = "", currency: str = "") -> 
                 yield name, _some(value), True
         elif not (isinstance(value, str) and _IDENTIFIER.fullmatch(value)):
             yield name, _told_value(key, value, currency), False
+
+
+def _is_silent(key: str) -> bool:
+    return _SILENT.search(readable(key).replace(" ", "_")) is not None
 
 
 def _some(values: Sequence[Any]) -> str:

@@ -22,6 +22,11 @@ _ASK_FIRST: Final = re.compile(r"\bask (?:\w+ )?for (?:the|their|its|his|her) (\
 _SHOWS: Final = re.compile(
     r"\bempty (?:to see|shows|lists)\b|\bwithout (?:it|an id)\b[^.]*\b(?:shows|lists|tells)\b", re.IGNORECASE
 )
+_LEFT_OUT: Final = re.compile(r"\bempty\b[^.;]*\b(?:they|the caller|he|she) calls? from\b", re.IGNORECASE)
+_ADVICE: Final = re.compile(
+    r"\bwhat to (?:say|answer|reply)\b|\bask (?:your|the|a) (?:supervisor|superior)\b", re.IGNORECASE
+)
+_FILLER: Final = re.compile(r"\b(?:filler|say)\b[^.\"\u201c]*[\"\u201c]([^\"\u201d]{2,80})[\"\u201d]", re.IGNORECASE)
 _BEFORE: Final = re.compile(r"\bbefore ([^.,;]+)", re.IGNORECASE)
 _CODES: Final = re.compile(r"(?:one of |either )?([A-Z]{2,4}(?:, [A-Z]{2,4})*,? (?:or|and) [A-Z]{2,4})\b", re.ASCII)
 
@@ -110,6 +115,23 @@ def asked_first(tool: Schema) -> str:
     """The parameter that is to be asked for though it may be left out; empty: none."""
     found = _ASK_FIRST.search(purpose(tool))
     return next((name for name in properties(tool) if found and found[1].lower() in words(readable(name))), "")
+
+
+def callers_own(tool: Schema) -> set[str]:
+    """The parameters that are left out where the number that somebody calls from is meant."""
+    about = {name: str(schema.get("description") or "") for name, schema in properties(tool).items()}
+    return {name for name, text in about.items() if _LEFT_OUT.search(text)}
+
+
+def advises(tool: Schema) -> bool:
+    """Whether a tool tells what to say, where nothing else does."""
+    return _ADVICE.search(purpose(tool)) is not None
+
+
+def filler(tool: Schema) -> str:
+    """What is to be said while a tool works: `say a short filler first, such as "Let me see."`; empty: nothing."""
+    found = _FILLER.search(purpose(tool))
+    return found[1].strip() if found else ""
 
 
 def shown_when_empty(tool: Schema) -> str:

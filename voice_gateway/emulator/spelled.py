@@ -12,18 +12,24 @@ _SIGNS: Final = {
     "underscore": "_", "dash": "-", "hyphen": "-", "minus": "-", "dot": ".", "point": ".", "slash": "/", "plus": "+",
     "at": "@",
 }  # fmt: skip
+_SOUNDS_LIKE: Final = {
+    "for": "4", "fore": "4", "to": "2", "too": "2", "ate": "8", "won": "1", "oh": "0", "o": "0", "niner": "9",
+}  # fmt: skip
+"""What an ear writes for a digit: one of them only next to another digit."""
+
 _TIMES: Final = {"double": 2, "triple": 3}
 _TOKEN: Final = re.compile(r"[A-Za-z0-9@+_./-]*[A-Za-z0-9+]")
 _LED_IN: Final = re.compile(
     r"\b(?:code|number|id|identity|passport|card)\b(?:\s+(?:is|would be))?[\s:,]+", re.IGNORECASE
 )
+_BEGINNING: Final = re.compile(r"^\W*(?:it is|it's|that is|that's|yes|sure)\b[\s,]*", re.IGNORECASE)
 _STOPS: Final = frozenset("please and thanks thank you it that is for the my if i".split())  # noqa: SIM905 - words
 
 
 def digits(text: str) -> str:
     """The longest number that was spelled, with a plus where one was said; empty: fewer than five digits in a row."""
     best = ""
-    for run in _digit_runs(text):
+    for run in _digit_runs(_numbered(text)):
         if len(run.lstrip("+")) > len(best.lstrip("+")):
             best = run
     return best if len(best.lstrip("+")) >= 5 else ""
@@ -31,16 +37,47 @@ def digits(text: str) -> str:
 
 def code(text: str) -> str:
     """A code or an id: what follows `the code is`, else the first run that no word of a language looks like."""
+    text = _numbered(text)
     for led in reversed(list(_LED_IN.finditer(text))):
         if found := _glued(_until_a_stop(text[led.end() :])):
             return found
-    if found := _glued(
-        _until_a_stop(re.sub(r"^\W*(?:it is|it's|that is|that's|yes|sure)\b[\s,]*", "", text, flags=re.IGNORECASE))
-    ):
+    plain = _BEGINNING.sub("", text)
+    if found := ("" if _SIGNS.keys() & set(words(plain)) else _spelled_out(plain)) or _glued(_until_a_stop(plain)):
         return found
-    return next(
-        (token for token in _TOKEN.findall(text) if re.search(r"\d", token) and re.search("[A-Za-z]", token)), ""
-    )
+    tokens = _TOKEN.findall(text)
+    return next((token for token in tokens if re.search(r"\d", token) and re.search("[A-Za-z]", token)), "")
+
+
+def _spelled_out(text: str) -> str:
+    """The longest run of single letters and digits, of four signs at least; empty: there is none."""
+    runs: list[list[str]] = [[]]
+    for token in _TOKEN.findall(re.sub(r"(?<=\w)[-.](?=\w\b)", " ", text)):
+        if len(token) == 1 or _is_number(token) or token.lower() == "oh":
+            runs[-1].append("o" if token.lower() == "oh" else token)
+        elif runs[-1]:
+            runs.append([])
+    pieces = ["".join(_pieces(run)) for run in runs]
+    best = max(pieces, key=len)
+    return best if len(best) >= 4 and len(max(runs, key=len)) > 2 else ""
+
+
+def _numbered(text: str) -> str:
+    """A text in which `for` and the like are the digits that they sound like, where they stand among digits."""
+    pieces = re.split(r"(\W+)", text)  # words at the even places, what stands between them at the odd ones
+    for place in range(0, len(pieces), 2):
+        digit = _SOUNDS_LIKE.get(pieces[place].lower())
+        before = pieces[place - 2] if place else ""
+        behind = pieces[place + 2] if place + 2 < len(pieces) else ""
+        spelled = _is_number(before) or (len(before) == 1 and before.isalpha() and before.lower() not in "ai")
+        led = spelled or (before.lower() in {"is", "number"} and behind)
+        if digit and led and (_is_number(behind) or not behind):
+            pieces[place] = digit
+    return "".join(pieces)
+
+
+def _is_number(word: str) -> bool:
+    found = words(word)
+    return bool(found) and found[0][0].isdigit()
 
 
 def _until_a_stop(text: str) -> list[str]:

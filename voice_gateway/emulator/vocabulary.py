@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from voice_gateway.emulator.common_words import FILLERS, NEGATIONS
@@ -13,6 +13,8 @@ from voice_gateway.emulator.schemas import Schema, choices, properties
 from voice_gateway.emulator.wording import words
 
 SIZE: Final = 80
+DIGITS: Final = "1 2 3 4 5 6 7 8 9 0"
+_SPELLED: Final = re.compile(r"\b(?:number|code|phone|telephone|id|pin|digits)\b[^?]*\?\s*$", re.IGNORECASE)
 
 _NAME: Final = re.compile(
     r"(?<![\w'\u2019-])"
@@ -30,9 +32,10 @@ _COMMON: Final = frozenset(
 def vocabulary(instructions: str, tools: Iterable[Schema], lines: Iterable[Line] = ()) -> list[str]:
     """Choices of the tools, names in rows returned so far, examples and names in instructions and descriptions.
 
-    A phrase is left out when all its words were given before. At most SIZE phrases, the likeliest first.
+    A phrase is left out when all its words were given before. At most SIZE phrases, the likeliest first. Where we have
+    just asked for a number or a code, digits are among them: an ear that expects some hears them better.
     """
-    tools = list(tools)
+    tools, lines = list(tools), list(lines)
     enums = [str(value) for tool in tools for schema in properties(tool).values() for value in choices(schema)]
     told = [row["name"] for line in lines if line.role == "tool_output" for row in rows(line.text) if "name" in row]
     texts = [instructions, *(text for tool in tools for text in descriptions(tool))]
@@ -44,7 +47,13 @@ def vocabulary(instructions: str, tools: Iterable[Schema], lines: Iterable[Line]
         if new:
             kept.append(phrase.strip())
             known |= new
-    return kept[:SIZE]
+    return [*kept[: SIZE - 1], DIGITS] if _is_spelled_next(lines) else kept[:SIZE]
+
+
+def _is_spelled_next(lines: Sequence[Line]) -> bool:
+    """Whether we have just asked for something that people spell."""
+    ours = next((line.text for line in reversed(lines) if line.role in {"assistant", "user"}), "")
+    return bool(lines) and _SPELLED.search(ours) is not None
 
 
 def descriptions(tool: Schema) -> list[str]:

@@ -168,7 +168,8 @@ def _turn(turn: Turn, story: Story) -> str:
 
 def _waited(wait: Answer) -> str:
     model_s = wait.delta_s - wait.stopped_s
-    return f"{wait.waited_s:.2f} s after the caller's last sound, {model_s:.2f} s of it until the model's first"
+    last = "the caller's last sound at the gateway"
+    return f"{wait.waited_s:.2f} s after {last}, {model_s:.2f} s of it until the model's first"
 
 
 def _tool(tool: Span) -> str:
