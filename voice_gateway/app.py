@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from voice_gateway import __version__
-from voice_gateway.agent.cast import Cast, LivingCast, Role, Sources
+from voice_gateway.agent.cast import Cast, LivingCast, Role, Sources, read_cast
 from voice_gateway.agent.own import whole_toolbox
 from voice_gateway.agent.toolbox import house_toolbox
 from voice_gateway.agent.tools import Toolbox
@@ -33,10 +33,12 @@ from voice_gateway.caller.rest import TwilioRest
 from voice_gateway.caller.signature import SignatureCheck
 from voice_gateway.caller.tokens import StreamTokens
 from voice_gateway.config import Settings
+from voice_gateway.errors import GatewayError
 from voice_gateway.figures import Figures
 from voice_gateway.journal import Journal, Listener
 from voice_gateway.keeper import Keeper, Wishes
 from voice_gateway.makings import Makings, models_of, today
+from voice_gateway.mcp.offer import Offer
 from voice_gateway.ops import logs
 from voice_gateway.ops.metrics import LoopLag, Metrics
 from voice_gateway.ops.redaction import Redactor
@@ -57,10 +59,8 @@ from voice_gateway.web.twilio import Closed, Doorbell, Sentences, TwilioDoors
 from voice_gateway.workshop import Workshop
 
 if TYPE_CHECKING:
+    from voice_gateway.mcp.doors import Doors
     from voice_gateway.store.shipper import Shipper
-
-MCP_SERVED = False
-"""Whether this version has the MCP door that MCP_ENABLED opens."""
 
 STREAM_PATIENCE_S = 30.0
 SPOKEN_CHARACTERS_PER_S = 10.0
@@ -130,6 +130,7 @@ class Gateway:
             conceal=str if redactor is None else redactor.text,
             stranger=self._makings.safety_identifier,
         )
+        self.mcp = self._new_mcp()
         self.switchboard = Switchboard(
             journal=self.journal,
             prepare_model=self._makings.prepare_model,
@@ -175,6 +176,20 @@ class Gateway:
         shipper = shipper_to(self._settings.supabase_url, self._settings.supabase_key, self.store)
         self.metrics.watch_outbox(shipper)
         return shipper
+
+    def _new_mcp(self) -> Doors | None:
+        """The doors for other programs, where there is a token; they cost memory that nobody else should pay."""
+        settings = self._settings
+        if not settings.mcp_served:
+            return None
+        from voice_gateway.mcp.doors import Doors  # noqa: PLC0415 - see above
+        from voice_gateway.mcp.guard import Guard  # noqa: PLC0415
+
+        guard = Guard(settings.mcp_token.get_secret_value(), settings.mcp_hosts, self.metrics.refused)
+        offer = Offer(
+            self.toolbox, self._workshop.run_outside, effects=settings.mcp_effects, count=self.metrics.mcp_called
+        )
+        return Doors(offer, guard, version=__version__, ws_host=settings.mcp_ws_host, ws_port=settings.mcp_ws_port)
 
     def _trace_folder(self, folder: Path) -> TraceFolder:
         return TraceFolder(
@@ -258,7 +273,7 @@ class Gateway:
             health.not_draining(lambda: self.switchboard.draining),
             health.not_full(lambda: self.switchboard.live, settings.max_calls),
         ]
-        features = {"voiceAgent": enabled, "mcp": settings.mcp_enabled and MCP_SERVED}
+        features = {"voiceAgent": enabled, "mcp": self.mcp is not None}
         details = {**({} if self.shipper is None else {"outbox": self.shipper.tell}), **self._keeper.details}
         return [
             *health.health_routes(
@@ -266,6 +281,7 @@ class Gateway:
             ),
             *TwilioDoors(self.switchboard, doorbell).routes(),
             *CallDoors(self.switchboard, settings.api_token.get_secret_value(), self.metrics.refused).routes(),
+            *([] if self.mcp is None else self.mcp.routes()),
         ]
 
     def _closed(self, persona: str) -> Closed | None:
@@ -292,7 +308,8 @@ class Gateway:
         gc.collect()
         gc.freeze()
         try:
-            yield
+            async with contextlib.nullcontext() if self.mcp is None else self.mcp.open():
+                yield
         finally:
             await self.switchboard.drained(0.0)
             await self._farewells.close()
@@ -339,3 +356,27 @@ def _rest(settings: Settings) -> TwilioRest | None:
     if not settings.twilio_account_sid or not tokens:
         return None
     return TwilioRest(settings.twilio_account_sid, tokens[0], settings.twilio_api_url or None)
+
+
+@contextlib.asynccontextmanager
+async def tools_alone(settings: Settings, persona: str = "") -> AsyncIterator[Offer]:
+    """What other programs are offered, without a gateway around it. persona: whose tools alone, or empty for all.
+
+    Raises `GatewayError` for a persona that is not there.
+    """
+    toolbox = whole_toolbox(settings.tool_modules)
+    if persona:
+        cast = read_cast(Sources(toolbox, settings.default_persona, settings.personas_dir, settings.routes_file))
+        if persona not in cast.keys:
+            raise GatewayError(f"there is no persona {persona}; there are {', '.join(sorted(cast.keys))}")
+        toolbox = cast.role(persona).toolbox
+    workshop = Workshop(_tables(settings), role=_nobody, tell=lambda *_: False)
+    await workshop.start()
+    try:
+        yield Offer(toolbox, workshop.run_outside, effects=settings.mcp_effects)
+    finally:
+        await workshop.close()
+
+
+def _nobody(_facts: CallFacts) -> Role:
+    raise LookupError("there are no calls here")

@@ -133,6 +133,17 @@ class Settings(BaseModel):
     barge_in_confirm_ms: int = Field(700, ge=100, le=5000, description="a whole number from 100 to 5000")
     duplex_enabled: Switch = True
     mcp_enabled: Switch = True
+    mcp_token: Annotated[Secret, AfterValidator(values.long_enough)] = Field(
+        SecretStr(""), description="16 characters or more, best at random"
+    )
+    mcp_effects: Switch = False
+    mcp_allowed_hosts: Annotated[str, BeforeValidator(values.without_spaces)] = Field(
+        "",
+        pattern=r"^([0-9A-Za-z.:_-]+(,[0-9A-Za-z.:_-]+)*)?$",
+        description="names of hosts without a port, separated by commas, or nothing",
+    )
+    mcp_ws_host: str = Field("127.0.0.1", pattern=r"^[0-9A-Za-z.:_-]+$", description="an address of this machine")
+    mcp_ws_port: int = Field(9797, ge=0, le=65_535, description="a whole number from 1 to 65535, or 0 for no such door")
     greeting_clips: Switch = True
     personas_dir: Path | None = Field(None, description="a folder of personas, or nothing")
     routes_file: Path | None = Field(None, description="the path of a routes.toml, or nothing")
@@ -232,6 +243,18 @@ class Settings(BaseModel):
         if self.public_ws_url or not self.public_base_url:
             return self.public_ws_url
         return "ws" + self.public_base_url.removeprefix("http") + STREAM_PATH
+
+    @property
+    def mcp_served(self) -> bool:
+        """Whether the doors of MCP are open: none is without a token."""
+        return self.mcp_enabled and bool(self.mcp_token)
+
+    @property
+    def mcp_hosts(self) -> tuple[str, ...]:
+        """Names that requests at those doors may call this gateway by, besides the machine's own."""
+        listening = [each for each in (self.host, self.mcp_ws_host) if each not in {"0.0.0.0", "::"}]  # noqa: S104
+        public = urlsplit(self.public_base_url).hostname or ""
+        return tuple(filter(None, [*self.mcp_allowed_hosts.split(","), public, *listening]))
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret value there is, for the log's scrubber; it hides each wherever it turns up."""

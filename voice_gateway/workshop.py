@@ -118,3 +118,7 @@ class Workshop:
 
     def _heard(self, call: CallFacts) -> Kept:
         return self._kept.get(call.call_sid) or Kept()
+
+    async def run_outside(self, toolbox: Toolbox, name: str, arguments: str, key: str) -> ToolOutcome:
+        """Run a tool for another program, without a call. key: the same for a repetition, or empty for none."""
+        return await toolbox.run(name, arguments, ToolContext(key=key, tables=self._tables))

@@ -46,6 +46,7 @@ async def run(*arguments: str, cwd: Path, **environment: str) -> tuple[int, str,
     [
         [],
         ["serve"],
+        ["mcp"],
         ["demo"],
         ["call"],
         ["clips"],

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from voice_gateway import __version__
-from voice_gateway.cli import call, clips, demo, emulate, erase, migrate, outbox, replay, serve, timeline
+from voice_gateway.cli import call, clips, demo, emulate, erase, mcp, migrate, outbox, replay, serve, timeline
 from voice_gateway.cli.cast import scenario_guide
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.command("migrate")(migrate.migrate)
 app.command("erase")(erase.erase)
 app.command("outbox")(outbox.outbox)
 app.command("clips")(clips.clips)
+app.command("mcp")(mcp.mcp)
 app.add_typer(emulate.app, name="emulate")
 
 

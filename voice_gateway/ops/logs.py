@@ -41,6 +41,7 @@ _LIBRARIES: Final = {
     "httpx": logging.WARNING,
     "httpx2": logging.WARNING,
     "httpcore2": logging.WARNING,
+    "mcp": logging.CRITICAL,
     "openai": logging.WARNING,  # at debug it logs what is asked, word for word
     "twilio": logging.WARNING,
     "uvicorn": logging.WARNING,

@@ -31,12 +31,13 @@ DROP_REASONS: Final = (
     "binary", "foreign_stream", "not_an_object", "not_json", "out_of_order", "oversized", "second_start",
     "unknown_event", "wrong_track",
 )  # fmt: skip
-DOORS: Final = ("webhook", "stream", "browser", "api", "admission")
+DOORS: Final = ("webhook", "stream", "browser", "api", "admission", "mcp")
 REFUSALS: Final = (
     "signature", "token", "replayed", "expired", "unknown_call", "second_stream", "no_start", "full", "draining",
-    "disabled", "bad_form", "gone", "no_call_sid", "too_large", "too_slow", "origin", "rate",
+    "disabled", "bad_form", "gone", "no_call_sid", "too_large", "too_slow", "origin", "rate", "host",
     "caller_budget", "day_budget",
 )  # fmt: skip
+MCP_DOORS: Final = ("http", "ws", "stdio")
 STALLS: Final = ("media_stalled", "speech_stalled", "response_stalled", "send_blocked", "end_stuck")
 END_OUTCOMES: Final = ("ended", "failed", "left_open")
 TOOL_OUTCOMES: Final = ("ok", "failed", "timeout", "unknown", "refused")
@@ -209,6 +210,10 @@ class Metrics:
         """A question to the supervisor was over: answered, replaced by a newer one, or the voice went on without."""
         self._model.supervised(outcome).observe(duration_s)
 
+    def mcp_called(self, door: str, outcome: str) -> None:
+        """Another program had a tool do its work. outcome: ok or failed."""
+        self._model.mcp(door, outcome).inc()
+
     def tokens_used(self, model: str, modality: str, *, fresh: int = 0, cached: int = 0, output: int = 0) -> None:
         """One response's tokens of one modality. fresh: input that was not cached."""
         if fresh:
@@ -378,6 +383,8 @@ class _ModelSeries:
         self.supervised = _Family(supervised, SUPERVISOR_OUTCOMES)
         for outcome in SUPERVISOR_OUTCOMES:
             self.supervised(outcome)
+        mcp = Counter("voice_mcp_calls", "Tools called by other programs.", ["door", "outcome"], registry=registry)
+        self.mcp = _Family(mcp, MCP_DOORS, TOOL_OUTCOMES)
         self.cost = Counter("voice_cost_usd", "What calls cost, in US dollars.", registry=registry)
         tokens = Counter(
             "voice_tokens", "Tokens used.", ["model", "direction", "modality", "cached"], registry=registry

@@ -1,0 +1,3 @@
+from served import serve
+
+__all__ = ["serve"]

@@ -1,0 +1,43 @@
+"""`voice-gateway mcp`: the tools as an MCP server on standard input and output, for a program on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from voice_gateway import __version__, app, config
+from voice_gateway.config import Settings
+from voice_gateway.errors import ConfigError
+from voice_gateway.ops import logs
+
+
+def mcp(
+    env_file: Annotated[Path, typer.Option(help="The file with the settings; may be absent.")] = Path(".env"),
+    persona: Annotated[str, typer.Option(help="Only the tools of this persona.")] = "",
+) -> None:
+    """Serve the tools over MCP on standard input and output, until the input ends.
+
+    For a program that starts its MCP servers itself, on the machine where STORE_PATH is. What works on a live call
+    alone is left out, and what changes something unless MCP_EFFECTS is true. The log goes to standard error.
+
+    Example: {"command": "voice-gateway", "args": ["mcp", "--persona", "waiter"]} in such a program's settings
+    """
+    settings = config.load(env_file=env_file)
+    logs.configure(settings.log_level, secrets=settings.secrets(), stream=sys.stderr)
+    if not settings.mcp_enabled:
+        raise ConfigError(["MCP_ENABLED is false: set it to true to offer the tools."])
+    asyncio.run(_serve(settings, persona))
+
+
+async def _serve(settings: Settings, persona: str) -> None:
+    from voice_gateway.mcp.standard import serve_stdio  # noqa: PLC0415 - it serves this verb alone
+
+    async with contextlib.AsyncExitStack() as stack:
+        with contextlib.redirect_stdout(sys.stderr):  # a module of tools may print; standard output is the protocol's
+            offer = await stack.enter_async_context(app.tools_alone(settings, persona))
+        await serve_stdio(offer, __version__)
