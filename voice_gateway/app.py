@@ -103,7 +103,14 @@ class Gateway:
             intents=settings.summary_intents,
             enabled=settings.summary_enabled,
         )
-        inner = (self._figures.count, self._account, self._note, self._guard_trace, self.summaries.note)
+        inner = (
+            self._figures.count,
+            self._account,
+            self._note,
+            self._guard_trace,
+            self.summaries.note,
+            self._note_transfer,
+        )
         redactor = Redactor(settings.redact_transcripts.split(",")) if settings.redact_transcripts else None
         self.journal = Journal(
             self.store,
@@ -228,6 +235,10 @@ class Gateway:
         self._workshop.take_back(facts)
         self._makings.take_back(facts)
 
+    def _note_transfer(self, facts: CallFacts, entry: entries.Entry) -> None:
+        """What may be told of a caller who is put through."""
+        self.switchboard.transfers.note(facts, entry)
+
     def _guard_trace(self, facts: CallFacts, entry: entries.Entry) -> None:
         """What may not be recorded may not be traced."""
         if self._traces is None:
@@ -265,6 +276,8 @@ class Gateway:
             enabled=enabled and not settings.missing(),
             choose_persona=self._cast.choose,
             closed=self._closed,
+            put_through=self._makings.put_through,
+            transfers=self.switchboard.transfers,
             recording_terms=None if self._makings.consents is None else self._makings.recording_terms,
         )
         checks = [

@@ -55,6 +55,9 @@ class Budget:
                 total = entry.total_usd
             case entries.CallEnded():
                 total = entry.cost_usd
+            case entries.CallResumed():
+                self._calls[facts.call_sid] = entry.spent_usd
+                return 0.0
             case entries.CallSummarised():  # after the end: there is no sum to hold it against any more
                 spent = entry.cost_usd or 0.0
                 self._turn_page()

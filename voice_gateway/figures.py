@@ -40,12 +40,16 @@ class Figures:
             case "media_stalled" | "speech_stalled" | "response_stalled" | "send_blocked" | "end_stuck":
                 self._metrics.stalled(figure)
 
-    def count(self, facts: CallFacts, entry: entries.Entry) -> None:
+    def count(self, facts: CallFacts, entry: entries.Entry) -> None:  # noqa: C901 - a table, one line an entry
         """What an entry of the record adds: `journal.Listener`."""
         metrics = self._metrics
         match entry:
             case entries.CallStarted():
                 metrics.call_started(direction_of(facts))
+            case entries.CallResumed():
+                metrics.call_started(direction_of(facts))
+            case entries.TransferEnded():
+                metrics.put_through(entry.outcome)
             case entries.BargedIn():
                 metrics.barged_in()
             case entries.CallEnded():

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Final, TypeAlias
@@ -86,6 +87,10 @@ def read_answer(text: str, labels: Sequence[str], notes: Notes) -> Answer | None
     )
 
 
+MOST_FORMER: Final = 500
+"""Calls put through of which the notes are kept, should their callers come back."""
+
+
 class Summaries:
     """Takes notes of every call and has each summed up at its end. patience_s: how long the model may take."""
 
@@ -97,6 +102,7 @@ class Summaries:
         self._labels = tuple(label for label in intents.split(",") if label)
         self._enabled = enabled
         self._notes: dict[str, Notes] = {}
+        self._former: OrderedDict[str, Notes] = OrderedDict()
         self._waiting: set[asyncio.Future[AsideFinished | None]] = set()
         self._hurried = False
         self._log = logs.get("summary")
@@ -106,9 +112,19 @@ class Summaries:
         """Keep what a call's summary may need: `journal.Listener`."""
         if isinstance(entry, entries.CallStarted) and self._enabled and facts.channel != "api":
             self._notes[facts.call_sid] = Notes()
+        if isinstance(entry, entries.CallResumed) and facts.call_sid in self._former:
+            self._notes[facts.call_sid] = self._former.pop(facts.call_sid)
         notes = self._notes.get(facts.call_sid)
         if notes is not None:
             notes.take(entry)
+        if notes is not None and isinstance(entry, entries.GoodbyeBegun) and entry.reason == "transfer":
+            self._keep_former(facts.call_sid, notes)
+
+    def _keep_former(self, call_sid: str, notes: Notes) -> None:
+        """A caller who is put through may come back: then his call is summed up as a whole."""
+        self._former[call_sid] = notes
+        while len(self._former) > MOST_FORMER:
+            self._former.popitem(last=False)
 
     def hurry(self) -> None:
         """The process is about to end: no model is waited for any more."""

@@ -31,6 +31,7 @@ from voice_gateway.journal import CallRecord, Journal
 from voice_gateway.model.socket import ModelSocket
 from voice_gateway.ops import logs
 from voice_gateway.session import Core, Service, Session
+from voice_gateway.transfers import Away, Transfers
 
 NO_FAREWELL = Farewell()
 
@@ -53,7 +54,10 @@ class UnknownPersonaError(GatewayError):
 
 @dataclass(slots=True)
 class LiveCall:
-    """A call between its admission and its release. consent: to its recording, where calls are recorded."""
+    """A call between its admission and its release. consent: to its recording, where calls are recorded.
+
+    earlier: what was of it before its caller was put through and came back.
+    """
 
     admitted_at: float
     record: CallRecord
@@ -61,6 +65,7 @@ class LiveCall:
     session: Session | None = None
     expiry: asyncio.TimerHandle | None = field(default=None, repr=False)
     consent: Consent | None = None
+    earlier: Away | None = None
 
     @property
     def facts(self) -> CallFacts:
@@ -102,6 +107,7 @@ class Switchboard:
         self._exceeded = exceeded
         self._calls: dict[str, LiveCall] = {}
         self._farewells = Farewells() if farewells is None else farewells
+        self.transfers = Transfers()
         self._summaries = service.summaries
         self._all_released = asyncio.Event()
         self._all_released.set()
@@ -149,12 +155,32 @@ class Switchboard:
             return Refusal(limit)
         record = self._journal.open(facts)
         record.write(entries.CallStarted(facts.from_number, facts.to_number, facts.direction, facts.persona))
-        model = asyncio.ensure_future(self._prepare(facts))
-        call = LiveCall(self._clock(), record, model)
-        call.expiry = asyncio.get_running_loop().call_later(self._stream_patience, self.give_up, facts.call_sid)
-        self._calls[facts.call_sid] = call
+        return self._open(LiveCall(self._clock(), record, asyncio.ensure_future(self._prepare(facts))))
+
+    def _open(self, call: LiveCall) -> LiveCall:
+        call_sid = call.facts.call_sid
+        call.expiry = asyncio.get_running_loop().call_later(self._stream_patience, self.give_up, call_sid)
+        self._calls[call_sid] = call
         self._all_released.clear()
         return call
+
+    def take_back(self, call_sid: str, outcome: str) -> LiveCall | Refusal:
+        """Go on with a call whose caller was put through in vain. Idempotent, as `admit` is."""
+        known = self._calls.get(call_sid)
+        if known is not None:
+            return known
+        away = self.transfers.find(call_sid)
+        if away is None or not away.may_return:
+            return Refusal.UNKNOWN
+        facts = away.record.facts
+        limit = self._exceeded(facts.from_number)
+        if self.draining or self.is_full or limit is not None:
+            return Refusal.DRAINING if self.draining else Refusal.FULL if limit is None else Refusal(limit)
+        self.transfers.take(call_sid)
+        self._farewells.forget(call_sid)
+        away.record.write(entries.CallResumed(outcome, away.cost_usd))
+        model = asyncio.ensure_future(self._prepare(facts))
+        return self._open(LiveCall(away.admitted_at, away.record, model, consent=away.consent, earlier=away))
 
     def turn_away(self, facts: CallFacts, reason: str, farewell: Farewell) -> None:
         """Put on record a call that nobody takes, such as outside business hours. Idempotent, as `admit` is."""
@@ -164,6 +190,8 @@ class Switchboard:
         record.write(entries.CallStarted(facts.from_number, facts.to_number, facts.direction, facts.persona))
         record.write(entries.CallEnded(reason, "completed", 0))
         self._farewells.keep(facts.call_sid, farewell, over=True)
+        if farewell.transfer_number:
+            self.transfers.begin(Away(record, self._clock(), farewell.transfer_number, may_return=False))
 
     async def _prepare(self, facts: CallFacts) -> ModelSocket:
         return await self._prepare_model(facts)
@@ -222,6 +250,8 @@ class Switchboard:
         if call.expiry is not None:
             call.expiry.cancel()
         self._farewells.keep(call_sid, farewell, over=over)
+        if farewell.transfer_number and not over:
+            self.transfers.begin(Away(call.record, call.admitted_at, farewell.transfer_number, call.consent))
         self._put_away(call.model, call.record)
         if not self._calls:
             self._all_released.set()

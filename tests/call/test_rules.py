@@ -7,8 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from voice_gateway import text_session
-from voice_gateway.call import barge_in, bridge, errands, goodbye, opening, responses, saying, turns, watch
+from voice_gateway import text_session, transfers
+from voice_gateway.call import (
+    barge_in,
+    bridge,
+    dialling,
+    errands,
+    goodbye,
+    opening,
+    responses,
+    saying,
+    thinking,
+    turns,
+    watch,
+)
 from voice_gateway.caller import farewells
 
 THERE_ARE = frozenset(
@@ -20,7 +32,22 @@ THERE_ARE = frozenset(
 
 @pytest.mark.parametrize(
     "module",
-    [barge_in, bridge, turns, errands, goodbye, opening, responses, saying, watch, farewells, text_session],
+    [
+        barge_in,
+        bridge,
+        turns,
+        errands,
+        goodbye,
+        opening,
+        responses,
+        saying,
+        thinking,
+        dialling,
+        watch,
+        farewells,
+        transfers,
+        text_session,
+    ],
     ids=lambda module: module.__name__,
 )
 def test_every_rule_names_a_test_that_exists(module: object) -> None:

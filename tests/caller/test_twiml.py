@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_gateway.caller.twiml import Asked, TwimlError, connect_stream, hang_up, say_and_hang_up, transfer
+from voice_gateway.caller.twiml import (
+    Asked,
+    Ringing,
+    TwimlError,
+    connect_stream,
+    hang_up,
+    say_and_hang_up,
+    transfer,
+    whisper,
+)
 
 WS_URL = "wss://voice.example.com/ws/twilio"
 
@@ -54,12 +63,22 @@ def test_nothing_to_say_makes_no_say(say: str) -> None:
 
 
 def test_a_caller_is_put_through_to_a_number_or_a_sip_address() -> None:
-    say, dial = parse(transfer("+15551230009", "One moment.", caller_id="+15551230001"))
+    say, dial = parse(transfer("+15551230009", "One moment.", ringing=Ringing(caller_id="+15551230001")))
     assert (say.text, dial.attrib, [(noun.tag, noun.text) for noun in dial]) == (
-        "One moment.", {"callerId": "+15551230001"}, [("Number", "+15551230009")],
+        "One moment.", {"callerId": "+15551230001", "timeout": "30"}, [("Number", "+15551230009")],
     )  # fmt: skip
     (dial,) = parse(transfer("sip:desk@example.com"))
     assert [(noun.tag, noun.text) for noun in dial] == [("Sip", "sip:desk@example.com")]
+
+
+def test_a_colleague_is_told_what_it_is_about_and_how_it_went_is_asked_for() -> None:
+    asked = Ringing("", 20, "https://h/twilio/transferred", "https://h/twilio/whisper?call=CA1")
+    (dial,) = parse(transfer("+15551230009", ringing=asked))
+    assert dial.attrib == {"timeout": "20", "action": "https://h/twilio/transferred", "method": "POST"}
+    assert dial[0].attrib == {"url": "https://h/twilio/whisper?call=CA1", "method": "POST"}
+    (said,) = parse(whisper("A caller wants a refund.", language="en-US"))
+    assert (said.tag, said.text) == ("Say", "A caller wants a refund.")
+    assert list(parse(whisper(""))) == []
 
 
 def test_a_stream_without_a_status_url_names_no_method_for_it() -> None:

@@ -85,7 +85,7 @@ class Bridge:
         """began_at: when the carrier's webhook was answered, on the clock of `now`. detector: for edge barge-in."""
         self._policy = policy
         self._began_at = began_at
-        self._transcript = Transcript()
+        self._transcript = Transcript(policy.earlier.transcript if policy.earlier else "")
         self._turns = Turns(stall_s=policy.response_stall_s, model_answers=policy.model_answers, yields=policy.barge_in)
         self._speaking = Speaking(policy, self._transcript)
         self._hearing = Hearing(policy.audio_format, muted=None if policy.duplex else self._speaking.playout.is_audible)
@@ -106,6 +106,7 @@ class Bridge:
             policy.transcription_usd_per_minute,
             policy.max_cost_usd,
             policy.text_tariff,
+            model_usd=policy.earlier.model_usd if policy.earlier else 0.0,
         )
         self._consults = Consults(self._meter)
         self._opening = Opening(policy, self._speaking, self._turns, self._transcript)
@@ -310,6 +311,7 @@ class Bridge:
         self._opening.greet(now)
         return [
             do.WriteEntry(entries.ModelJoined(event.session_id, event.model, waited_ms)),
+            *([do.AddNote(self._policy.earlier.note)] if self._policy.earlier else []),
             *self._hearing.let_model_listen(),
             *self._tell_digits(now),
         ]

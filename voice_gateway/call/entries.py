@@ -167,6 +167,27 @@ class GoodbyeBegun:
 
 
 @dataclass(frozen=True, slots=True)
+class TransferEnded:
+    """What became of a caller who was put through, as the carrier tells it. duration_s: of their conversation.
+
+    outcome: `completed`, or `busy`, `no-answer`, `failed`, `canceled` where there was none.
+    """
+
+    event_type: ClassVar[str] = "TRANSFER_RESULT"
+    outcome: str
+    duration_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CallResumed:
+    """A caller who was put through, and whom nobody answered, is back: the call goes on. spent_usd: its cost so far."""
+
+    event_type: ClassVar[str] = "CALL_RESUMED"
+    outcome: str
+    spent_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class GoodbyeTakenBack:
     """The caller spoke into our goodbye, and the call goes on."""
 
@@ -403,6 +424,8 @@ Entry: TypeAlias = (
     | KeysPlayed
     | CallerPrompted
     | GoodbyeBegun
+    | TransferEnded
+    | CallResumed
     | GoodbyeTakenBack
     | SayingAsked
     | SayingEnded

@@ -34,13 +34,25 @@ class Colleague:
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """What was of a call before its caller was put through and came back. note: what the model is told of it.
+
+    transcript: of it. model_usd: what it had cost, without the line.
+    """
+
+    note: str = field(repr=False)
+    transcript: str = field(default="", repr=False)
+    model_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """How a call is led.
 
     greeting: instructions for the first response; empty: the model waits for the caller. clip: a greeting that is
     played instead of being asked for. greeting_to_keep: the words of a greeting that is to become a clip when the model
-    has spoken it well; empty: none is. duplex: False gives the model silence while our voice plays. audio_format: of
-    the model leg.
+    has spoken it well; empty: none is. earlier: of a caller who was put through and came back. duplex: False gives the
+    model silence while our voice plays. audio_format: of the model leg.
 
     barge_in: False lets our voice finish. barge_in_mode: who hears the caller over our voice, the model alone
     (`server`) or a detector of ours before it (`edge`), which the bridge must then be given. confirm_s: how long a hold
@@ -60,6 +72,7 @@ class Policy:
 
     greeting: str = ""
     clip: Clip | None = None
+    earlier: Earlier | None = None
     greeting_to_keep: str = ""
     barge_in: bool = True
     barge_in_mode: Literal["server", "edge"] = "server"

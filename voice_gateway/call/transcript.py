@@ -46,7 +46,9 @@ def cut_text(text: str, share: float) -> str:
 class Transcript:
     """Turns in the order in which they began."""
 
-    def __init__(self) -> None:
+    def __init__(self, earlier: str = "") -> None:
+        """earlier: what was said before the caller was put through and came back."""
+        self._earlier = earlier
         self._turns: dict[str, Turn] = {}
 
     def turn(self, speaker: str, item_id: str) -> Turn:
@@ -71,7 +73,7 @@ class Transcript:
 
     def render(self) -> str:
         """One line a turn: `Caller: ...` or `Assistant: ...`; a cut turn ends in `CUT`, an unheard one is left out."""
-        lines = []
+        lines = [self._earlier] if self._earlier else []
         for turn in self._turns.values():
             if not turn.text:
                 continue

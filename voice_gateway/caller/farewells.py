@@ -73,6 +73,11 @@ class Farewells:
         self.confirm(call_sid)
         return self._kept.get(call_sid, Farewell())
 
+    def forget(self, call_sid: str) -> None:
+        """The call goes on after all."""
+        self.confirm(call_sid)
+        self._kept.pop(call_sid, None)
+
     def confirm(self, call_sid: str) -> None:
         """The carrier knows that the call is over, or does as it was told."""
         timer = self._unconfirmed.pop(call_sid, None)

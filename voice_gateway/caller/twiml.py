@@ -82,20 +82,45 @@ def say_and_hang_up(sentence: str, *, language: str = "", voice: str = "") -> st
     return _document(response)
 
 
-def transfer(number: str, sentence: str = "", *, language: str = "", caller_id: str = "") -> str:
-    """An optional last sentence, then somebody else on the line; the call ends when that one has.
+class Ringing(NamedTuple):
+    """How somebody is called. caller_id: the number that he sees, empty for the caller's own. rings_s: for how long.
 
-    number: a telephone number, or a SIP address beginning `sip:`. caller_id: the number that he sees; empty: the
-    caller's own.
+    action_url: asked by POST when that is over, answered or not; empty ends the call then. whisper_url: asked by POST
+    when he has answered; its TwiML is heard by him alone, before he has the caller on the line.
+    """
+
+    caller_id: str = ""
+    rings_s: int = 30
+    action_url: str = ""
+    whisper_url: str = ""
+
+
+PLAIN = Ringing()
+
+
+def transfer(number: str, sentence: str = "", *, language: str = "", ringing: Ringing = PLAIN) -> str:
+    """An optional last sentence, then somebody else on the line.
+
+    number: a telephone number, or a SIP address beginning `sip:`.
     """
     response = VoiceResponse()
     _say(response, sentence, language, "")
-    dial = response.dial(caller_id=_legal(caller_id) or None)
-    whom = _legal(number).strip()
-    if whom.startswith(("sip:", "sips:")):
-        dial.sip(whom)
-    else:
-        dial.number(whom)
+    dial = response.dial(
+        caller_id=_legal(ringing.caller_id) or None,
+        timeout=ringing.rings_s,
+        action=_legal(ringing.action_url) or None,
+        method="POST" if ringing.action_url else None,
+    )
+    whom, whisper = _legal(number).strip(), _legal(ringing.whisper_url) or None
+    noun = dial.sip if whom.startswith(("sip:", "sips:")) else dial.number
+    noun(whom, url=whisper, method="POST" if whisper else None)
+    return _document(response)
+
+
+def whisper(sentence: str, *, language: str = "") -> str:
+    """What somebody hears before he has the caller on the line."""
+    response = VoiceResponse()
+    _say(response, sentence, language, "")
     return _document(response)
 
 

@@ -94,6 +94,7 @@ class CallScript:
         self._events_told = 0
         self._verb: asyncio.Task[End] | None = None
         self._connection: Connection | None = None
+        self._put_through = False
         self._next: Source | End | None = None
         self._first_read = asyncio.Event()
         call.on_leave = self.leave
@@ -215,8 +216,7 @@ class CallScript:
             onward = await self._perform(verb)
             if onward is not None:
                 return onward
-        last = document.verbs[-1] if document.verbs else None
-        return End("transferred" if isinstance(last, Dial) else "completed")
+        return End("transferred" if self._put_through else "completed")
 
     async def _obtain(self, source: Source) -> Document:
         """The document of a source, or of the fallback when it is bad."""
@@ -262,7 +262,7 @@ class CallScript:
             case Reject():
                 return End("busy" if verb.reason == "busy" else "rejected")
             case Hangup():
-                return End("completed")
+                return End("transferred" if self._put_through else "completed")
             case _:
                 self._call.note("passed over", verb=verb.name)
         return None
@@ -302,6 +302,7 @@ class CallScript:
         status = self._office.manners.dial_status
         bridged = str(status == "completed").lower()
         self._call.dialled.append(verb)
+        self._put_through = status == "completed" or not verb.action
         self._call.note("dial", targets=verb.targets, status=status)
         if not verb.action:
             return None
@@ -312,7 +313,7 @@ class CallScript:
 
     async def _connect(self, verb: Connect) -> Page | None:
         connection = Connection(self._call, self._office, verb.stream, self._base)
-        self._connection = connection
+        self._connection, self._put_through = connection, False
         try:
             await connection.run()
         finally:

@@ -25,7 +25,7 @@ Outcome: TypeAlias = Literal[
     "", "caller-hung-up", "completed", "transferred", "rejected", "busy", "no-answer", "failed", "canceled",
     "application-error",
 ]  # fmt: skip
-"""How a call ended; empty while it lives. `completed`: the server ended it. `transferred`: its last verb was a Dial."""
+"""How a call ended; empty while it lives. `completed`: the server ended it. `transferred`: it was put through."""
 
 Status: TypeAlias = Literal[
     "queued", "initiated", "ringing", "in-progress", "completed", "busy", "no-answer", "failed", "canceled"

@@ -39,6 +39,7 @@ REFUSALS: Final = (
 )  # fmt: skip
 MCP_DOORS: Final = ("http", "ws", "stdio")
 STALLS: Final = ("media_stalled", "speech_stalled", "response_stalled", "send_blocked", "end_stuck")
+TRANSFER_OUTCOMES: Final = ("completed", "answered", "busy", "no-answer", "failed", "canceled")
 END_OUTCOMES: Final = ("ended", "failed", "left_open")
 TOOL_OUTCOMES: Final = ("ok", "failed", "timeout", "unknown", "refused")
 SUPERVISOR_OUTCOMES: Final = ("answered", "replaced", "deadline", "refused", "failed")
@@ -190,6 +191,10 @@ class Metrics:
     def end_unconfirmed(self, outcome: str) -> None:
         """The carrier did not report the end of a call that we ended. outcome: of ending it by REST."""
         self._legs.ends(outcome).inc()
+
+    def put_through(self, outcome: str) -> None:
+        """A caller was put through to a human. outcome: the carrier's word for how that went."""
+        self._legs.transfers(outcome).inc()
 
     def refused(self, door: str, reason: str) -> None:
         self._legs.refusals(door, reason).inc()
@@ -356,6 +361,8 @@ class _LegSeries:
             registry=registry,
         )  # fmt: skip
         self.ends = _Family(ends, END_OUTCOMES)
+        transfers = Counter("voice_transfers", "Callers put through, by how that went.", ["outcome"], registry=registry)
+        self.transfers = _Family(transfers, TRANSFER_OUTCOMES)
 
 
 class _ModelSeries:

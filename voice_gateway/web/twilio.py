@@ -5,6 +5,8 @@
 | POST /twilio/answer | when a call comes in | TwiML: a spoken line, a notice or a question, then the media stream |
 | POST /twilio/consent | when the caller pressed a key at that question | TwiML: the media stream |
 | WS /ws/twilio | when it opens the media stream | the call itself |
+| POST /twilio/whisper | when a colleague answered, before he has the caller | TwiML: what it is about |
+| POST /twilio/transferred | when putting through is over, answered or not | TwiML: the end, or the media stream again |
 | POST /twilio/after | when the media stream has ended | TwiML: a last sentence if one is owed, the end or a transfer |
 | POST /twilio/status | when the call's status changes | 204; a call whose stream was lost without a word ends |
 | POST /twilio/stream-status | when the stream starts, stops or fails | 204 |
@@ -19,7 +21,7 @@ import asyncio
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import FormData
 from starlette.requests import ClientDisconnect, Request
@@ -37,10 +39,13 @@ from voice_gateway.caller.socket import POLICY_VIOLATION, CallerSocket, StreamNe
 from voice_gateway.caller.tokens import StreamTokens, TokenVerdict
 from voice_gateway.ops import logs
 from voice_gateway.switchboard import LiveCall, Refusal, Switchboard
+from voice_gateway.transfers import PutThrough, Transfers
 
 MAX_FORM_BYTES = 64 * 1024
 MAX_FORM_FIELDS = 200
 FORM_TIMEOUT = 10.0
+UNANSWERED = frozenset({"busy", "no-answer", "failed"})
+"""What is told of a colleague who did not take the call."""
 ENDED_STATUSES = frozenset({"completed", "busy", "no-answer", "failed", "canceled"})
 
 
@@ -72,7 +77,7 @@ class Doorbell:
     check is switched off. wall_clock: seconds since 1970. count_refusal: told (door, reason). start_timeout_s: how long
     a media stream may stay silent before its `start`. recording_terms: how a caller's consent to a recording is had;
     None where calls are not recorded. closed: by a persona's key, what becomes of its callers where it does not answer
-    now.
+    now. put_through: how the colleague of a call is called.
     """
 
     base_url: str
@@ -88,6 +93,8 @@ class Doorbell:
     choose_persona: Callable[[str, str, str], str] = lambda _from, _to, _language: ""
     recording_terms: Callable[[CallFacts], Terms] | None = None
     closed: Callable[[str], Closed | None] = lambda _persona: None
+    put_through: Callable[[CallFacts, str], PutThrough] = lambda _facts, _number: PutThrough()
+    transfers: Transfers = field(default_factory=Transfers)
 
 
 class TwilioDoors:
@@ -101,6 +108,8 @@ class TwilioDoors:
             Route("/twilio/answer", self.answer, methods=["POST"]),
             Route("/twilio/consent", self.consent, methods=["POST"]),
             Route("/twilio/after", self.after, methods=["POST"]),
+            Route("/twilio/whisper", self.whisper, methods=["POST"]),
+            Route("/twilio/transferred", self.transferred, methods=["POST"]),
             Route("/twilio/status", self.status, methods=["POST"]),
             Route("/twilio/stream-status", self.stream_status, methods=["POST"]),
             WebSocketRoute("/ws/twilio", self.media_stream),
@@ -139,7 +148,7 @@ class TwilioDoors:
         self._log.info("twilio.answer.closed", persona=facts.persona, **_who(facts))
         self._switchboard.turn_away(facts, "closed", Farewell(transfer_number=closed.transfer_number))
         if closed.transfer_number:
-            return _twiml(twiml.transfer(closed.transfer_number, closed.say, language=closed.language))
+            return _twiml(self._dial(facts, closed.transfer_number, closed.say))
         return _twiml(twiml.say_and_hang_up(closed.say, language=closed.language))
 
     def _connect(self, call: LiveCall, *, answered: bool = False) -> str:
@@ -181,8 +190,48 @@ class TwilioDoors:
         farewell = self._switchboard.farewell(call_sid)
         if farewell.transfer_number:
             self._log.info("twilio.after.transfer", call_sid=call_sid, to_number=farewell.transfer_number)
-            return _twiml(twiml.transfer(farewell.transfer_number, farewell.say))
+            away = self._bell.transfers.find(call_sid)
+            facts = CallFacts(call_sid, persona="") if away is None else away.record.facts
+            return _twiml(self._dial(facts, farewell.transfer_number, farewell.say))
         return _twiml(twiml.say_and_hang_up(farewell.say))
+
+    def _dial(self, facts: CallFacts, number: str, say: str) -> str:
+        """Put a caller through, and hear how that went."""
+        wish, base = self._bell.put_through(facts, number), self._bell.base_url
+        whisper_url = f"{base}/twilio/whisper?{urlencode({'call': facts.call_sid})}" if wish.whispers else ""
+        ringing = twiml.Ringing(wish.caller_id, wish.rings_s, f"{base}/twilio/transferred", whisper_url)
+        return twiml.transfer(number, say, language=wish.language, ringing=ringing)
+
+    async def whisper(self, request: Request) -> Response:
+        form = await self._signed_form(request, "whisper")
+        if isinstance(form, Response):
+            return form
+        away = self._bell.transfers.find(request.query_params.get("call", ""))
+        if away is None:
+            return _twiml(twiml.whisper(""))
+        wish = self._bell.put_through(away.record.facts, away.transfer_number)
+        said = "" if wish.whispers is None else wish.whispers(away.reason, away.summary)
+        return _twiml(twiml.whisper(said, language=wish.language))
+
+    async def transferred(self, request: Request) -> Response:
+        """How putting through went. Whom nobody answered comes back to the model, if calls are taken."""
+        form = await self._signed_form(request, "transferred")
+        if isinstance(form, Response):
+            return form
+        call_sid, outcome = _text(form, "CallSid"), _text(form, "DialCallStatus") or "failed"
+        seconds = _text(form, "DialCallDuration")
+        self._log.info("twilio.transfer.ended", call_sid=call_sid, outcome=outcome)
+        away = self._bell.transfers.finish(call_sid, outcome, int(seconds) if seconds.isdecimal() else 0)
+        gone = _text(form, "CallStatus") in ENDED_STATUSES
+        if gone or outcome not in UNANSWERED:
+            return _twiml(twiml.hang_up())
+        call = self._switchboard.take_back(call_sid, outcome) if self._bell.enabled else Refusal.UNKNOWN
+        if isinstance(call, LiveCall):
+            self._log.info("twilio.transfer.back", **_who(call.facts))
+            return _twiml(self._connect(call, answered=True))
+        facts = CallFacts(call_sid) if away is None else away.record.facts
+        wish = self._bell.put_through(facts, "" if away is None else away.transfer_number)
+        return _twiml(twiml.say_and_hang_up(wish.unanswered, language=wish.language))
 
     async def status(self, request: Request) -> Response:
         form = await self._signed_form(request, "status")
