@@ -15,11 +15,12 @@ from datetime import UTC, datetime
 from datetime import time as time_of_day
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from voice_gateway import __version__
+from voice_gateway import __version__, values
 from voice_gateway.agent.cast import Cast, LivingCast, Role, Sources, read_cast
 from voice_gateway.agent.own import whole_toolbox
 from voice_gateway.agent.toolbox import house_toolbox
@@ -43,6 +44,8 @@ from voice_gateway.ops import logs
 from voice_gateway.ops.metrics import LoopLag, Metrics
 from voice_gateway.ops.redaction import Redactor
 from voice_gateway.session import Service
+from voice_gateway.store.calendars import Calendars
+from voice_gateway.store.diary import Hours
 from voice_gateway.store.local_rows import LocalRows
 from voice_gateway.store.outbox import collecting
 from voice_gateway.store.records import new_id
@@ -360,7 +363,10 @@ def _wishes(settings: Settings) -> Wishes:
 def _tables(settings: Settings) -> Tables:
     """What tools read and write."""
     local = settings.tools_store == "local"
-    return Tables(LocalRows(settings.store_path) if local else RemoteRows(settings.supabase_url, settings.supabase_key))
+    rows = LocalRows(settings.store_path) if local else RemoteRows(settings.supabase_url, settings.supabase_key)
+    zone, (opens, closes) = ZoneInfo(settings.diary_zone), values.read_opening(settings.diary_hours)
+    hours = Hours(zone, values.read_weekdays(settings.diary_days), opens, closes, settings.diary_slot_minutes)
+    return Tables(rows, hours, Calendars(settings.calendar_addresses, zone) if settings.calendar_addresses else None)
 
 
 def _rest(settings: Settings) -> TwilioRest | None:

@@ -104,6 +104,22 @@ class Settings(BaseModel):
     tools_store: Annotated[Literal["local", "supabase"], BeforeValidator(values.lower)] = Field(
         "local", description="local or supabase"
     )
+    diary_zone: Annotated[str, AfterValidator(values.time_zone)] = Field(
+        "UTC", description="a time zone of the IANA's list, such as Africa/Kigali"
+    )
+    diary_days: Annotated[str, BeforeValidator(values.without_spaces), AfterValidator(values.weekdays)] = Field(
+        "mon-fri", description="days or ranges of them, such as mon-fri,sun"
+    )
+    diary_hours: Annotated[str, AfterValidator(values.opening)] = Field(
+        "09:00-17:00", description="a span of the day, such as 09:00-17:00"
+    )
+    diary_slot_minutes: int = Field(30, ge=5, le=480, description="a whole number from 5 to 480")
+    calendar_urls: Annotated[SecretStr, BeforeValidator(values.without_spaces), AfterValidator(values.calendars)] = (
+        Field(
+            SecretStr(""),
+            description="https:// or webcal:// addresses, or paths of .ics files, separated by commas",
+        )
+    )
     tools_modules: Annotated[str, BeforeValidator(values.without_spaces)] = Field(
         "",
         pattern=r"^([^,]+(,[^,]+)*)?$",
@@ -226,6 +242,11 @@ class Settings(BaseModel):
         return self.supabase_secret_key.get_secret_value() or self.supabase_service_role_key.get_secret_value()
 
     @property
+    def calendar_addresses(self) -> tuple[str, ...]:
+        """Addresses and paths of calendars; an address may hold a key."""
+        return tuple(each for each in self.calendar_urls.get_secret_value().split(",") if each)
+
+    @property
     def tool_modules(self) -> tuple[str, ...]:
         """Modules and files with tools of the operator's own."""
         return tuple(each for each in self.tools_modules.split(",") if each)
@@ -259,7 +280,8 @@ class Settings(BaseModel):
     def secrets(self) -> tuple[str, ...]:
         """Every secret value there is, for the log's scrubber; it hides each wherever it turns up."""
         values = [v.get_secret_value() for _, v in self if isinstance(v, SecretStr)]
-        return tuple(filter(None, [*values, *self.twilio_auth_tokens]))
+        addresses = (each for each in self.calendar_addresses if "://" in each)
+        return tuple(filter(None, [*values, *self.twilio_auth_tokens, *addresses]))
 
     def public(self) -> dict[str, str | int | float | bool]:
         """Every setting by its variable's name as it may be shown: secrets by their length, the number masked."""

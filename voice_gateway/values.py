@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from datetime import time
 from typing import Annotated, TypeAlias
 from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, SecretStr
 
@@ -98,6 +100,57 @@ def webhook_url(secret: SecretStr) -> SecretStr:
         if parts.fragment:
             raise ValueError
     return secret
+
+
+def calendars(secret: SecretStr) -> SecretStr:
+    """Paths, and URLs with any query, which may hold a key."""
+    for each in filter(None, secret.get_secret_value().split(",")):
+        if "://" in each:
+            parts = urlsplit(each.replace("webcal://", "https://", 1))
+            split_url(f"{parts.scheme}://{parts.netloc}", "https", "http")
+        elif not each.endswith(".ics"):
+            raise ValueError
+    return secret
+
+
+def time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, OSError):
+        raise ValueError from None
+    return name
+
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def weekdays(text: str) -> str:
+    if not read_weekdays(text):
+        raise ValueError
+    return text
+
+
+def read_weekdays(text: str) -> frozenset[int]:
+    """`mon-fri,sun`: days from 0 for Monday; a range may go over the week's end."""
+    found: set[int] = set()
+    for part in text.lower().split(","):
+        first, _, last = part.partition("-")
+        begin, end = DAYS.index(first.strip()), DAYS.index((last or first).strip())
+        found |= {day % len(DAYS) for day in range(begin, begin + (end - begin) % len(DAYS) + 1)}
+    return frozenset(found)
+
+
+def opening(text: str) -> str:
+    opens, closes = read_opening(text)
+    if opens >= closes:
+        raise ValueError
+    return text
+
+
+def read_opening(text: str) -> tuple[time, time]:
+    """`09:00-17:00`."""
+    opens, _, closes = text.partition("-")
+    return time.fromisoformat(opens.strip()), time.fromisoformat(closes.strip())
 
 
 def phone_number(number: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_gateway import config
+from voice_gateway import config, values
 from voice_gateway.config import Settings
 from voice_gateway.errors import ConfigError
 
@@ -279,3 +279,47 @@ def test_current_and_foreign_models_are_not_warned_about(model: str):
 
 def test_an_unencrypted_model_nearby_is_not_warned_about():
     assert load(OPENAI_REALTIME_ENDPOINT="ws://127.0.0.1:9100/v1/realtime").warnings_at_start() == ()
+
+
+# --- the diary and its tools ---
+
+
+@pytest.mark.parametrize(
+    ("variable", "good", "bad"),
+    [
+        ("DIARY_ZONE", "Africa/Kigali", "Africa/Atlantis"),
+        ("DIARY_DAYS", "mon-fri, SUN", "mon-someday"),
+        ("DIARY_HOURS", "08:30-12:00", "17:00-09:00"),
+        ("DIARY_SLOT_MINUTES", "45", "4"),
+        ("CALENDAR_URLS", "webcal://a.example/x?key=1, /etc/own.ics", "ftp://a.example/x.ics"),
+        ("CALENDAR_URLS", "https://a.example/x?key=1", "http://a.example/x.ics"),
+        ("CALENDAR_URLS", "http://127.0.0.1:9/x", "calendar.doc"),
+        ("TOOLS_MODULES", "shop.tools, /etc/shop.py", "shop,,tools"),
+    ],
+)
+def test_what_the_diary_and_the_tools_may_be_told(variable: str, good: str, bad: str) -> None:
+    load(**{variable: good})
+    (problem,) = problems(**{variable: bad})
+    assert problem.startswith(f"{variable} holds ")
+    assert "should hold" in problem
+
+
+def test_days_and_hours_are_read_as_they_are_meant() -> None:
+    assert values.read_weekdays("fri-mon,wed") == {4, 5, 6, 0, 2}
+    assert [f"{each:%H:%M}" for each in values.read_opening("08:30 - 23:00")] == ["08:30", "23:00"]
+
+
+def test_the_addresses_of_calendars_are_secrets() -> None:
+    settings = load(CALENDAR_URLS="https://a.example/private-key-1.ics, /etc/own.ics,https://b.example/private-key-2")
+    assert settings.calendar_addresses[1] == "/etc/own.ics"
+    assert {"https://a.example/private-key-1.ics", "https://b.example/private-key-2"} <= set(settings.secrets())
+    assert "private-key" not in str(settings.public())
+
+
+def test_tools_in_supabase_want_a_project() -> None:
+    (problem,) = problems(TOOLS_STORE="supabase")
+    assert "TOOLS_STORE is supabase but SUPABASE_URL is not set" in problem
+    assert (
+        load(TOOLS_STORE="Supabase", SUPABASE_URL="https://a.example", SUPABASE_SECRET_KEY="k").tools_store
+        == "supabase"
+    )

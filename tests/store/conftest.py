@@ -19,6 +19,7 @@ from voice_gateway.store.diary import Hours
 from voice_gateway.store.local_rows import LocalRows
 from voice_gateway.store.records import EventRecord, new_id
 from voice_gateway.store.remote_rows import RemoteRows
+from voice_gateway.store.rows import Rows
 from voice_gateway.store.sqlite import SqliteStore
 from voice_gateway.store.tables import Tables
 
@@ -119,21 +120,29 @@ def place(request: pytest.FixtureRequest) -> far_side.Supabase | None:
 
 
 @pytest.fixture
-async def tables_over(
-    place: far_side.Supabase | None, tmp_path: Path
-) -> AsyncIterator[Callable[[Hours | None], Awaitable[Tables]]]:
-    """Makes tables over rows of that place."""
-    made: list[Tables] = []
+async def rows_over(place: far_side.Supabase | None, tmp_path: Path) -> AsyncIterator[Callable[[], Awaitable[Rows]]]:
+    """Makes rows in that place, started."""
+    made: list[Rows] = []
 
-    async def make(hours: Hours | None = None) -> Tables:
+    async def make() -> Rows:
         rows = LocalRows(tmp_path / "tables.db") if place is None else RemoteRows(place.url, far_side.SECRET_KEY)
-        made.append(Tables(rows, hours))
-        await made[-1].start()
-        return made[-1]
+        made.append(rows)
+        await rows.start()
+        return rows
 
     yield make
     for each in made:
         await each.close()
+
+
+@pytest.fixture
+def tables_over(rows_over: Callable[[], Awaitable[Rows]]) -> Callable[[Hours | None], Awaitable[Tables]]:
+    """Makes tables over rows of that place."""
+
+    async def make(hours: Hours | None = None) -> Tables:
+        return Tables(await rows_over(), hours)
+
+    return make
 
 
 @pytest.fixture

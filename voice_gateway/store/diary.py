@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from voice_gateway.store.calendars import Calendars
 from voice_gateway.store.records import Row, clean_text, iso_utc
 from voice_gateway.store.rows import Rows
 
@@ -80,8 +81,10 @@ def exists(at: datetime) -> bool:
 class Diary:
     """Every method but `hours` may raise `TablesAway`."""
 
-    def __init__(self, rows: Rows, hours: Hours, calendar: str = "main") -> None:
+    def __init__(self, rows: Rows, hours: Hours, calendar: str = "main", elsewhere: Calendars | None = None) -> None:
+        """elsewhere: calendars whose busy times are not given away."""
         self._rows = rows
+        self._elsewhere = elsewhere
         self._calendar = calendar
         self.hours = hours
 
@@ -91,8 +94,10 @@ class Diary:
         if not slots:
             return []
         length = timedelta(minutes=self.hours.slot_min)
-        rows = await self._rows.booked(self._calendar, iso_utc(slots[0]), iso_utc(slots[-1].astimezone(UTC) + length))
+        first, last = slots[0], slots[-1].astimezone(UTC) + length
+        rows = await self._rows.booked(self._calendar, iso_utc(first), iso_utc(last))
         taken = [(_time(row["starts_at"]), _time(row["ends_at"])) for row in rows]
+        taken += [] if self._elsewhere is None else self._elsewhere.busy(first, last)
         return [
             slot
             for slot in slots
@@ -108,6 +113,8 @@ class Diary:
         if starts_at not in day:
             return "no_such_time" if day else "closed"
         ends_at = starts_at.astimezone(UTC) + timedelta(minutes=self.hours.slot_min)  # no hour is lost or won inside
+        if self._elsewhere is not None and self._elsewhere.busy(starts_at, ends_at):
+            return "taken"
         appointment: Row = {
             "calendar": self._calendar,
             "starts_at": iso_utc(starts_at),

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
+from voice_gateway.store.calendars import Calendars
 from voice_gateway.store.diary import Diary, Hours
 from voice_gateway.store.finance import Books
 from voice_gateway.store.orders import Orders
@@ -44,19 +45,27 @@ class Pairing:
 class Tables:
     """Every method may raise `TablesAway`."""
 
-    def __init__(self, rows: Rows, hours: Hours | None = None) -> None:
-        """hours: when appointments are given; without it Monday to Friday from 9 to 17 o'clock, UTC."""
+    def __init__(self, rows: Rows, hours: Hours | None = None, elsewhere: Calendars | None = None) -> None:
+        """hours: when appointments are given; without it Monday to Friday from 9 to 17 o'clock, UTC.
+
+        elsewhere: calendars whose busy times are not given away.
+        """
         self._rows = rows
+        self._elsewhere = elsewhere
         self.orders = Orders(rows)
         self.books = Books(rows)
         self.savings = Savings(rows)
-        self.diary = Diary(rows, hours or Hours(ZoneInfo("UTC")))
+        self.diary = Diary(rows, hours or Hours(ZoneInfo("UTC")), elsewhere=elsewhere)
 
     async def start(self) -> None:
         """Make ready. Raises `StoreError` for what no retry will change."""
         await self._rows.start()
+        if self._elsewhere is not None:
+            self._elsewhere.start()
 
     async def close(self) -> None:
+        if self._elsewhere is not None:
+            await self._elsewhere.close()
         await self._rows.close()
 
     async def menu(self, market: str | None = None) -> list[MenuItem]:
