@@ -291,3 +291,33 @@ async def test_a_finished_and_a_failed_recording_are_rows_with_what_there_is_of_
     assert (second["status"], second["consent"], second["duration_ms"], second["delete_after"]) == (
         "failed", "notice", 1500, None,
     )  # fmt: skip
+
+
+async def test_numbers_that_are_none_cost_a_row_nothing_else(kept: Any, event: Maker) -> None:
+    """A sum that once was infinite would stay so, and with it the day's budget."""
+    kept.write(event(1), CallPatch("CA1", 1, cost_usd=0.25, meta={"level": float("nan")}))
+    for seq, cost_usd in enumerate((float("inf"), float("nan"), float("-inf")), 2):
+        told = event(seq)
+        used = UsageRecord(told.id, "CA1", f"resp_{seq}", AT, cost_usd=cost_usd)
+        kept.write(told, CallPatch("CA1", seq, cost_usd=cost_usd, status="completed"), [used])
+    assert await kept.flush()
+    call = await kept.read_call("CA1")
+    assert (float(call["cost_usd"]), call["status"], call["meta"]) == (0.25, "completed", {"level": None})
+    assert [float(row["cost_usd"]) for row in await rows(kept, "call_usage")] == [0.0, 0.0, 0.0]
+
+
+async def test_what_fits_into_no_column_costs_no_neighbour(kept: Any, event: Maker) -> None:
+    kept.write(event(1, "CA\0\ud800x", event_type="A\0\ud800"), CallPatch("CA\0\ud800x", 1, persona="waiter"))
+    with capture_logs() as logs:
+        kept.write(event(2**63), CallPatch("CA1", 2, duration_ms=-5))
+        kept.write(event(3, leg=70_000), CallPatch("CA1", 3, persona="waiter"))
+        kept.write(EventRecord("no-uuid", "CA1", "DTMF", {}, AT, 4), CallPatch("CA1", 4, language="rw"))
+        long = event(5, payload={"text": "x" * 2_000_000})
+        kept.write(long, None, [TurnRecord(long.id, "CA1", 5, "user", "y" * 2_000_000, AT)])
+        assert await kept.flush()
+    call = await kept.read_call("CA1")
+    assert (call["persona"], call["language"], call["duration_ms"]) == ("waiter", "rw", None)
+    assert 5 in [each["seq"] for each in await kept.read_events("CA1")]
+    assert [len(row["text"]) for row in await rows(kept, "call_turns")] == [2_000_000]
+    assert (await kept.read_call("CA\ufffd\ufffdx"))["persona"] == "waiter"
+    assert {each["log_level"] for each in logs} == {"error"}, "each is told"

@@ -16,6 +16,7 @@ event each and never changed; a recording's row follows its events.
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -287,7 +288,7 @@ def call_row(patch: CallPatch) -> Row:
         row[column] = value
     row["meta"] = json_text(patch.meta) if patch.meta else "{}"
     if patch.cost_usd is not None:
-        row["cost_usd"] = round(patch.cost_usd, 6)
+        row["cost_usd"] = round(patch.cost_usd, 6) if math.isfinite(patch.cost_usd) else None
     return row
 
 
@@ -301,7 +302,7 @@ def folded_row(record: FoldedRow) -> Row:
         elif isinstance(value, str):
             value = clean_text(value)
         elif isinstance(value, float):
-            value = round(value, 6)
+            value = round(value, 6) if math.isfinite(value) else 0.0
         elif isinstance(value, Mapping):
             value = json_text(value)
         row[column] = value
