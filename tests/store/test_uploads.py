@@ -23,6 +23,7 @@ from starlette.responses import Response
 from storage_double import Chest, StorageRefusalError
 from structlog.testing import capture_logs
 
+from voice_gateway.store import waiting
 from voice_gateway.store.bucket import Bucket
 from voice_gateway.store.database import fetch
 from voice_gateway.store.records import KEEPING_LEG, EventRecord, RecordingRecord, new_id
@@ -224,6 +225,23 @@ async def test_one_that_is_too_large_is_set_aside_and_costs_no_other(here: Here,
     assert here.there == sorted([large, small])
 
 
+async def test_one_that_was_given_up_is_not_begun_with_again(here: Here) -> None:
+    here.far.storage.buckets["recordings"].file_size_limit = 100
+    await here.record()
+    async with bringing(here.uploads()) as uploads:
+        await until(lambda: uploads.refused)
+    assert waiting.drop(here.store.path, waiting.set_aside(here.store.path)) == 1
+    here.far.storage.buckets["recordings"].file_size_limit = None
+    successor = SqliteStore(here.store.path, at_open=queueing("recordings"))
+    await successor.start()
+    async with bringing(here.uploads()) as uploads:
+        other = await here.record("CAother", 512)
+        await until(lambda: uploads.uploaded)
+        assert (uploads.depth, uploads.refused) == (0, 0) or here.waiting() == []
+    await successor.close()
+    assert here.there == [other]
+
+
 async def test_one_that_always_fails_does_not_stand_in_the_way_of_others(here: Here) -> None:
     bad = await here.record("CAbad")
 
@@ -355,6 +373,7 @@ async def test_of_two_who_share_the_file_one_brings_and_the_other_takes_over(
 CHILD = """
 import asyncio, sys
 from pathlib import Path
+from voice_gateway.store import waiting
 from voice_gateway.store.bucket import Bucket
 from voice_gateway.store.sqlite import SqliteStore
 from voice_gateway.store.uploads import Uploads, queueing

@@ -74,6 +74,8 @@ async def test_what_is_given_up_is_asked_about_first_and_goes_alone(store: Sqlit
     assert [(each.name, each.depth, each.refused) for each in waiting.queues(store.path)] == [
         ("supabase", 1, 0), ("webhook", 0, 0), ("storage", 0, 0),
     ]  # fmt: skip
+    assert waiting.retry(store.path) == 0
+    assert waiting.set_aside(store.path) == []
 
 
 async def test_one_that_was_put_right_between_the_question_and_the_answer_stays(

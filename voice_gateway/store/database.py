@@ -17,10 +17,13 @@ from voice_gateway.errors import GatewayError
 from voice_gateway.store.records import Row, json_text
 from voice_gateway.store.statements import FILL_OUTBOX
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 FIRST_WITH_OUTBOX = 2
-_ADDED: Final = (("call_recordings", "bucket", "text"), ("call_recordings", "uploaded_at", "text"),
-                 ("call_recordings", "local", "integer not null default true"))  # fmt: skip
+_ADDED: Final = (
+    ("call_recordings", "bucket", "text"), ("call_recordings", "uploaded_at", "text"),
+    ("call_recordings", "local", "integer not null default true"),
+    ("uploads", "given_up", "integer not null default false"),
+)  # fmt: skip
 """Columns that tables of an older file lack."""
 
 BUSY_TIMEOUT_S = 0.25

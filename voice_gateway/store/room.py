@@ -31,7 +31,6 @@ _TOLD: Final = """
 select call_sid from calls c where (ended_at is not null or created_at < :before)
   and not exists (select 1 from outbox o where o.call_sid = c.call_sid)
   and not exists (select 1 from webhook_outbox w where w.call_sid = c.call_sid)
-  and not exists (select 1 from uploads u where u.call_sid = c.call_sid)
   and (created_at < :before or exists (select 1 from call_events e where e.call_sid = c.call_sid))
   order by created_at limit :bite
 """

@@ -122,6 +122,7 @@ create index if not exists idx_call_recordings_call on call_recordings(call_sid)
 
 -- Recordings that are still to be brought to a bucket of Supabase Storage; triggers fill it where one is named, see
 -- uploads.py. A row goes when the recording's own says that it is there, or that it is no more. refused: as in outbox.
+-- given_up: somebody said so; the row stays, or the next start would note the recording again.
 create table if not exists uploads (
   n integer primary key,
   recording_id text not null unique,
@@ -131,7 +132,8 @@ create table if not exists uploads (
   sha256 text,
   since real not null,
   tries integer not null default 0,
-  refused text
+  refused text,
+  given_up integer not null default false
 );
 create index if not exists idx_uploads_call on uploads(call_sid);
 create trigger if not exists uploaded after update of bucket, status on call_recordings

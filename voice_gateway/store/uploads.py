@@ -56,9 +56,9 @@ _SET_ASIDE: Final = "update uploads set refused = :why where recording_id = :id"
 _TRIED: Final = "update uploads set tries = tries + 1 where recording_id = :id"
 _BACKLOG: Final = """
 select count(*) as total, coalesce(sum(refused is not null), 0) as refused,
-  min(since) filter (where refused is null) as oldest from uploads
+  min(since) filter (where refused is null) as oldest from uploads where not given_up
 """
-_AGAIN: Final = Statement("update uploads set refused = null, tries = 0 where refused is not null", {})
+_AGAIN: Final = Statement("update uploads set refused = null, tries = 0 where refused is not null and not given_up", {})
 _LEFT_BEHIND: Final = "select path from call_recordings where bucket is not null and not local"
 _ALL_STORED: Final = """
 insert into uploads (recording_id, call_sid, path, bytes, sha256, since)

@@ -22,6 +22,12 @@ LISTED: Final = 100
 QUEUES: Final[Mapping[str, str]] = {"supabase": "outbox", "webhook": "webhook_outbox", "storage": "uploads"}
 """The tables, by where what stands in them is to go."""
 
+_OURS: Final = {"uploads": "not given_up", "outbox": "true", "webhook_outbox": "true"}
+_GIVEN_UP: Final = {
+    "uploads": "update uploads set given_up = true",
+    "outbox": "delete from outbox",
+    "webhook_outbox": "delete from webhook_outbox",
+}
 _WHAT: Final = {
     "uploads": "path",
     **dict.fromkeys(
@@ -60,9 +66,9 @@ def queues(path: Path) -> list[Queue]:
     """How much waits for each destination. Raises `sqlite3.Error`."""
     sql = (
         "select count(*) as total, coalesce(sum(refused is not null), 0) as refused, "
-        "min(since) filter (where refused is null) as oldest from {}"
+        "min(since) filter (where refused is null) as oldest from {} where {}"
     )
-    rows = {name: fetch(path, sql.format(table))[0] for name, table in _tables(path)}
+    rows = {name: fetch(path, sql.format(table, _OURS[table]))[0] for name, table in _tables(path)}
     return [Queue(name, row["total"] - row["refused"], row["oldest"], row["refused"]) for name, row in rows.items()]
 
 
@@ -72,7 +78,7 @@ def set_aside(path: Path, limit: int = LISTED) -> list[Aside]:
     for name, table in _tables(path):
         sql = (
             f"select n, call_sid, since, refused, {_WHAT[table]} as what from {table} "  # noqa: S608 - our own names
-            "where refused is not null order by n limit ?"
+            f"where refused is not null and {_OURS[table]} order by n limit ?"
         )
         found += [_aside(name, row) for row in fetch(path, sql, [limit])]
     return found
@@ -82,7 +88,7 @@ def retry(path: Path) -> int:
     """Have all that is set aside wait again. Returns how much it was. Raises `sqlite3.Error`."""
     with _changing(path) as db:
         return sum(
-            db.execute(f"update {table} set refused = null where refused is not null").rowcount  # noqa: S608 - as above
+            db.execute(f"update {table} set refused = null where refused is not null and {_OURS[table]}").rowcount  # noqa: S608
             for _, table in _tables(path)
         )
 
@@ -92,7 +98,7 @@ def drop(path: Path, asides: Sequence[Aside]) -> int:
     with _changing(path) as db:
         return sum(
             db.execute(
-                f"delete from {QUEUES[name]} where n = ? and call_sid = ? and since = ? and refused is not null",  # noqa: S608
+                f"{_GIVEN_UP[QUEUES[name]]} where n = ? and call_sid = ? and since = ? and refused is not null",
                 [int(n), each.call_sid, each.since],
             ).rowcount
             for each in asides
