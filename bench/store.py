@@ -8,6 +8,7 @@ written   events of calls through the journal into the SQLite file, with their o
 loop      processor time of the event loop's thread for each event: writing alone, and with the shipping
 backlog   so many events wait when Supabase comes back; until the last of them is in PostgreSQL
 arrival   at a steady rate, from the fact to the moment its row is written in PostgreSQL
+upload    a recording of an hour to the stand-in for Storage, and how late the event loop of the calls is meanwhile
 """
 
 from __future__ import annotations
@@ -36,10 +37,12 @@ from voice_gateway.call import entries
 from voice_gateway.call.events import CallFacts
 from voice_gateway.call.usage import Usage
 from voice_gateway.journal import Journal
+from voice_gateway.store.bucket import Bucket
 from voice_gateway.store.records import new_id
 from voice_gateway.store.shipper import Pace, Shipper
 from voice_gateway.store.sqlite import SqliteStore
 from voice_gateway.store.supabase import SupabaseRecord
+from voice_gateway.store.uploads import Uploads, queueing
 
 EVENTS_PER_CALL = 40
 ARRIVALS = """
@@ -81,6 +84,7 @@ async def _bench(options: argparse.Namespace) -> int:
         async with _far_side() as (url, address):
             await _backlog(folder / "backlog.db", url, address, options.backlog)
             await _arrival(folder / "arrival.db", url, address, options.rate, options.seconds)
+            await _upload(folder / "upload.db", url, options.megabytes)
     return 0
 
 
@@ -185,6 +189,36 @@ async def _arrival(path: Path, url: str, address: str, rate: float, seconds: flo
     )
 
 
+async def _upload(path: Path, url: str, megabytes: int) -> None:
+    store = SqliteStore(path, at_open=queueing("recordings"))
+    await store.start()
+    recording_id = new_id()
+    name = f"2026-11-21/CAlong_{recording_id}.wav"
+    (path.parent / name).parent.mkdir()
+    (path.parent / name).write_bytes(b"\x00" * 1_000_000 * megabytes)
+    uploads = Uploads(store, Bucket(url, far_side.SECRET_KEY, "recordings"), path.parent, keep_local=True)
+    uploads.start()
+    quiet, busy = list[float](), list[float]()
+    for lags in (quiet, busy):
+        watch = asyncio.create_task(_watch(lags))
+        began = time.perf_counter()
+        if lags is busy:
+            finished = entries.RecordingFinished(recording_id, name, 3_600_000, 1_000_000 * megabytes, "", 30)
+            _journal(store).write(CallFacts("CAlong"), 1, finished)
+            while not uploads.uploaded:  # noqa: ASYNC110 - of a thread that tells nobody
+                await asyncio.sleep(0.01)
+        else:
+            await asyncio.sleep(3)
+        seconds = time.perf_counter() - began
+        watch.cancel()
+    await asyncio.to_thread(uploads.close, 1.0)
+    await store.close()
+    print(
+        f"upload    {megabytes:9,} MB in {seconds:.1f} s    loop late p99 {percentile(busy, 0.99):.1f} ms, at most "
+        f"{max(busy):.1f} ms    without it p99 {percentile(quiet, 0.99):.1f} ms, at most {max(quiet):.1f} ms"
+    )
+
+
 async def _watch(lags: list[float]) -> None:
     while True:
         asleep = time.perf_counter()
@@ -232,6 +266,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--backlog", type=int, default=100_000, help="waiting to be shipped (default: %(default)s)")
     parser.add_argument("--rate", type=float, default=200, help="events a second for arrival (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=15, help="of arrival (default: %(default)s)")
+    parser.add_argument("--megabytes", type=int, default=115, help="of a recording (default: %(default)s)")
     parser.add_argument("--far-side", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
