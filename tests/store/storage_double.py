@@ -19,7 +19,7 @@ import orjson
 from postgrest_double import Caller, RefusalError, identify
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -120,11 +120,9 @@ class StorageDouble:
             return said({"message": "Request size limit exceeded"}, 413)
         if set(request.query_params) or not request.headers["content-type"].startswith("multipart/form-data"):
             return refused("an upload that is not multipart, or with a query")
-        async with request.form() as form:
-            file, told = form.get("file"), form.get("metadata")
-            if set(form) - {"cacheControl", "metadata", "file"} or not isinstance(file, UploadFile):
-                return refused(f"the fields {sorted(form)}")
-            data, media_type = await file.read(), file.content_type or ""
+        thing = await sent(request)
+        if isinstance(thing, Response):
+            return thing
         chest = self._chest(request)
         if not path or not KEY.fullmatch(path):
             raise StorageRefusalError(400, "InvalidKey", f"Invalid key: {path}")
@@ -134,10 +132,9 @@ class StorageDouble:
         upsert = request.method == "PUT" or request.headers.get("x-upsert") == "true"
         if path in chest.things and not upsert:
             raise StorageRefusalError(409, "KeyAlreadyExists", "The resource already exists", "Duplicate")
-        if chest.file_size_limit is not None and len(data) > chest.file_size_limit:
+        if chest.file_size_limit is not None and len(thing.data) > chest.file_size_limit:
             message = "The object exceeded the maximum allowed size"
             raise StorageRefusalError(413, "EntityTooLarge", message, "Payload too large")
-        thing = Thing(data, media_type, orjson.loads(str(told)) if told else None)
         chest.things[path] = thing
         return said({"Id": thing.id, "Key": f"{bucket}/{path}"})
 
@@ -189,6 +186,19 @@ class StorageDouble:
         ] + [listed(name, thing) for name, thing in below.items() if "/" not in name]
         found.sort(key=lambda each: each["name"])
         return said(found[asked["offset"] : asked["offset"] + asked["limit"]])
+
+
+async def sent(request: Request) -> Thing | Response:
+    """What an upload brings."""
+    try:
+        await request.body()  # all of it first: a form that is cut off would leave its files open
+    except ClientDisconnect:
+        return Response(status_code=400)
+    async with request.form() as form:
+        file, told = form.get("file"), form.get("metadata")
+        if set(form) - {"cacheControl", "metadata", "file"} or not isinstance(file, UploadFile):
+            return refused(f"the fields {sorted(form)}")
+        return Thing(await file.read(), file.content_type or "", orjson.loads(str(told)) if told else None)
 
 
 def listed(name: str, thing: Thing) -> dict[str, Any]:

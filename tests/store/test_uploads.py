@@ -335,9 +335,10 @@ async def test_the_end_of_the_process_waits_a_moment_for_what_is_under_way_and_n
     path = await here.record()
     arrived, over = asyncio.Event(), asyncio.Event()
 
-    async def hangs(_: Request) -> None:
+    async def hangs(_: Request) -> Response:
         arrived.set()
         await over.wait()
+        return Response(status_code=500)
 
     here.far.storage.faults = [hangs]
     uploads = here.uploads(timeout_s=60)
