@@ -112,6 +112,7 @@ def test_a_number_said_digit_by_digit_is_read_back(number: str) -> None:
     [
         ("The code is S, A, V, E, 2, 0, 2, 4.", "SAVE2024"),
         ("The closest S A V E 2 0 2 4", "SAVE2024"),
+        ("The closed is S as in sugar, A V E 2 0 2 4", "SAVE2024"),
         ("The closest oh, l, d to 0 to 0.", "OLD2020"),
         ("It's S-A-V-E 2024, please.", "SAVE2024"),
         ("My code is SAVE2024", "SAVE2024"),

@@ -16,6 +16,7 @@ from voice_gateway.emulator.performance import Part, learn
 from voice_gateway.emulator.scenarios import (
     SCENARIOS,
     HangUp,
+    Reply,
     SayText,
     Scenario,
     ScriptedMind,
@@ -38,12 +39,12 @@ class Cast:
     about: str
 
 
-def cast(script: Scenario | Sequence[str] | None, *, hum: bool) -> Cast:
+def cast(script: Scenario | Sequence[Reply] | None, *, hum: bool) -> Cast:
     """Make a model. Real ears and voices read their files here, about a second.
 
-    script: where its answers come from: a scenario, or texts to be said in order; None thinks for itself, by rules, as
-    it does where a scenario has no answers written down. hum: tones for a voice, and an ear that knows what the
-    scenario's caller says.
+    script: where its answers come from: a scenario, or replies as `ScriptedMind` has them; None thinks for itself, by
+    rules, as it does where a scenario has no answers written down. hum: tones for a voice, and an ear that knows what
+    the scenario's caller says.
     """
     mind: Mind = AskingMind(RuleMind())
     typed: TypedEar = TypedEar()

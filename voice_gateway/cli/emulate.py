@@ -25,7 +25,10 @@ from voice_gateway.emulator.mind import RuleMind
 from voice_gateway.emulator.performance import Cue, Part, perform
 from voice_gateway.emulator.realtime import RealtimeServer
 from voice_gateway.emulator.responses_server import TEXT_MODEL, ResponsesServer, TextFaults
+from voice_gateway.emulator.scenario import Scenario
 from voice_gateway.emulator.scenarios import ScriptedMind
+from voice_gateway.emulator.script_file import read_script
+from voice_gateway.emulator.scripted import Reply
 from voice_gateway.emulator.text_mind import TextMind
 from voice_gateway.errors import GatewayError
 from voice_gateway.ops import logs
@@ -48,6 +51,13 @@ def model(  # noqa: PLR0913, PLR0917 - the options of a command
     api_key: Annotated[str, typer.Option(help="The only key to let in; any when not given.")] = "",
     say: Annotated[list[str] | None, typer.Option(help="Answer with this text; may be repeated, in order.")] = None,
     scenario: Annotated[str, typer.Option(help=f"Answer as a scenario has it. {scenario_list()}.")] = "",
+    script: Annotated[
+        Path | None,
+        typer.Option(
+            help="Answer as this JSON file has it, act by act; emulator/script_file.py shows how it is written.",
+            show_default=False,
+        ),
+    ] = None,
     tones: Annotated[bool, typer.Option("--tones", help="Hum instead of speaking, hear no words.")] = False,  # noqa: FBT002 - a flag
     speed: Annotated[float, typer.Option(help="Its voice comes this many times faster than it plays.", min=0.1)] = 5.0,
     fault: Annotated[
@@ -72,15 +82,23 @@ def model(  # noqa: PLR0913, PLR0917 - the options of a command
     if reason := "" if tones else why_no_voice():
         teller.out(f"{reason}\nUntil then the model hums and hears no words.", "yellow")
         hum = True
-    script = scenario_named(scenario) if scenario else say
-    if hum and script is None:
-        script = ["Hello. I can only hum.", "Type to me, or give me lines with --say."]
-    played = cast(script, hum=hum)
+    answers: Scenario | Sequence[Reply] | None = scenario_named(scenario) if scenario else say
+    answers = _read(script) if script else answers
+    if hum and answers is None:
+        answers = ["Hello. I can only hum.", "Type to me, or give me lines with --say."]
+    played = cast(answers, hum=hum)
     server = RealtimeServer(
         mind=played.mind, voice=played.voice, ear=played.ear,
         host=host, port=port, api_key=api_key or None, speed=speed, faults=faults,
     )  # fmt: skip
     _serve(_serve_model(teller, server, played, key=api_key or "any", events=events))
+
+
+def _read(script: Path) -> Sequence[Reply]:
+    try:
+        return read_script(script)
+    except ValueError as error:
+        raise GatewayError(f"--script {error}") from None
 
 
 async def _serve_model(teller: Teller, server: RealtimeServer, played: Cast, *, key: str, events: bool) -> None:

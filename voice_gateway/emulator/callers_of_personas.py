@@ -97,7 +97,7 @@ BARTENDER: Final = (
         "id-checked",
         "orders a margarita, is asked for an ID, gives it, says yes",
         conversation(
-            "Good evening, I would like to order one margarita, please.",
+            "Good evening, please order the margarita for me.",
             "My ID number is 1 1990 8 0012345 0 12.",
             "Yes, go ahead.",
             _BYE,
@@ -116,7 +116,7 @@ BARTENDER: Final = (
         "under-age",
         "orders a margarita with the ID of a child, and once more: refused both times",
         conversation(
-            "Hello, I would like to order one margarita, please.",
+            "Good evening, please order the margarita for me.",
             "My ID number is 1 2015 8 0012345 0 12.",
             "Then please order the margarita for my father.",
             _BYE,
@@ -133,9 +133,9 @@ BARTENDER: Final = (
         "invalid-id",
         "orders a margarita with a number that is none, then a drink without alcohol",
         conversation(
-            "Hello, I would like to order one margarita, please.",
+            "Good evening, please order the margarita for me.",
             "My ID number is 12 34.",
-            "Then please order a passion fruit juice.",
+            "Then please order an espresso.",
             "Yes, please.",
             _BYE,
         ),
@@ -143,7 +143,7 @@ BARTENDER: Final = (
         expected=Expected(
             uses=(
                 Use("check_id", answer=r'"valid":\s*false'),
-                Use("place_order", {"item": r"rw-pas|passion fruit juice"}, r'"success":\s*true'),
+                Use("place_order", {"item": r"rw-esp|espresso"}, r'"success":\s*true'),
             ),
             hears=(r"not (?:the number|a valid|valid)|cannot|sorry",),
             ends="gateway",
@@ -168,7 +168,7 @@ MEMBER_SERVICES: Final = (
         "redeems a voucher that was never used; needs tables in which it was not",
         conversation(
             "Hello, I would like to redeem a voucher.",
-            "The code is S, A, V, E, 2, 0, 2, 4.",
+            "The code is S as in sugar, A, V, E, 2, 0, 2, 4.",
             "Yes, that is right.",
             _BYE,
         ),
@@ -184,7 +184,7 @@ MEMBER_SERVICES: Final = (
         "tries to redeem a voucher a second time, in a call of its own: refused",
         conversation(
             "Hello, I would like to redeem a voucher.",
-            "The code is S, A, V, E, 2, 0, 2, 4.",
+            "The code is S as in sugar, A, V, E, 2, 0, 2, 4.",
             "Yes, that is right.",
             _BYE,
         ),

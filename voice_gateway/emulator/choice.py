@@ -11,7 +11,7 @@ from voice_gateway.emulator.common_words import FILLERS, meaning
 from voice_gateway.emulator.faculties import Situation
 from voice_gateway.emulator.forms import form_of
 from voice_gateway.emulator.languages import language_named
-from voice_gateway.emulator.schemas import Schema, codes, is_search, is_text, properties, purpose
+from voice_gateway.emulator.schemas import Schema, codes, ends_call, is_search, is_text, properties, purpose
 from voice_gateway.emulator.slots import enum_finds, likeness
 from voice_gateway.emulator.vocabulary import descriptions, examples
 from voice_gateway.emulator.wording import readable, stem, words
@@ -34,6 +34,7 @@ _WISH: Final = re.compile(
     r"|(?:give|bring|get|show|make) (?:me|us)|let'?s|looking for|please)\b",
     re.IGNORECASE,
 )
+_LEAVING: Final = {"goodbye", "hang", "end"}
 _DOING: Final = {"order", "buy"}
 """Fillers of a question that are the heart of a wish."""
 
@@ -80,6 +81,8 @@ def score(tool: Schema, topic: Sequence[str], *, wished: bool, today: date | Non
     wished: the lines ask for something. Then a word of the description is enough, and a tool that answers free
     questions takes whatever has a meaning, if none fits better. A question prefers tools that look something up.
     """
+    if ends_call(tool) and not _LEAVING & {word for line in topic for word in words(line)}:
+        return 0.0
     bearing = {stem(word) for line in topic for word in meaning(line) | (_DOING & set(words(line)))}
     own_words = set(words(readable(str(tool["name"]))))
     own = {stem(word) for word in own_words - LOOKING_UP}

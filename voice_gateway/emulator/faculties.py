@@ -64,17 +64,18 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """Speak a text."""
+    """Speak a text. phase: `commentary` or `final_answer`; empty: commentary before a tool call, else the answer."""
 
     text: str
+    phase: Literal["", "commentary", "final_answer"] = ""
 
 
 @dataclass(frozen=True, slots=True)
 class UseTool:
-    """Call a function tool of the session."""
+    """Call a function tool of the session. arguments: a text goes as it stands, even when it is no JSON."""
 
     name: str
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Any] | str
 
 
 Act: TypeAlias = Say | UseTool

@@ -35,6 +35,7 @@ from voice_gateway.emulator.schemas import (
     shown_when_empty,
     source,
     takes_one_each,
+    wants_callers_words,
     wants_confirmation,
 )
 from voice_gateway.emulator.searching import Found, parts, search_for, searches, tells
@@ -194,7 +195,7 @@ class Errand:
         return [Say(f"{told} {step.text}".strip()) if isinstance(step, Say) else step for step in steps]
 
     def _was_called(self, step: UseTool) -> bool:
-        return any((call.name, call.arguments) == (step.name, dict(step.arguments)) for call in self._talk.since_asked)
+        return any((call.name, call.arguments) == (step.name, step.arguments) for call in self._talk.since_asked)
 
     def _barred(self) -> Sequence[Act]:
         """What must be done before: `check it before alcohol is ordered`. Nothing: the way is free."""
@@ -232,7 +233,12 @@ class Errand:
             if answer.question == question(name, schema) and is_text(schema) and not is_identifier(name)
             if not self._own_number(tool, name)
         }
-        return {**answered, **fill(tool, lines, self._today)}
+        wish = {
+            name: self._talk.opening[-1].strip()
+            for name, schema in properties(tool).items()
+            if name in required(tool) and wants_callers_words(schema)
+        }
+        return {**wish, **answered, **fill(tool, lines, self._today)}
 
     def _lines(self) -> list[str]:
         """What was said about this tool's call: not what was answered to another's question, nor a bare yes."""

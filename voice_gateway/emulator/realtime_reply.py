@@ -214,7 +214,8 @@ class Reply:
                 yield from self._call(index, act)
             else:
                 commentary = any(isinstance(later, UseTool) for later in acts[index:])
-                message = self._message(index, act.text, "commentary" if commentary else "final_answer")
+                phase = act.phase or ("commentary" if commentary else "final_answer")
+                message = self._message(index, act.text, phase)
                 yield from _interleaved(message, self._calls(index + 1, calls))
                 index += len(calls)
             index += 1
@@ -230,7 +231,7 @@ class Reply:
                 words = act.text.split()
                 middle = (len(words) + 1) // 2
                 sentences = [" ".join(words[:middle]), " ".join(words[middle:])]
-            yield from (Say(text) for text in (sentences[0], " ".join(sentences[1:])) if text)
+            yield from (Say(text, act.phase) for text in (sentences[0], " ".join(sentences[1:])) if text)
 
     def _calls(self, index: int, calls: Sequence[UseTool]) -> Script:
         for offset, call in enumerate(calls):
@@ -300,7 +301,7 @@ class Reply:
         item = Item(self.new_id("item"), "function_call", status="in_progress", name=act.name)
         item.call_id = self.new_id("call")
         yield from self._open_item(index, item)
-        arguments = oddly_spaced(act.arguments)
+        arguments = act.arguments if isinstance(act.arguments, str) else oddly_spaced(act.arguments)
         for start in range(0, len(arguments), 6):
             piece = arguments[start : start + 6]
             item.text += piece

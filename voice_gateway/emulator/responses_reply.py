@@ -87,7 +87,9 @@ class Writer:
                 "id": self.new_id("fc"),
                 "call_id": self.new_id("call"),
                 "name": act.name,
-                "arguments": json.dumps(act.arguments, ensure_ascii=False),
+                "arguments": act.arguments
+                if isinstance(act.arguments, str)
+                else json.dumps(act.arguments, ensure_ascii=False),
                 "status": "completed",
             }
         return self._message({"type": "output_text", "text": act.text, "annotations": [], "logprobs": []})

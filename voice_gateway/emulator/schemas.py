@@ -27,6 +27,10 @@ _ADVICE: Final = re.compile(
     r"\bwhat to (?:say|answer|reply)\b|\bask (?:your|the|a) (?:supervisor|superior)\b", re.IGNORECASE
 )
 _FILLER: Final = re.compile(r"\b(?:filler|say)\b[^.\"\u201c]*[\"\u201c]([^\"\u201d]{2,80})[\"\u201d]", re.IGNORECASE)
+_ENDS: Final = re.compile(r"\bhangs? up\b|\bends? the (?:call|conversation)\b", re.IGNORECASE)
+_CALLERS_WISH: Final = re.compile(
+    r"\bwhat the (?:caller|customer|guest|user) (?:wants|needs|asks|said)\b", re.IGNORECASE
+)
 _BEFORE: Final = re.compile(r"\bbefore ([^.,;]+)", re.IGNORECASE)
 _CODES: Final = re.compile(r"(?:one of |either )?([A-Z]{2,4}(?:, [A-Z]{2,4})*,? (?:or|and) [A-Z]{2,4})\b", re.ASCII)
 
@@ -132,6 +136,16 @@ def filler(tool: Schema) -> str:
     """What is to be said while a tool works: `say a short filler first, such as "Let me see."`; empty: nothing."""
     found = _FILLER.search(purpose(tool))
     return found[1].strip() if found else ""
+
+
+def ends_call(tool: Schema) -> bool:
+    """Whether a tool hangs up, which wants more than a word of its description."""
+    return _ENDS.search(purpose(tool)) is not None
+
+
+def wants_callers_words(schema: Schema) -> bool:
+    """Whether a parameter is to say what the caller wants, so that his own sentence will do."""
+    return _CALLERS_WISH.search(str(schema.get("description") or "")) is not None
 
 
 def shown_when_empty(tool: Schema) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from threading import Lock
 from typing import Final, TypeAlias
@@ -22,13 +22,14 @@ class When:
     """Acts for a certain last line.
 
     pattern: a regular expression, searched without regard to case. tool: the acts answer this tool's output, and the
-    pattern is searched in it; without, they answer the caller. `{heard}` and `{output}` in a `Say` stand for the
-    caller's last line and the last tool output.
+    pattern is searched in it; without, they answer the caller. once: not a second time. `{heard}` and `{output}` in a
+    `Say` stand for the caller's last line and the last tool output.
     """
 
     pattern: str
     acts: tuple[Act, ...]
     tool: str | None = None
+    once: bool = False
 
 
 Reply: TypeAlias = str | Sequence[Act] | When
@@ -40,6 +41,9 @@ class ScriptedMind:
     replies: `When`s are tried first, in their order, as often as they fit. Texts and lists of acts are used up one by
     one. May be asked from several threads; the order is then one for all. asides: the replies outside the conversation,
     used up one by one, then nothing is said there; None: they are as all others.
+
+    left: what was to be used up and is not. surprises: the situations that no reply was written for. For an exact test
+    both are empty in the end.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class ScriptedMind:
     ) -> None:
         self._asides = None if asides is None else list(asides)
         self.situations: list[Situation] = []
+        self.surprises: list[Situation] = []
         self._fitting = [reply for reply in replies if isinstance(reply, When)]
         self._in_order = [reply for reply in replies if not isinstance(reply, When)]
         self._otherwise = otherwise
@@ -63,12 +68,20 @@ class ScriptedMind:
                 return _acts(self._asides.pop(0)) if self._asides else ()
             return [_filled(act, situation.lines) for act in self._chosen(situation)]
 
+    @property
+    def left(self) -> list[Reply]:
+        with self._lock:
+            return [*(reply for reply in self._fitting if reply.once), *self._in_order]
+
     def _chosen(self, situation: Situation) -> Sequence[Act]:
         last = next((line for line in reversed(situation.lines) if line.role in {"user", "tool_output"}), None)
         for fitting in self._fitting:
             if last is not None and _fits(fitting, last):
+                if fitting.once:
+                    self._fitting.remove(fitting)
                 return fitting.acts
         if not self._in_order:
+            self.surprises.append(situation)
             return (Say(self._otherwise),)
         return _acts(self._in_order.pop(0))
 
@@ -88,7 +101,7 @@ def _filled(act: Act, lines: Sequence[Line]) -> Act:
         return act
     texts = {line.role: line.text for line in lines}
     heard, output = texts.get("user", ""), texts.get("tool_output", "")
-    return Say(act.text.replace("{heard}", heard).replace("{output}", output))
+    return replace(act, text=act.text.replace("{heard}", heard).replace("{output}", output))
 
 
 class ToneVoice:

@@ -23,6 +23,7 @@ _LED_IN: Final = re.compile(
     r"\b(?:code|number|id|identity|passport|card)\b(?:\s+(?:is|would be))?[\s:,]+", re.IGNORECASE
 )
 _BEGINNING: Final = re.compile(r"^\W*(?:it is|it's|that is|that's|yes|sure)\b[\s,]*", re.IGNORECASE)
+_AS_IN: Final = re.compile(r"\b([A-Za-z])[,.]? (?:as in|like|for) [A-Za-z]{3,}")
 _STOPS: Final = frozenset("please and thanks thank you it that is for the my if i".split())  # noqa: SIM905 - words
 
 
@@ -37,7 +38,7 @@ def digits(text: str) -> str:
 
 def code(text: str) -> str:
     """A code or an id: what follows `the code is`, else the first run that no word of a language looks like."""
-    text = _numbered(text)
+    text = _numbered(_AS_IN.sub(r"\1", text))
     for led in reversed(list(_LED_IN.finditer(text))):
         if found := _glued(_until_a_stop(text[led.end() :])):
             return found
