@@ -252,6 +252,8 @@ class Switchboard:
         self._farewells.keep(call_sid, farewell, over=over)
         if farewell.transfer_number and not over:
             self.transfers.begin(Away(call.record, call.admitted_at, farewell.transfer_number, call.consent))
+        else:
+            self.transfers.forget(call_sid)
         self._put_away(call.model, call.record)
         if not self._calls:
             self._all_released.set()

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import orjson
 
@@ -31,6 +31,10 @@ from voice_gateway.journal import CallRecord
 Kept = TypeVar("Kept")
 
 MOST_KEPT = 500
+
+
+UNANSWERED: Final = frozenset({"busy", "no-answer", "failed"})
+"""What the carrier tells of a colleague who did not take the call."""
 
 
 @dataclass(slots=True)
@@ -82,7 +86,7 @@ class Transfers:
         match entry:
             case entries.ToolAsked() if entry.name == TRANSFER:
                 _keep(self._reasons, facts.call_sid, _reason_in(entry.arguments))
-            case entries.CallEnded() if entry.status == "completed":
+            case entries.CallEnded() if facts.channel != "api":
                 _keep(self._ends, facts.call_sid, entry)
             case entries.CallSummarised() if facts.call_sid in self._away:
                 self._away[facts.call_sid].summary = entry.summary
@@ -96,6 +100,11 @@ class Transfers:
             away.transcript, away.cost_usd, away.duration_ms = ended.transcript, ended.cost_usd, ended.duration_ms
         _keep(self._away, call_sid, away)
 
+    def forget(self, call_sid: str) -> None:
+        """The call is over, and nobody was put through."""
+        self._reasons.pop(call_sid, None)
+        self._ends.pop(call_sid, None)
+
     def find(self, call_sid: str) -> Away | None:
         return self._away.get(call_sid)
 
@@ -105,6 +114,8 @@ class Transfers:
         if away is not None and not away.told:
             away.told = True
             away.record.write(entries.TransferEnded(outcome, duration_s))
+        if away is not None and outcome not in UNANSWERED:
+            away.transcript = away.summary = ""  # nobody comes back: what was said is on the record and not kept here
         return away
 
     def take(self, call_sid: str) -> Away | None:

@@ -39,13 +39,11 @@ from voice_gateway.caller.socket import POLICY_VIOLATION, CallerSocket, StreamNe
 from voice_gateway.caller.tokens import StreamTokens, TokenVerdict
 from voice_gateway.ops import logs
 from voice_gateway.switchboard import LiveCall, Refusal, Switchboard
-from voice_gateway.transfers import PutThrough, Transfers
+from voice_gateway.transfers import UNANSWERED, PutThrough, Transfers
 
 MAX_FORM_BYTES = 64 * 1024
 MAX_FORM_FIELDS = 200
 FORM_TIMEOUT = 10.0
-UNANSWERED = frozenset({"busy", "no-answer", "failed"})
-"""What is told of a colleague who did not take the call."""
 ENDED_STATUSES = frozenset({"completed", "busy", "no-answer", "failed", "canceled"})
 
 
