@@ -353,11 +353,17 @@ def build(settings: Settings, listeners: Sequence[Listener] = ()) -> Gateway:
 
 
 def _wishes(settings: Settings) -> Wishes:
-    url, secret = settings.call_webhook_url.get_secret_value(), settings.call_webhook_secret.get_secret_value()
-    project = (settings.supabase_url, settings.supabase_key) if settings.supabase_url else None
-    recordings = (settings.recordings_dir, settings.recording_retention_days)
-    bucket = (settings.recordings_bucket, settings.recordings_keep_local)
-    return Wishes(url, secret, settings.retention_days, settings.trace_dir, *recordings, project, *bucket)
+    return Wishes(
+        webhook_url=settings.call_webhook_url.get_secret_value(),
+        webhook_secret=settings.call_webhook_secret.get_secret_value(),
+        keep_days=settings.retention_days,
+        trace_dir=settings.trace_dir,
+        recordings_dir=settings.recordings_dir,
+        keep_recordings_days=settings.recording_retention_days,
+        project=(settings.supabase_url, settings.supabase_key) if settings.supabase_url else None,
+        bucket=settings.recordings_bucket,
+        keep_local=settings.recordings_keep_local,
+    )
 
 
 def _tables(settings: Settings) -> Tables:

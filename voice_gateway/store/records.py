@@ -59,7 +59,8 @@ class EventRecord:
     """A row of `call_events`.
 
     id: a UUIDv7; a second event with the same id is the same event and is stored once. payload: anything JSON; must not
-    be changed after it was handed to a store. occurred_at: UTC; text is ISO 8601. seq: counts from 1 within a leg.
+    be changed after it was handed to a store. occurred_at: UTC; text is ISO 8601. seq: counts from 1 within a leg, but
+    for `KEEPING_LEG`.
     """
 
     id: str
