@@ -9,8 +9,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from datetime import time as time_of_day
 from pathlib import Path
@@ -20,7 +19,7 @@ from zoneinfo import ZoneInfo
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
-from voice_gateway import __version__, values
+from voice_gateway import __version__, config, values
 from voice_gateway.agent.cast import Cast, LivingCast, Role, Sources, read_cast
 from voice_gateway.agent.own import whole_toolbox
 from voice_gateway.agent.toolbox import house_toolbox
@@ -63,6 +62,7 @@ from voice_gateway.workshop import Workshop
 
 if TYPE_CHECKING:
     from voice_gateway.mcp.doors import Doors
+    from voice_gateway.mcp.foreign import ForeignServers
     from voice_gateway.store.shipper import Shipper
 
 STREAM_PATIENCE_S = 30.0
@@ -77,12 +77,19 @@ class Gateway:
     """Everything that serves calls, built once. `asgi` is the application; its lifespan starts and stops the rest."""
 
     def __init__(
-        self, settings: Settings, cast: Cast, listeners: Sequence[Listener] = (), toolbox: Toolbox | None = None
+        self,
+        settings: Settings,
+        cast: Cast,
+        listeners: Sequence[Listener] = (),
+        toolbox: Toolbox | None = None,
+        foreign: ForeignServers | None = None,
     ) -> None:
         """listeners: told of every entry besides the metrics; must be quick and must not raise.
 
-        toolbox: every tool there is, the house's when None; a persona has those it names.
+        toolbox: every tool there is, the house's when None; a persona has those it names. foreign: the MCP servers
+        whose tools the cast may name.
         """
+        self._foreign = foreign
         self.toolbox = toolbox or house_toolbox()
         self._settings = settings
         self._cast = cast
@@ -141,6 +148,9 @@ class Gateway:
             stranger=self._makings.safety_identifier,
         )
         self.mcp = self._new_mcp()
+        if foreign is not None:
+            foreign.count = self.metrics.foreign_called
+            self.metrics.watch_servers(foreign.names, foreign.is_up)
         self.switchboard = Switchboard(
             journal=self.journal,
             prepare_model=self._makings.prepare_model,
@@ -175,7 +185,7 @@ class Gateway:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must never be seen anywhere: for the log's scrubber, and for the tests that look for it."""
-        return self._settings.secrets()
+        return (*self._settings.secrets(), *(self._foreign.secrets if self._foreign is not None else ()))
 
     def _new_shipper(self) -> Shipper | None:
         """What brings the record to Supabase, where a project is named; it costs memory that nobody else should pay."""
@@ -293,7 +303,12 @@ class Gateway:
         details = {**({} if self.shipper is None else {"outbox": self.shipper.tell}), **self._keeper.details}
         return [
             *health.health_routes(
-                version=__version__, features=features, checks=checks, metrics=self.metrics, details=details
+                version=__version__,
+                features=features,
+                checks=checks,
+                metrics=self.metrics,
+                details=details,
+                parts={} if self._foreign is None else {"mcpServers": self._foreign.tell},
             ),
             *TwilioDoors(self.switchboard, doorbell).routes(),
             *CallDoors(self.switchboard, settings.api_token.get_secret_value(), self.metrics.refused).routes(),
@@ -318,6 +333,8 @@ class Gateway:
         await self._makings.start()
         if self.shipper is not None:
             self.shipper.start()
+        if self._foreign is not None and self._settings.mcp_enabled:
+            self._foreign.start()
         self._keeper.start()
         lag = asyncio.create_task(LoopLag(self.metrics.loop_lagged).run())
         # What was imported lives as long as the process: a full collection would stop every call to look at it again.
@@ -328,6 +345,8 @@ class Gateway:
                 yield
         finally:
             await self.switchboard.drained(0.0)
+            if self._foreign is not None:
+                await self._foreign.close()
             await self._farewells.close()
             if self._rest is not None:
                 await self._rest.close()
@@ -344,12 +363,39 @@ class Gateway:
                 self._log.error("store.records_lost", records=lost)
 
 
-def build(settings: Settings, listeners: Sequence[Listener] = ()) -> Gateway:
-    """Make a gateway from its settings. Raises `GatewayError` when a persona or a tool that it needs is not there."""
+def build(
+    settings: Settings, listeners: Sequence[Listener] = (), variables: Mapping[str, str] | None = None
+) -> Gateway:
+    """Make a gateway from its settings. Raises `GatewayError` when a persona or a tool that it needs is not there.
+
+    variables: those that a file of the operator's may refer to; the environment's and those of `.env` when None.
+    """
     toolbox = whole_toolbox(settings.tool_modules)
-    sources = Sources(toolbox, settings.default_persona, settings.personas_dir, settings.routes_file)
-    sources = replace(sources, supervised=bool(settings.supervisor_model))
-    return Gateway(settings, LivingCast(sources, time.monotonic), listeners, toolbox)
+    foreign = _foreign(settings, toolbox, variables)
+    sources = _sources(settings, toolbox, foreign)
+    return Gateway(settings, LivingCast(sources, time.monotonic), listeners, toolbox, foreign)
+
+
+def _sources(settings: Settings, toolbox: Toolbox, foreign: ForeignServers | None) -> Sources:
+    return Sources(
+        toolbox,
+        settings.default_persona,
+        settings.personas_dir,
+        settings.routes_file,
+        foreign,
+        supervised=bool(settings.supervisor_model),
+    )
+
+
+def _foreign(settings: Settings, toolbox: Toolbox, variables: Mapping[str, str] | None) -> ForeignServers | None:
+    """The MCP servers whose tools personas may name, not reached yet, where there is a file of them."""
+    if settings.mcp_servers_file is None:
+        return None
+    from voice_gateway.mcp.foreign import ForeignServers  # noqa: PLC0415 - it costs memory that nobody else should pay
+    from voice_gateway.mcp.servers import load_servers  # noqa: PLC0415
+
+    known = config.variables() if variables is None else variables
+    return ForeignServers(load_servers(settings.mcp_servers_file, known), toolbox.names)
 
 
 def _wishes(settings: Settings) -> Wishes:
@@ -391,7 +437,7 @@ async def tools_alone(settings: Settings, persona: str = "") -> AsyncIterator[Of
     """
     toolbox = whole_toolbox(settings.tool_modules)
     if persona:
-        cast = read_cast(Sources(toolbox, settings.default_persona, settings.personas_dir, settings.routes_file))
+        cast = read_cast(_sources(settings, toolbox, _foreign(settings, toolbox, None)))
         if persona not in cast.keys:
             raise GatewayError(f"there is no persona {persona}; there are {', '.join(sorted(cast.keys))}")
         toolbox = cast.role(persona).toolbox

@@ -153,6 +153,7 @@ class Settings(BaseModel):
         SecretStr(""), description="16 characters or more, best at random"
     )
     mcp_effects: Switch = False
+    mcp_servers_file: Path | None = Field(None, description="the path of a TOML file of MCP servers, or nothing")
     mcp_allowed_hosts: Annotated[str, BeforeValidator(values.without_spaces)] = Field(
         "",
         pattern=r"^([0-9A-Za-z.:_-]+(,[0-9A-Za-z.:_-]+)*)?$",
@@ -379,6 +380,11 @@ def load(environment: Mapping[str, str] | None = None, env_file: Path | None = P
     if settings is None or problems:
         raise ConfigError(problems)
     return settings
+
+
+def variables(env_file: Path | None = Path(".env")) -> Mapping[str, str]:
+    """Everything that environment and file hold, for files of the operator's that refer to a variable by name."""
+    return {**_read(env_file), **os.environ}
 
 
 def _read(env_file: Path | None) -> dict[str, str]:

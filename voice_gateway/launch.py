@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 import uvicorn
@@ -18,15 +19,16 @@ from voice_gateway.store.database import StoreError, open_sound_database
 from voice_gateway.store.recordings import check_folder
 
 
-def run(settings: Settings) -> None:
-    """Serve until told to stop."""
+def run(settings: Settings, variables: Mapping[str, str] | None = None) -> None:
+    """Serve until told to stop. variables: as `app.build` takes them."""
     log = logs.get("app")
     for sentence in settings.warnings_at_start():
         log.warning("config.warning", detail=sentence)
     for sentence in settings.missing():
         log.error("config.missing", detail=sentence)
     log.info("gateway.starting", version=__version__, host=settings.host, port=settings.port)
-    gateway = build(settings)
+    gateway = build(settings, variables=variables)
+    logs.hide(gateway.secrets)
     for sentence in (*gateway.unpriced(), *gateway.doubts()):
         log.warning("config.warning", detail=sentence)
     check_places(settings)

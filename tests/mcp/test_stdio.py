@@ -49,3 +49,15 @@ async def test_a_persona_that_is_not_there_is_told_in_a_sentence(tmp_path: Path)
     with pytest.raises(GatewayError, match="there is no persona nobody; there are bartender, "):
         async with app.tools_alone(settings, "nobody"):
             pass
+
+
+async def test_who_opens_no_door_and_names_no_server_does_not_pay_for_the_package(tmp_path: Path) -> None:
+    program = (
+        "import sys; from voice_gateway import app, config; app.build(config.load({}, None));"
+        "print([name for name in ('mcp', 'mcp_types', 'httpx2') if name in sys.modules])"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, cwd=tmp_path, env=ENVIRONMENT, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 30)
+    assert out == b"[]\n"

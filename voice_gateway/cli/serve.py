@@ -31,8 +31,9 @@ def serve(
     settings = config.load(env_file=env_file)
     if port is not None:
         settings = settings.model_copy(update={"port": port})
+    variables = config.variables(env_file)
     if check:
-        gateway = app.build(settings)  # raises what would keep the gateway from starting
+        gateway = app.build(settings, variables=variables)  # raises what would keep the gateway from starting
         launch.check_places(settings)
         for name, value in settings.public().items():
             typer.echo(f"{name}={str(value).lower() if isinstance(value, bool) else value}")
@@ -45,7 +46,7 @@ def serve(
             raise typer.Exit(1)
         return
     logs.configure(settings.log_level, secrets=settings.secrets())
-    launch.run(settings)
+    launch.run(settings, variables)
 
 
 def _show_personas(gateway: app.Gateway, settings: Settings) -> None:

@@ -97,12 +97,19 @@ def configure(
     target = sys.stdout if stream is None else stream
     _outlet.stream = target
     _outlet.threshold = threshold
-    _outlet.scrubber = Scrubber(secrets)
+    _outlet.secrets = tuple(secrets)
+    _outlet.scrubber = Scrubber(_outlet.secrets)
     _outlet.color = target.isatty() if color is None else color
     structlog.configure(
         processors=[_render], wrapper_class=Logger, logger_factory=lambda *_: _outlet, cache_logger_on_first_use=False
     )
     _take_over_logging(threshold)
+
+
+def hide(secrets: Iterable[str]) -> None:
+    """Keep these values out of the log too, until the next `configure`."""
+    _outlet.secrets = (*_outlet.secrets, *secrets)
+    _outlet.scrubber = Scrubber(_outlet.secrets)
 
 
 def _take_over_logging(threshold: int) -> None:
@@ -139,6 +146,7 @@ class _Outlet:
     def __init__(self) -> None:
         self.stream: IO[str] = sys.stdout
         self.threshold = LEVELS["info"]
+        self.secrets: tuple[str, ...] = ()
         self.scrubber = Scrubber()
         self.color = False
         self._lock = threading.Lock()

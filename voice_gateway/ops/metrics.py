@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Final, Generic, Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
@@ -81,6 +82,10 @@ class _Family(Generic[Series]):
         self._metric: Series = metric
         self._allowed = tuple(frozenset(values) for values in allowed)
         self._bound: dict[tuple[str, ...], Series] = {}
+
+    def allow(self, values: Iterable[str]) -> None:
+        """Let the first label have these values too."""
+        self._allowed = (self._allowed[0] | frozenset(values), *self._allowed[1:])
 
     def __call__(self, *values: str) -> Series:
         known = self._bound.get(values)
@@ -214,6 +219,16 @@ class Metrics:
     def supervised(self, outcome: str, duration_s: float) -> None:
         """A question to the supervisor was over: answered, replaced by a newer one, or the voice went on without."""
         self._model.supervised(outcome).observe(duration_s)
+
+    def foreign_called(self, server: str, outcome: str) -> None:
+        """A call used a tool of a foreign MCP server. outcome: ok, refused by it, failed or timeout."""
+        self._model.foreign(server, outcome).inc()
+
+    def watch_servers(self, servers: Iterable[str], is_up: Callable[[str], float]) -> None:
+        """Which foreign MCP servers there are; `is_up` is asked when the metrics are read."""
+        self._model.foreign.allow(servers)
+        for server in servers:
+            self._model.foreign_up.labels(server).set_function(partial(is_up, server))
 
     def mcp_called(self, door: str, outcome: str) -> None:
         """Another program had a tool do its work. outcome: ok or failed."""
@@ -392,6 +407,13 @@ class _ModelSeries:
             self.supervised(outcome)
         mcp = Counter("voice_mcp_calls", "Tools called by other programs.", ["door", "outcome"], registry=registry)
         self.mcp = _Family(mcp, MCP_DOORS, TOOL_OUTCOMES)
+        foreign = Counter(
+            "voice_mcp_server_calls", "Tools of foreign servers used.", ["server", "outcome"], registry=registry
+        )
+        self.foreign = _Family(foreign, (), TOOL_OUTCOMES)
+        self.foreign_up = Gauge(
+            "voice_mcp_server_up", "1 while a foreign server answers.", ["server"], registry=registry
+        )
         self.cost = Counter("voice_cost_usd", "What calls cost, in US dollars.", registry=registry)
         tokens = Counter(
             "voice_tokens", "Tokens used.", ["model", "direction", "modality", "cached"], registry=registry

@@ -50,13 +50,15 @@ def health_routes(
     checks: Sequence[Check],
     metrics: Exposition,
     details: Mapping[str, Callable[[], object]] = MappingProxyType({}),
+    parts: Mapping[str, Callable[[], object]] = MappingProxyType({}),
     clock: Callable[[], float] = time.monotonic,
     today: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> list[Route]:
     """The three routes. Each answers GET and HEAD; any other method gets 405.
 
     features: camel-case names as `/health` tells them, such as `voiceAgent`. details: what `/ready` tells besides, by
-    name, ready or not. clock: seconds; uptime counts from this call on.
+    name, ready or not. parts: what `/health` tells besides; none of it makes the process ill. clock: seconds; uptime
+    counts from this call on.
     """
     started = clock()
 
@@ -68,6 +70,7 @@ def health_routes(
             "uptime": round(clock() - started, 2),
             "timestamp": today().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "features": dict(features),
+            **{name: part() for name, part in parts.items()},
         }
         return _json(body)
 
