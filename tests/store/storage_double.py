@@ -63,12 +63,16 @@ class Chest:
 
 
 class StorageDouble:
-    """gateway_limit: bytes of a request. faults: what the next uploads are answered instead, one each, in order."""
+    """gateway_limit: bytes of a request. faults: what the next uploads are answered instead, one each, in order.
+
+    of_bucket: what is answered instead of what a bucket is.
+    """
 
     def __init__(self) -> None:
         self.buckets: dict[str, Chest] = {"recordings": Chest()}
         self.gateway_limit = 200_000_000
         self.faults: list[Response | Callable[[Request], Awaitable[Response | None]]] = []
+        self.of_bucket: Response | None = None
         self.uploads: list[str] = []
         routes: list[tuple[str, str, Door]] = [
             ("GET", "/bucket/{bucket}", self._bucket),
@@ -96,6 +100,8 @@ class StorageDouble:
             raise StorageRefusalError(404, "NoSuchBucket", "Bucket not found", "Bucket not found") from None
 
     async def _bucket(self, request: Request, caller: Caller) -> Response:
+        if self.of_bucket is not None:
+            return self.of_bucket
         name, chest = request.path_params["bucket"], self._chest(request)
         if caller.role != "service_role":
             raise StorageRefusalError(404, "NoSuchBucket", "Bucket not found", "Bucket not found")

@@ -201,6 +201,14 @@ async def test_a_bucket_that_is_missing_and_one_that_is_public_get_nothing_until
     assert here.there == [path]
 
 
+async def test_a_bucket_that_cannot_be_asked_for_is_no_recordings_fault(here: Here) -> None:
+    here.far.storage.of_bucket = meaning(400, "InvalidBucketName", "Bucket name invalid")
+    await here.record()
+    async with bringing(here.uploads()) as uploads:
+        await until(lambda: "check RECORDINGS_BUCKET" in uploads.last_error)
+        assert (uploads.depth, uploads.refused) == (1, 0)
+
+
 @pytest.mark.parametrize("where", ["bucket", "gateway"])
 async def test_one_that_is_too_large_is_set_aside_and_costs_no_other(here: Here, where: str) -> None:
     storage = here.far.storage

@@ -56,7 +56,10 @@ class Bucket:
     async def check(self) -> None:
         """See that it is there and closed to the public. Raises `Misconfigured`, which says what to do."""
         client = await self._project.client()
-        found = await self._asked(client.storage.get_bucket(self.name))
+        try:
+            found = await self._asked(client.storage.get_bucket(self.name))
+        except Refused as refusal:  # no recording is to blame for that
+            raise Misconfigured(f"{refusal}: check RECORDINGS_BUCKET") from None
         if found.public:
             raise Misconfigured(f"the bucket {self.name} is public, so anyone may hear what is in it: make it private")
 
