@@ -163,6 +163,7 @@ class Gateway:
                 failed_sentence=settings.failed_sentence,
                 summaries=self.summaries,
                 personas=lambda: cast.keys,
+                casting=self._makings,
             ),
             max_calls=settings.max_calls,
             exceeded=self.budget.exceeded,

@@ -31,6 +31,8 @@ class Figures:
                 self._metrics.held(value)
             case "hold_confirmed" | "hold_in_vain":
                 self._metrics.hold_ended(figure.removeprefix("hold_"), value)
+            case "handoff_update" | "handoff_session" | "handoff_failed":
+                self._metrics.handed_over(figure.removeprefix("handoff_"), value)
             case "unknown_model_events":
                 self._metrics.model_events_unknown(int(value))
             case "malformed_model_events" if value:

@@ -36,7 +36,7 @@ class Store(Protocol):
 
 @dataclass(slots=True)
 class CallRecord:
-    """The record of one call. seq counts its entries from 1."""
+    """The record of one call. seq counts its entries from 1. facts: as of now, for a handoff changes who answers."""
 
     facts: CallFacts
     _journal: Journal
@@ -46,6 +46,8 @@ class CallRecord:
 
     def write(self, entry: entries.Entry) -> None:
         self._seq += 1
+        if isinstance(entry, entries.HandedOff):
+            self.facts = replace(self.facts, persona=entry.to_persona)
         self._keys = self._keys + 1 if isinstance(entry, entries.DigitReceived) else 0
         self._journal.write(self.facts, self._seq, entry, keys_in_a_row=self._keys)
 
@@ -136,6 +138,8 @@ def _changes(facts: CallFacts, entry: entries.Entry, at: datetime) -> dict[str, 
             return {"stream_sid": entry.stream_sid, "answered_at": at}
         case entries.ModelJoined():
             return {"model": entry.model}
+        case entries.HandedOff():
+            return {"persona": entry.to_persona}
         case entries.ResponseMetered():
             return {"cost_usd": entry.total_usd or None}
         case entries.CallEnded():
@@ -172,7 +176,7 @@ def _rows(facts: CallFacts, event: EventRecord, entry: entries.Entry, at: dateti
             turn = TurnRecord(
                 event.id, event.call_sid, event.seq, "assistant", entry.text, at,
                 item_id=entry.item_id,
-                persona=facts.persona or None,
+                persona=entry.persona or facts.persona or None,
                 generated=entry.generated if entry.generated != entry.text else None,
                 start_ms=entry.start_ms,
                 end_ms=None if entry.start_ms is None else entry.start_ms + entry.heard_ms,

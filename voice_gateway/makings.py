@@ -16,7 +16,7 @@ import orjson
 
 from voice_gateway.agent.cast import Cast, Role
 from voice_gateway.agent.greetings import Greetings
-from voice_gateway.agent.personas import Persona
+from voice_gateway.agent.personas import Persona, PersonaError
 from voice_gateway.agent.supervisor import Supervisor
 from voice_gateway.agent.text_model import TextModel
 from voice_gateway.audio.activity import Shelf
@@ -165,6 +165,10 @@ class Makings:
         await asyncio.sleep(SECOND_ATTEMPT_AFTER)
         return await self._open_model(facts)
 
+    async def open(self, facts: CallFacts) -> ModelSocket:
+        """Another session beside the one a call has: `relay.Casting`. The caller is being spoken with meanwhile."""
+        return await self._open_model(facts)
+
     async def _open_model(self, facts: CallFacts) -> ModelSocket:
         return await self.open_model(self._model_settings(self.role(facts)), facts)
 
@@ -190,6 +194,13 @@ class Makings:
         """What is asked of a model's session in writing."""
         return replace(self._model_settings(role), output="text", turn_detection=None, transcription=None)
 
+    def settings(self, facts: CallFacts) -> ModelSettings:
+        """Of the session for the persona in the facts: `relay.Casting`. Raises `PersonaError` if it is not there."""
+        role = self.role(facts)
+        if facts.persona and role.persona.key != facts.persona:
+            raise PersonaError(f"there is no persona {facts.persona!r}; there are {', '.join(sorted(self._cast.keys))}")
+        return self._model_settings(role)
+
     def _model_settings(self, role: Role) -> ModelSettings:
         settings, persona = self._settings, role.persona
         model = self.model_of(persona)
@@ -214,20 +225,37 @@ class Makings:
 
     def new_bridge(self, call: LiveCall) -> Core:
         facts, began_at = call.facts, call.admitted_at
+        persona = self.role(facts).persona
+        voice = self._voice(persona)
+        judge = self._judges.lend(facts.call_sid) if self._judges is not None and self._may_hold(persona) else None
+        policy = replace(self.policy(facts), barge_in_mode="server" if judge is None else "edge")
+        if call.earlier is None:
+            clip, to_keep = self._greetings.clip(persona, voice), self._greetings.to_keep(persona, voice)
+            policy = replace(policy, clip=clip, greeting_to_keep=to_keep)
+        else:
+            earlier = _earlier(call.earlier, persona, policy.line_usd_per_minute)
+            policy = replace(policy, greeting=BACK_AGAIN, earlier=earlier)
+        bridge = Bridge(policy, began_at, None if judge is None else OnsetDetector(judge))
+        followed = bridge if self._traces is None else self._traces.follow(bridge, Heading(facts, policy, began_at))
+        if self._recorder is None or call.consent is None:
+            return followed
+        return self._recorder.follow(followed, call.record, call.consent)
+
+    def policy(self, facts: CallFacts) -> Policy:
+        """How the persona in the facts leads a call, whether it begins it or takes it over."""
         settings, prices, day = self._settings, self.prices, today()
         role, outbound = self.role(facts), direction_of(facts) == "outbound"
         persona, toolbox = role.persona, role.toolbox
         line_usd = prices.outbound_usd_per_minute if outbound else prices.inbound_usd_per_minute
-        earlier = None if call.earlier is None else _earlier(call.earlier, persona, line_usd)
         wish = persona.barge_in
-        judge = self._judges.lend(facts.call_sid) if self._judges is not None and self._may_hold(persona) else None
-        policy = Policy(
-            greeting=persona.greeting_instructions if earlier is None else BACK_AGAIN,
-            clip=None if earlier else self._greetings.clip(persona, self._voice(persona)),
-            earlier=earlier,
-            greeting_to_keep="" if earlier else self._greetings.to_keep(persona, self._voice(persona)),
+        return Policy(
+            persona=persona.key,
+            name=persona.name,
+            introduction=persona.introduction,
+            keys=persona.keys,
+            transcribed=bool(settings.openai_transcription_model),
+            greeting=persona.greeting_instructions,
             barge_in=settings.barge_in_enabled and wish.enabled,
-            barge_in_mode="server" if judge is None else "edge",
             confirm_s=settings.barge_in_confirm_ms / 1000,
             min_speech_ms=wish.min_speech_ms,
             protect_greeting=wish.protect_greeting,
@@ -256,11 +284,6 @@ class Makings:
             line_usd_per_minute=line_usd,
             max_cost_usd=tighter(settings.max_call_usd, persona.limits.max_call_usd),
         )
-        bridge = Bridge(policy, began_at, None if judge is None else OnsetDetector(judge))
-        followed = bridge if self._traces is None else self._traces.follow(bridge, Heading(facts, policy, began_at))
-        if self._recorder is None or call.consent is None:
-            return followed
-        return self._recorder.follow(followed, call.record, call.consent)
 
     def recording_terms(self, facts: CallFacts) -> Terms:
         """How a caller's consent is had; a persona that came later and whose language has no sentence records none."""

@@ -24,8 +24,9 @@ from voice_gateway.caller.farewells import Farewell
 from voice_gateway.caller.media_stream import MediaStreamDialect, StreamRefused, StreamStarted
 from voice_gateway.caller.socket import CallerSocket
 from voice_gateway.journal import CallRecord
-from voice_gateway.model.socket import ModelRefused, ModelSocket
+from voice_gateway.model.socket import ModelSocket
 from voice_gateway.ops import logs
+from voice_gateway.relay import Casting, Relay
 from voice_gateway.summary import Summaries
 
 _OF_THE_STREAM = (StreamStarted, StreamRefused)
@@ -66,6 +67,7 @@ class Service:
     observe: takes figures by name, in seconds. clock: monotonic seconds. keep_greeting: takes a greeting that may be
     played to later callers; must not wait. failed_sentence: for a caller whose call could not even begin.
     summaries: what has a call summed up once it is over, if anything. personas: the keys of those there are now.
+    casting: what a handoff needs of them; None: nothing is handed over.
     """
 
     tools: Tools
@@ -75,6 +77,7 @@ class Service:
     failed_sentence: str = ""
     summaries: Summaries | None = None
     personas: Callable[[], Collection[str]] = tuple
+    casting: Casting | None = None
 
 
 class Outlet:
@@ -116,8 +119,7 @@ class Session:
         self._bridge = bridge
         self._caller = caller
         self._dialect = dialect
-        self._model_task = model
-        self._model: ModelSocket | None = None
+        self.models = Relay(model, service.casting, take=self._take, ask=self._ask_first, leave=self._count_oddities)
         self._record = record
         self._tools = service.tools
         self._service = service
@@ -153,6 +155,12 @@ class Session:
             do.SendToolOutput: self._tell_model,
             do.AddNote: self._tell_model,
             do.AddFirstWords: self._tell_model,
+            do.AddLine: self._tell_model,
+            do.AddToolCall: self._tell_model,
+            do.PrepareHandoff: lambda command: self.models.prepare(self._record.facts, command.persona),
+            do.DropHandoff: lambda _: self.models.drop(),
+            do.UpdateSession: lambda _: self.models.update(),
+            do.SwapModel: lambda _: self.models.swap(held=self._flushing),
             do.KeepGreeting: self._keep_greeting,
             do.RunTool: self._run_tool,
             do.WriteEntry: self._write_entry,
@@ -170,7 +178,7 @@ class Session:
         self._task = asyncio.current_task()
         try:
             async with self._group:
-                self._group.create_task(self._meet_model())
+                self._group.create_task(self.models.meet())
                 self._group.create_task(self._keep_watch())
                 self._joined_at = self._clock()
                 self._take(ev.CallerJoined(stream_sid))
@@ -196,6 +204,11 @@ class Session:
         self._asked.append(event)
         self._wake()
 
+    def _ask_first(self, event: ev.InnerEvent) -> None:
+        """The same, and before all else that waits."""
+        self._asked.appendleft(event)
+        self._wake()
+
     def _lose_patience_later(self) -> None:
         if self._last_patience is None:
             loop = asyncio.get_running_loop()
@@ -211,10 +224,7 @@ class Session:
 
     async def _leave(self) -> None:
         """Close the caller leg; the carrier then asks what comes next. Tools still at work are given up."""
-        if self._model is not None:
-            self._model.listen(None)
-            self._observe("unknown_model_events", self._model.dialect.unknown.total())
-            self._observe("malformed_model_events", self._model.dialect.malformed.total())
+        self.models.end()
         self._caller.listen(None)
         for task in self._running:
             task.cancel()
@@ -223,6 +233,10 @@ class Session:
             if stuck:  # one that does not heed its cancellation must not hold the call
                 self._log.error("call.tools_left", tools=len(stuck))
         await self._caller.close(1000, "the call is over")
+
+    def _count_oddities(self, model: ModelSocket) -> None:
+        self._observe("unknown_model_events", model.dialect.unknown.total())
+        self._observe("malformed_model_events", model.dialect.malformed.total())
 
     def _finish(self) -> None:
         """Close the record of a call that was broken off, so that `CallEnded` is never missing."""
@@ -274,13 +288,26 @@ class Session:
         finally:
             for entry in self._written:
                 self._record.write(entry)
-                if isinstance(entry, entries.FaultSeen):
-                    self._log.warning("call.trouble", where=entry.where, code=entry.code, detail=entry.message)
+                self._tell_log(entry)
             self._written.clear()
         if self._to_caller.waiting and not self._flushing:
             self._flushing = True
             self._group.create_task(self._flush())
         return len(commands) > 1 or type(event) is not ev.CallerAudio
+
+    def _tell_log(self, entry: entries.Entry) -> None:
+        match entry:
+            case entries.FaultSeen():
+                self._log.warning("call.trouble", where=entry.where, code=entry.code, detail=entry.message)
+            case entries.HandedOff():
+                self._log.info(
+                    "call.handed_over",
+                    persona=entry.to_persona,
+                    before=entry.from_persona,
+                    by=entry.by,
+                    another_session=entry.another_session,
+                    milliseconds=entry.waited_ms,
+                )
 
     async def _flush(self) -> None:
         """The caller's side is behind: wait for it, and let the model wait meanwhile."""
@@ -295,8 +322,8 @@ class Session:
             self._uncleared_since = None
 
     def _hold_model(self, *, held: bool) -> None:
-        if self._model is not None:
-            self._model.hold_back(held=held)
+        if self.models.in_use is not None:
+            self.models.in_use.hold_back(held=held)
 
     def _hear(self, message: str | bytes) -> bool:
         """Take a message of the caller's. False once the call is over: then nobody does."""
@@ -315,16 +342,6 @@ class Session:
         while (message := await self._caller.read()) is not None:
             self._hear(message)
         self._take(ev.CallerLeft("stalled" if self._caller.stalled else "lost"))
-
-    async def _meet_model(self) -> None:
-        try:
-            model = await self._model_task
-        except ModelRefused as refused:
-            self._take(ev.ModelUnavailable(refused.code, refused.message))
-            return
-        self._model = model
-        self._take(model.ready)
-        model.listen(self._take)
 
     async def _keep_watch(self) -> None:
         """Tell the bridge what comes from tools and from outside, and leave when the call is over."""
@@ -372,8 +389,8 @@ class Session:
     def _look_at_sends(self) -> None:
         """Does a leg not take what we send? Told once for each time that it falls behind."""
         self._look_at_send("caller", behind=self._caller.blocked_since is not None)
-        if self._model is not None:
-            self._look_at_send("model", behind=self._model.unsent_bytes > 0)
+        if self.models.in_use is not None:
+            self._look_at_send("model", behind=self.models.in_use.unsent_bytes > 0)
 
     def _observe(self, figure: str, value: float) -> None:
         self._service.observe(self._record.facts, figure, value)
@@ -409,8 +426,9 @@ class Session:
             self._observe("barge_in_stop", self._clock() - self._handled_since)
 
     def _tell_model(self, command: do.ModelCommand) -> None:
-        if self._model is not None:
-            self._model.send(self._model.dialect.write(command))
+        model = self.models.in_use
+        if model is not None:
+            model.send(model.dialect.write(command))
 
     def _keep_greeting(self, command: do.KeepGreeting) -> None:
         self._keep(self._record.facts, Clip(command.ulaw, command.text))

@@ -30,6 +30,7 @@ from voice_gateway.errors import GatewayError
 from voice_gateway.journal import CallRecord, Journal
 from voice_gateway.model.socket import ModelSocket
 from voice_gateway.ops import logs
+from voice_gateway.relay import put_away
 from voice_gateway.session import Core, Service, Session
 from voice_gateway.transfers import Away, Transfers
 
@@ -230,6 +231,7 @@ class Switchboard:
         try:
             await call.session.run(stream_sid)
         finally:
+            call.model = call.session.models.task
             self.release(call.facts.call_sid, call.session.farewell, over=_is_over(call.session.end_reason))
 
     async def _fail(self, call: LiveCall, caller: CallerSocket) -> None:
@@ -271,7 +273,7 @@ class Switchboard:
         except Exception:  # noqa: BLE001 - the call is over and on record; a fault here costs its summary alone
             self._log.exception("call.not_summarised")
         finally:
-            await _put_away(model)
+            await put_away(model)
 
     def farewell(self, call_sid: str) -> Farewell:
         """What to do with a caller whose media stream has ended: the carrier asks."""
@@ -370,12 +372,3 @@ def _is_over(end_reason: str) -> bool:
 def _has_died(model: asyncio.Task[ModelSocket]) -> bool:
     """Was this session ready, and is its connection gone since? It had not heard or said anything yet."""
     return model.done() and not model.cancelled() and model.exception() is None and not model.result().alive
-
-
-async def _put_away(model: asyncio.Task[ModelSocket]) -> None:
-    """Close a call's model session, ready or still on its way."""
-    if not model.done():
-        model.cancel()
-    result = (await asyncio.gather(model, return_exceptions=True))[0]
-    if isinstance(result, ModelSocket):
-        await result.close()

@@ -9,6 +9,8 @@ import pytest
 
 from voice_gateway.agent.cast import LivingCast, Sources
 from voice_gateway.agent.toolbox import house_toolbox
+from voice_gateway.agent.tools import ToolContext
+from voice_gateway.call.events import HandoffAsked, InnerEvent
 from voice_gateway.errors import GatewayError
 
 OWN = 'name = "Porter"\ninstructions = "You open doors."\ngreeting = "{greeting}"\ntools = ["take_message"]\n'
@@ -202,3 +204,42 @@ def test_a_supervision_that_cannot_be_is_told_by_file_and_field(own: Path, wrong
     with pytest.raises(GatewayError, match="porter") as problem:
         LivingCast(Sources(house_toolbox(), "porter", own), Clock())
     assert told in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ('tools = ["handoff_to"]\nhandoff = ["nobody"]', "handoff: there is no nobody; there are bartender, cfo"),
+        ('tools = ["handoff_to"]\nhandoff = ["porter"]', "handoff: is this persona itself"),
+        ('handoff = ["cfo"]', "handoff: needs the tool handoff_to; add it to tools"),
+        ('tools = ["handoff_to"]', "tools: handoff_to needs to know whom to hand over to; name them in handoff"),
+        ('[keys]\n9 = "nobody"', "keys.9: there is no nobody"),
+    ],
+)
+def test_a_handoff_to_nobody_is_told(own: Path, fields: str, told: str) -> None:
+    (own / "porter.toml").write_text(f'name = "Porter"\ninstructions = "You open doors."\n{fields}\n')
+    with pytest.raises(GatewayError, match=f"persona porter: {told}"):
+        living(own, Clock())
+
+
+async def test_the_tool_hands_over_to_those_alone_whom_the_persona_names() -> None:
+    cast = living(None, Clock())
+    toolbox = cast.role("waiter").toolbox
+    (spec,) = [spec for spec in toolbox.specs() if spec["name"] == "handoff_to"]
+    persona = spec["parameters"]["properties"]["persona"]
+    assert persona["enum"] == ["cfo"]
+    assert "Finance chief" in persona["description"]
+    told: list[InnerEvent] = []
+
+    def tell(event: InnerEvent) -> bool:
+        told.append(event)
+        return True
+
+    context = ToolContext(tell=tell)
+    wrong = await toolbox.run("handoff_to", '{"persona": "bartender"}', context)
+    assert not wrong.ok
+    assert "should be 'cfo'" in wrong.output
+    assert told == []
+    assert (await toolbox.run("handoff_to", '{"persona": "cfo", "reason": "tax"}', context)).ok
+    assert told == [HandoffAsked("cfo", "tool", "tax")]
+    assert not (await toolbox.run("handoff_to", '{"persona": "cfo"}', ToolContext(tell=lambda _: False))).ok

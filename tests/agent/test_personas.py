@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_the_waiter_comes_with_the_program_and_has_its_tools() -> None:
     assert waiter.greeting in waiter.greeting_instructions
     assert "lookup_menu" in waiter.instructions
     tools = house_toolbox().pick(waiter.tools)
-    assert tools.names == ("lookup_menu", "recommend_pairing", "place_order", END_CALL)
+    assert tools.names == ("lookup_menu", "recommend_pairing", "place_order", "handoff_to", END_CALL)
     ModelSettings(instructions=waiter.instructions, tools=tuple(tools.specs()), turn_detection=waiter.turn_detection)
 
 
@@ -248,3 +249,27 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_a_greeting_cannot_break_out_of_its_quotes() -> None:
     said = Persona("a", "A", "x", greeting='Hello, "friend"!').greeting_instructions
     assert said.count('"') == 2
+
+
+def test_whom_a_persona_hands_over_to_is_read(tmp_path: Path) -> None:
+    text = SOUND + 'handoff = ["cfo"]\nintroduction = " Here. "\n[keys]\n9 = "cfo"\n"*1" = "waiter"\n'
+    persona = load_persona(write(tmp_path, text))
+    assert (persona.handoff, persona.introduction) == (("cfo",), "Here.")
+    assert persona.keys == {"9": "cfo", "*1": "waiter"}
+    assert load_persona(write(tmp_path, SOUND)).introduction is None
+    assert load_persona(write(tmp_path, SOUND + "introduction = false\n")).introduction == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('handoff = "cfo"\n', "handoff: must be a list of names"),
+        ("introduction = true\n", "introduction: must be a text"),
+        ('keys = "9"\n', 'keys: must be a table such as { "9" = "cfo" }'),
+        ('[keys]\nnine = "cfo"\n', "keys: 'nine' is nothing to press; 1 to 6 of 0-9, * and #"),
+        ("[keys]\n9 = 1\n", "keys.9: must be the key of a persona, not 1"),
+    ],
+)
+def test_a_handoff_that_cannot_be_is_told(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(PersonaError, match=re.escape(told)):
+        load_persona(write(tmp_path, SOUND + text))

@@ -5,7 +5,7 @@ Twice: with events as wild as they come, and between a model, a carrier and tool
 
 from __future__ import annotations
 
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from random import Random
 
 from far_model import FarModel
@@ -24,6 +24,7 @@ from voice_gateway.call.policy import Colleague, Idle
 RESPONSES = st.sampled_from(["resp_1", "resp_2"])
 ITEMS = st.sampled_from(["item_1", "item_2", "item_3"])
 CALLS = st.sampled_from(["call_1", "call_2", "call_3"])
+PERSONAS = st.sampled_from(["waiter", "cfo"])
 SOUND = st.integers(0, 30_000).map(lambda size: b"\x10" * (2 * size))
 TEXT = st.text(max_size=20)
 MS = st.integers(-(10**12), 10**15)
@@ -59,6 +60,17 @@ EVENTS = st.one_of(
         ev.SayAsked, st.just("say_1"), st.text("word. ", min_size=1), st.sampled_from(["speak", "ask"]), st.booleans()
     ),
     st.builds(ev.KeysAsked, st.sampled_from(["1", "5w*#", "WWWW"])),
+    st.builds(ev.HandoffAsked, PERSONAS, st.sampled_from(["api", "tool"]), TEXT, st.booleans()),
+    st.builds(
+        ev.HandoffReady,
+        PERSONAS,
+        st.builds(Policy, persona=PERSONAS, barge_in=st.booleans(), introduction=st.sampled_from([None, "", "Here."])),
+        st.sampled_from(["", "sess_2"]),
+        st.just("model"),
+    ),
+    st.builds(ev.HandoffFailed, PERSONAS, st.just("timeout"), TEXT),
+    st.builds(ev.SessionUpdated, PERSONAS),
+    st.builds(ev.UpdateRefused, PERSONAS, st.just("invalid_value"), TEXT),
     st.builds(ev.SendBlocked, st.sampled_from(["caller", "model"]), st.just(2.0)),
     st.just(ev.Woke()),
 )
@@ -139,7 +151,11 @@ def check_record(said: list[do.Command]) -> None:
     assert sorted(asked) == sorted(entry.call_id for entry in told if isinstance(entry, entries.ToolAnswered))
     begun = [entry.saying_id for entry in told if isinstance(entry, entries.SayingAsked)]
     assert len(begun) == sum(isinstance(entry, entries.SayingEnded) for entry in told), "each has one outcome"
-    outputs = [command.call_id for command in said if isinstance(command, do.SendToolOutput)]
+    outputs = [
+        command.call_id
+        for before, command in pairwise(said)
+        if isinstance(command, do.SendToolOutput) and not isinstance(before, do.AddToolCall)  # told to another session
+    ]
     assert len(set(outputs)) == len(outputs), "a tool call is answered once"
     assert set(outputs) <= set(asked)
     for spoke in (entry for entry in told if isinstance(entry, entries.AssistantSpoke)):

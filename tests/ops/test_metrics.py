@@ -49,6 +49,7 @@ def test_speech_is_measured(metrics: Metrics):
     metrics.fell_silent(0.004)
     metrics.held(0.11)
     metrics.hold_ended("in_vain", 0.7)
+    metrics.handed_over("update", 0.1)
     metrics.heard_estimated(-0.03)
     metrics.padded(0.5)
     assert value(metrics, "voice_response_latency_seconds_sum", persona="waiter") == 0.65
@@ -57,6 +58,8 @@ def test_speech_is_measured(metrics: Metrics):
     assert value(metrics, "voice_barge_in_stop_seconds_count") == 1
     assert value(metrics, "voice_hold_delay_seconds_sum") == 0.11
     assert value(metrics, "voice_hold_seconds_count", outcome="in_vain") == 1
+    assert value(metrics, "voice_handoff_seconds_sum", outcome="update") == 0.1
+    assert value(metrics, "voice_handoff_seconds_count", outcome="failed") == 0
     assert value(metrics, "voice_hold_seconds_count", outcome="confirmed") == 0
     assert value(metrics, "voice_heard_error_seconds_sum") == 0.03
     assert value(metrics, "voice_inbound_padded_seconds_total") == 0.5

@@ -19,7 +19,9 @@ from voice_gateway.agent.hours import OpeningHours
 from voice_gateway.agent.personas import Persona, PersonaError, load_personas
 from voice_gateway.agent.routes import Routes, load_routes
 from voice_gateway.agent.supervision import CONSULT
-from voice_gateway.agent.tools import Tool, Toolbox, ToolError
+from voice_gateway.agent.toolbox.handing_over import handoff_among
+from voice_gateway.agent.tools import Tool, Toolbox, ToolError, tool_from
+from voice_gateway.call.handoff import HANDOFF_TO
 from voice_gateway.errors import GatewayError
 from voice_gateway.store.tables import MARKETS
 
@@ -176,7 +178,7 @@ def read_cast(sources: Sources) -> Cast:
     if sources.default not in personas:
         raise PersonaError(f"DEFAULT_PERSONA is {sources.default}; there are {', '.join(sorted(personas))}.")
     _check(personas)
-    roles = {key: _role_of(persona, sources) for key, persona in personas.items()}
+    roles = {key: _role_of(persona, _with_colleagues(persona, sources, personas)) for key, persona in personas.items()}
     if sources.routes is None:
         return Cast(roles, Routes((), sources.default))
     return Cast(roles, load_routes(sources.routes, personas, sources.default))
@@ -191,9 +193,28 @@ def _check(personas: Mapping[str, Persona]) -> None:
             markets, tools = " or ".join(sorted(MARKETS)), ", ".join(menu)
             problems.append(f"market: the menu is that of {markets}, not of {persona.market}, and {tools} read it")
         problems += [f"hours.persona: {problem}" for problem in _astray(key, personas)]
+        problems += _check_handoffs(persona, personas)
         problems[:] = [each if each.startswith("persona ") else f"persona {key}: {each}" for each in problems]
     if problems:
         raise PersonaError("\n".join(problems))
+
+
+def _check_handoffs(persona: Persona, personas: Mapping[str, Persona]) -> list[str]:
+    """Whom a persona may hand the call to: somebody else who is there, and by a tool that it has."""
+    named = [("handoff", other) for other in persona.handoff]
+    named += [(f"keys.{keys}", other) for keys, other in persona.keys.items()]
+    problems = [
+        f"{field}: there is no {other}; there are {', '.join(sorted(personas))}"
+        for field, other in named
+        if other not in personas
+    ]
+    problems += [f"{field}: is this persona itself" for field, other in named if other == persona.key]
+    has_tool = HANDOFF_TO in (*persona.tools, *persona.supervisor.voice_tools)
+    if persona.handoff and not has_tool:
+        problems.append(f"handoff: needs the tool {HANDOFF_TO}; add it to tools")
+    if has_tool and not persona.handoff:
+        problems.append(f"tools: {HANDOFF_TO} needs to know whom to hand over to; name them in handoff")
+    return problems
 
 
 def _astray(key: str, personas: Mapping[str, Persona]) -> list[str]:
@@ -206,6 +227,14 @@ def _astray(key: str, personas: Mapping[str, Persona]) -> list[str]:
             return [f"{' -> '.join([*passed, hours.persona])} goes round; one of them must answer or tell when"]
         passed.append(hours.persona)
     return []
+
+
+def _with_colleagues(persona: Persona, sources: Sources, personas: Mapping[str, Persona]) -> Sources:
+    """The sources of a persona's tools: among them the one that hands over, to those alone whom it names."""
+    if not persona.handoff:
+        return sources
+    handoff = tool_from(handoff_among({key: personas[key].name for key in persona.handoff}))
+    return replace(sources, toolbox=sources.toolbox.without(HANDOFF_TO).joined([handoff]))
 
 
 def _role_of(persona: Persona, sources: Sources) -> Role:

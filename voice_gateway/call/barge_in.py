@@ -60,12 +60,10 @@ class BargeIn:
         self, policy: Policy, speaking: Speaking, hearing: Hearing, turns: Turns, detector: OnsetDetector | None
     ) -> None:
         """detector: for edge mode; None is server mode."""
-        able = policy.barge_in and policy.duplex
-        self._policy = policy
         self._speaking = speaking
         self._hearing = hearing
         self._turns = turns
-        self._detector = detector if able else None
+        self._lent = detector
         self._recent: deque[bytes] = deque(maxlen=RECENT_FRAMES)
         self._listening = False
         self._told = 0
@@ -75,6 +73,13 @@ class BargeIn:
         self._not_before = 0.0
         self._length: SpeechLength | None = None
         self._first_response = None if policy.clip is None else ""
+        self.adopt(policy)
+
+    def adopt(self, policy: Policy) -> None:
+        """A persona leads the call from now on. A detector is there from the beginning of the call or not at all."""
+        able = policy.barge_in and policy.duplex
+        self._policy = policy
+        self._detector = self._lent if able else None
         self.watches = able and (self._detector is not None or policy.min_speech_ms > 0)
 
     # --- what happens -----------------------------------------------------------------------------------------------
@@ -92,7 +97,7 @@ class BargeIn:
     def start_speech(self, event: ev.SpeechStarted, now: float) -> list[do.Command]:
         """The model hears the caller; `turns` knows it already."""
         self._length = None
-        if not self._policy.barge_in or self._is_protected():
+        if not self._policy.barge_in or self.is_protected:
             return []
         if self._held_at is not None or not self._policy.min_speech_ms:
             return self._interrupt(now)
@@ -162,7 +167,7 @@ class BargeIn:
             self._tried = False
             return []
         wanted = detector.speech_ms >= self._policy.min_speech_ms
-        if self._tried or not wanted or self._held_at is not None or self._is_protected():
+        if self._tried or not wanted or self._held_at is not None or self.is_protected:
             return []
         if self._turns.caller_is_speaking:
             return self._interrupt(now)
@@ -175,7 +180,8 @@ class BargeIn:
 
     # --- both -------------------------------------------------------------------------------------------------------
 
-    def _is_protected(self) -> bool:
+    @property
+    def is_protected(self) -> bool:
         """Is it the greeting that is heard, or about to be, or the very last word?"""
         if self._turns.closing:
             return True

@@ -8,8 +8,8 @@ owner, this bridge: the caller's sound (`hearing`), our voice (`speaking`, over 
 what the model says (`responses`), whose turn it is (`turns`), tools at work (`errands`), keys (`keypad`), who said what
 (`transcript`), what of it is not kept (`discretion`), what it costs (`costs`), when the caller silences us
 (`barge_in`), a caller who says nothing (`idle`), what he hears while a tool works (`thinking`), keys that we press
-(`dialling`), what somebody inside wants said (`saying`), the way out (`goodbye`),
-what stands still (`watch`). A part that wants the call to end says `EndCall`; the bridge closes the record before it.
+(`dialling`), what somebody inside wants said (`saying`), who takes over (`handoff`), the way out (`goodbye`), what
+stands still (`watch`). A part that wants the call to end says `EndCall`; the bridge closes the record before it.
 
 Rules
 -----
@@ -41,6 +41,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from voice_gateway.audio.onset import OnsetDetector
@@ -54,6 +55,7 @@ from voice_gateway.call.dialling import Dialling
 from voice_gateway.call.discretion import Discretion
 from voice_gateway.call.errands import Errands
 from voice_gateway.call.goodbye import Goodbye, Parting
+from voice_gateway.call.handoff import Handoffs, Stage
 from voice_gateway.call.hearing import Hearing
 from voice_gateway.call.idle import Idleness
 from voice_gateway.call.keypad import Keypad
@@ -92,7 +94,7 @@ class Bridge:
         self._barge_in = BargeIn(policy, self._speaking, self._hearing, self._turns, detector)
         self._keypad = Keypad()
         self._parting = Parting(self._turns, self._speaking)
-        self._errands = Errands(policy, self._turns, self._keypad, self._parting)
+        self._errands = Errands(policy, self._turns, self._keypad, self._parting, self._transcript)
         self._thinking = Thinking(policy, self._turns, self._speaking, self._errands, self._parting)
         self._dialling = Dialling(self._speaking, self._turns)
         self._sayings = Sayings(self._turns, self._barge_in, self._transcript)
@@ -120,12 +122,24 @@ class Bridge:
             self._watch,
             self._meter,
         )
+        self._handoffs = Handoffs(
+            policy,
+            Stage(
+                self._turns,
+                self._speaking,
+                self._hearing,
+                self._barge_in,
+                self._transcript,
+                self._opening,
+                self._parting,
+                self._adopt,
+            ),
+        )
         self._ready = False
         self._ended = False
         self._next_limit = self._find_next_limit(began_at)
         self._handlers: dict[type, Callable[[Any, float], list[do.Command]]] = {
-            # Fifty times a second: not even one call more than is needed.
-            ev.CallerAudio: self._on_caller_audio if self._barge_in.watches else self._hearing.hear,
+            ev.CallerAudio: self._hearer,
             ev.AudioReceived: self._responses.say,
             ev.MarkReached: self._speaking.reach_mark,
             ev.TextReceived: self._responses.read,
@@ -157,6 +171,11 @@ class Bridge:
             ev.HangUpAsked: self._on_hang_up_asked,
             ev.SayAsked: self._sayings.take,
             ev.KeysAsked: self._dialling.take,
+            ev.HandoffAsked: self._handoffs.ask,
+            ev.HandoffReady: self._handoffs.be_ready,
+            ev.HandoffFailed: self._handoffs.fail,
+            ev.SessionUpdated: self._handoffs.confirm,
+            ev.UpdateRefused: self._handoffs.fail,
             ev.SendBlocked: self._watch.note_blocked,
             ev.PauseAsked: lambda event, now: self._discretion.pause(event.by, now),
             ev.ResumeAsked: lambda event, now: self._discretion.resume(event.by, now),
@@ -178,12 +197,37 @@ class Bridge:
             return self._discretion.veil(commands, self._speaking.joined_at, now)
         return commands
 
+    def _adopt(self, policy: Policy, model: str) -> None:
+        """Another persona leads the call. How long it may last and what it may cost was settled when it began.
+
+        model: the name of another session's; empty where the session is the same.
+        """
+        before = self._policy
+        self._policy = policy = replace(policy, max_duration_s=before.max_duration_s, max_cost_usd=before.max_cost_usd)
+        self._turns.adopt(model_answers=policy.model_answers, yields=policy.barge_in)
+        self._barge_in.adopt(policy)
+        self._errands.adopt(policy)
+        self._thinking.adopt(policy)
+        self._idle.adopt(policy.idle)
+        self._opening.adopt(policy)
+        self._meter.tariff = policy.tariff
+        self._meter.model = model or self._meter.model
+        self._handlers[ev.CallerAudio] = self._hearer
+
+    @property
+    def _hearer(self) -> Callable[[ev.CallerAudio, float], list[do.Command]]:
+        """Fifty times a second: not even one call more than is needed."""
+        return self._on_caller_audio if self._barge_in.watches else self._hearing.hear
+
     def _follow(self, event: ev.Event, commands: list[do.Command], now: float) -> list[do.Command]:
         """What may come of any event but sound: the call parts, the model is asked, limits are reckoned anew."""
         if self._dialling.busy:
             commands = [*commands, *self._dialling.go_on(now)]
         if self._sayings.busy and not any(isinstance(command, do.EndCall) for command in commands):
             commands = [*commands, *self._go_on_saying(event, now)]
+        if self._handoffs.busy:
+            tools = bool(self._errands) or self._sayings.speaks or self._dialling.busy
+            commands = [*commands, *self._handoffs.go_on(now, quiet=self._is_quiet(now), tools=tools)]
         if self._parting.goodbye is not None:
             commands = [*commands, *self._parting.part(now, quiet=self._is_quiet(now))]
         commands = [*commands, *self._ask(now)]
@@ -219,7 +263,7 @@ class Bridge:
         """
         due = self._began_at + self._policy.max_duration_s
         for other in (
-            self._turns.deadline() if self._ready else None,
+            self._turns.deadline() if self._ready and not self._handoffs.holds_asks else None,
             self._keypad.due if self._ready else None,
             self._barge_in.deadline(),
             self._watch.retry_due,
@@ -230,6 +274,7 @@ class Bridge:
             self._sayings.due,
             self._thinking.due,
             self._dialling.due,
+            self._handoffs.due,
             self._all_heard_at(now),
         ):
             if other is not None and other < due:
@@ -239,7 +284,7 @@ class Bridge:
     def _all_heard_at(self, now: float) -> float | None:
         """When our voice will have been heard to its end, where something waits for that: a receipt may never come."""
         awaited = self._idle.watches or self._sayings.busy or self._thinking.watches or self._dialling.busy
-        if not awaited and self._parting.goodbye is None:
+        if not (awaited or self._handoffs.busy) and self._parting.goodbye is None:
             return None
         unheard_s = self._speaking.playout.unheard_s(now)
         return now + max(0.1, unheard_s) if unheard_s else None
@@ -293,6 +338,9 @@ class Bridge:
         digits = self._keypad.take(now) if self._ready else ""
         if not digits:
             return []
+        persona = self._policy.keys.get(digits) or self._policy.keys.get(digits.removesuffix("#"))
+        if persona:
+            return self._handoffs.ask(ev.HandoffAsked(persona, "keypad"), now)
         self._turns.wish(do.CreateResponse(), now)
         return [do.AddNote(f"The caller pressed these keys on the telephone: {' '.join(digits)}")]
 
@@ -314,6 +362,7 @@ class Bridge:
             *([do.AddNote(self._policy.earlier.note)] if self._policy.earlier else []),
             *self._hearing.let_model_listen(),
             *self._tell_digits(now),
+            *self._handoffs.prepare(),
         ]
 
     def _on_model_gone(self, event: ev.ModelUnavailable | ev.ModelLost, now: float) -> list[do.Command]:  # noqa: ARG002 - as above
@@ -334,7 +383,7 @@ class Bridge:
     def _on_speech_started(self, event: ev.SpeechStarted, now: float) -> list[do.Command]:
         self._turns.start_speech(now)
         self._speaking.take = None
-        self._transcript.turn("caller", event.item_id).start_ms = event.audio_start_ms
+        self._transcript.turn("caller", event.item_id).start_ms = event.audio_start_ms + round(self._hearing.offset_ms)
         self._idle.reset()
         taken_back = [] if self._turns.closing else self._parting.take_back()
         return [*self._barge_in.start_speech(event, now), *taken_back]
@@ -342,8 +391,10 @@ class Bridge:
     def _on_speech_stopped(self, event: ev.SpeechStopped, now: float) -> list[do.Command]:
         self._barge_in.stop_speech()
         self._turns.stop_speech(now)
-        self._transcript.turn("caller", event.item_id).end_ms = event.audio_end_ms
-        self._speaking.caller_stopped_at = self._hearing.stopped_at(event.audio_end_ms, now)
+        end_ms = event.audio_end_ms + round(self._hearing.offset_ms)
+        self._transcript.turn("caller", event.item_id).end_ms = end_ms
+        self._speaking.caller_stopped_at = self._hearing.stopped_at(end_ms, now)
+        self._hearing.forget_until(end_ms)
         return []
 
     def _on_turn_committed(self, event: ev.TurnCommitted, now: float) -> list[do.Command]:  # noqa: ARG002 - as above
@@ -359,9 +410,12 @@ class Bridge:
         self._meter.add_transcription(event.billed_s)
         if not event.text.strip():
             return []
-        return [do.WriteEntry(entries.UserSpoke(event.item_id, event.text.strip(), turn.start_ms, turn.end_ms))]
+        spoke = entries.UserSpoke(event.item_id, event.text.strip(), turn.start_ms, turn.end_ms)
+        return [do.WriteEntry(spoke), *self._handoffs.note_late(event)]
 
     def _on_user_text_failed(self, event: ev.UserTranscriptionFailed, now: float) -> list[do.Command]:  # noqa: ARG002 - as above
+        turn = self._transcript.turn("caller", event.item_id)
+        turn.text = turn.text or ""  # there will be none
         return [do.WriteEntry(entries.FaultSeen("model", event.code or "transcription_failed", event.message))]
 
     # --- the model leg: our turn ------------------------------------------------------------------------------------
@@ -398,8 +452,10 @@ class Bridge:
         ]
 
     def _ask(self, now: float) -> list[do.Command]:
+        if not self._ready or self._handoffs.holds_asks:
+            return []
         working = bool(self._errands) or self._dialling.busy
-        response = self._turns.due(now, tools_at_work=working) if self._ready else None
+        response = self._turns.due(now, tools_at_work=working)
         if response is None:
             return []
         if self._parting.goodbye is not None and self._turns.unanswered:

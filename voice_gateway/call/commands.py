@@ -132,6 +132,20 @@ class AskAside:
     most_tokens: int = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class UpdateSession:
+    """Make the model's session that of another persona; `SessionUpdated` or `UpdateRefused` comes back."""
+
+    persona: str
+
+
+@dataclass(frozen=True, slots=True)
+class SwapModel:
+    """Put the session that stands ready for a persona in the place of the one in use; all that follows goes to it."""
+
+    persona: str
+
+
 # --- inside the house -------------------------------------------------------------------------------------------
 
 
@@ -141,6 +155,21 @@ class KeepGreeting:
 
     ulaw: bytes
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareHandoff:
+    """See what a persona needs to take over, and open a session for it if it needs its own.
+
+    `HandoffReady` or `HandoffFailed` comes back.
+    """
+
+    persona: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropHandoff:
+    """What was prepared is not needed any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,4 +228,7 @@ ModelCommand: TypeAlias = (
     | AddFirstWords
     | AskAside
 )
-Command: TypeAlias = CallerCommand | ModelCommand | KeepGreeting | RunTool | WriteEntry | Observe | EndCall
+HandoffCommand: TypeAlias = PrepareHandoff | DropHandoff | UpdateSession | SwapModel
+Command: TypeAlias = (
+    CallerCommand | ModelCommand | HandoffCommand | KeepGreeting | RunTool | WriteEntry | Observe | EndCall
+)

@@ -79,6 +79,8 @@ class Discretion:
                 return replace(entry, text=NOT_KEPT if entry.text else "", generated=NOT_KEPT, unsaid=unsaid)
             case entries.DigitReceived() if self.is_paused:
                 return replace(entry, digit=HIDDEN_DIGIT)
+            case entries.HandedOff() if self.is_paused:
+                return replace(entry, reason=NOT_KEPT if entry.reason else "")
             case entries.SayingAsked() if self.is_paused:
                 return replace(entry, text=NOT_KEPT)
             case entries.ToolAsked() if self.is_paused and entry.name not in SWITCHES:

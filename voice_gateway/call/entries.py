@@ -56,7 +56,7 @@ class AssistantSpoke:
     """A turn of ours, once all of it was heard or it was cut.
 
     text: what was heard, to our best knowledge. generated: all that the model had written; the same unless cut.
-    unsaid: the rest of it, which the caller never heard.
+    unsaid: the rest of it, which the caller never heard. persona: who said it; empty for the one who began the call.
     heard_ms, total_ms: audio heard, audio received. start_ms: on the caller's media clock.
     latency_ms: from the caller's last sound (the end of the turn before) to the first audio handed to the carrier.
     """
@@ -71,6 +71,7 @@ class AssistantSpoke:
     start_ms: int | None = None
     latency_ms: int | None = None
     unsaid: str = ""
+    persona: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,23 @@ class CallerPrompted:
 
     event_type: ClassVar[str] = "IDLE_PROMPT"
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOff:
+    """Another persona leads the call from now on.
+
+    by: as in `HandoffAsked`. waited_ms: since it was asked for. another_session: the model's session is another one,
+    because voice or model is.
+    """
+
+    event_type: ClassVar[str] = "HANDED_OFF"
+    from_persona: str
+    to_persona: str
+    by: str
+    reason: str = ""
+    waited_ms: int = 0
+    another_session: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,6 +441,7 @@ Entry: TypeAlias = (
     | DigitReceived
     | KeysPlayed
     | CallerPrompted
+    | HandedOff
     | GoodbyeBegun
     | TransferEnded
     | CallResumed

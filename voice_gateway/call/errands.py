@@ -36,6 +36,7 @@ from voice_gateway.call.goodbye import (
 )
 from voice_gateway.call.keypad import Keypad
 from voice_gateway.call.policy import Colleague, Policy
+from voice_gateway.call.transcript import Transcript, Use
 from voice_gateway.call.turns import Turns
 
 MOST_ROUNDS = 8
@@ -49,15 +50,20 @@ _SPEAK = do.CreateResponse(may_use_tools=False)
 class Errands:
     """Which tools are at work; each question gets exactly one answer on the record."""
 
-    def __init__(self, policy: Policy, turns: Turns, keypad: Keypad, parting: Parting) -> None:
+    def __init__(self, policy: Policy, turns: Turns, keypad: Keypad, parting: Parting, transcript: Transcript) -> None:
         self._policy = policy
         self._turns = turns
+        self._transcript = transcript
         self._keypad = keypad
         self._parting = parting
         self._called_in = ""
         self._rounds = 0
-        self._out: dict[str, tuple[str, float]] = {}
+        self._out: dict[str, tuple[ev.ToolCalled, float]] = {}
         self._asked: set[str] = set()
+
+    def adopt(self, policy: Policy) -> None:
+        """Another persona leads the call."""
+        self._policy = policy
 
     def __len__(self) -> int:
         return len(self._out)
@@ -65,7 +71,7 @@ class Errands:
     @property
     def names(self) -> list[str]:
         """Of the tools at work, in the order in which they were asked."""
-        return [name for name, _ in self._out.values()]
+        return [asked.name for asked, _ in self._out.values()]
 
     def start(self, event: ev.ToolCalled, now: float) -> list[do.Command]:
         self._called_in = event.response_id
@@ -75,7 +81,7 @@ class Errands:
             return self._put_through(event, self._policy.colleague, now)
         if not self._is_new(event):
             return []
-        self._out[event.call_id] = (event.name, now)
+        self._out[event.call_id] = (event, now)
         return [
             do.WriteEntry(entries.ToolAsked(event.call_id, event.name, event.arguments)),
             do.RunTool(event.call_id, event.name, event.arguments, self._keypad.pressed),
@@ -124,9 +130,11 @@ class Errands:
     def finish(self, event: ev.ToolFinished, now: float) -> list[do.Command]:
         if event.call_id not in self._out:
             return []
-        name, asked_at = self._out.pop(event.call_id)
+        asked, asked_at = self._out.pop(event.call_id)
         self._turns.wish(do.CreateResponse() if self._rounds < MOST_ROUNDS else _SPEAK, now)
-        answered = entries.ToolAnswered(event.call_id, name, event.output, event.ok, round((now - asked_at) * 1000))
+        self._transcript.use(Use(event.call_id, asked.name, asked.arguments, event.output))
+        took_ms = round((now - asked_at) * 1000)
+        answered = entries.ToolAnswered(event.call_id, asked.name, event.output, event.ok, took_ms)
         return [do.SendToolOutput(event.call_id, event.output), do.WriteEntry(answered)]
 
     def _is_new(self, event: ev.ToolCalled) -> bool:
@@ -138,9 +146,9 @@ class Errands:
         """No question stays without an answer on the record: what these tools have done is not known to the call."""
         given_up = [
             entries.ToolAnswered(
-                call_id, name, '{"error":"call_ended"}', ok=False, duration_ms=round((now - at) * 1000)
+                call_id, asked.name, '{"error":"call_ended"}', ok=False, duration_ms=round((now - at) * 1000)
             )
-            for call_id, (name, at) in self._out.items()
+            for call_id, (asked, at) in self._out.items()
         ]
         self._out.clear()
         return [do.WriteEntry(entry) for entry in given_up]

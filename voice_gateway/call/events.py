@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from voice_gateway.call.policy import Policy
 from voice_gateway.call.usage import Usage
 
 # --- the caller leg ---------------------------------------------------------------------------------------------
@@ -237,6 +238,23 @@ class AsideFinished:
     usage: Usage | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SessionUpdated:
+    """The model confirms that its session is this persona's. differences: what is not as asked, but tolerable."""
+
+    persona: str
+    differences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRefused:
+    """The model refuses to make its session this persona's; it is as it was."""
+
+    persona: str
+    code: str
+    message: str
+
+
 # --- inside the house -------------------------------------------------------------------------------------------
 
 
@@ -379,6 +397,28 @@ class TextModelAnswered:
 
 
 @dataclass(frozen=True, slots=True)
+class HandoffReady:
+    """What `PrepareHandoff` asked for is there. policy: how the persona leads the call.
+
+    session_id, model: of another session that stands ready for it; empty where the one in use will do.
+    """
+
+    persona: str
+    policy: Policy
+    session_id: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HandoffFailed:
+    """What `PrepareHandoff` asked for cannot be had, or is gone."""
+
+    persona: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Woke:
     """The time that `Bridge.deadline` asked for has come."""
 
@@ -422,6 +462,8 @@ ModelEvent: TypeAlias = (
     | ToolCalled
     | ResponseFinished
     | AsideFinished
+    | SessionUpdated
+    | UpdateRefused
 )
 InnerEvent: TypeAlias = (
     ToolFinished
@@ -438,6 +480,8 @@ InnerEvent: TypeAlias = (
     | ResumeAsked
     | ConsentWithdrawn
     | HandoffAsked
+    | HandoffReady
+    | HandoffFailed
     | Woke
 )
 Event: TypeAlias = CallerEvent | ModelEvent | InnerEvent

@@ -37,6 +37,11 @@ class Idleness:
     def due(self) -> float | None:
         return None if self._quiet_since is None else self._quiet_since + self._policy.prompt_after_s
 
+    def adopt(self, policy: Idle) -> None:
+        """Another persona leads the call."""
+        self._policy = policy
+        self._quiet_since = None
+
     def reset(self) -> None:
         """The caller is there."""
         self._prompts = 0

@@ -31,6 +31,10 @@ class Opening:
         self._turns = turns
         self._transcript = transcript
 
+    def adopt(self, policy: Policy) -> None:
+        """Another persona leads the call."""
+        self._policy = policy
+
     def begin(self, now: float) -> list[do.Command]:
         """The caller is there: say the clip, or find out how far his ear is."""
         if self._policy.clip is not None:

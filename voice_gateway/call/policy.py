@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -66,6 +67,10 @@ class Policy:
     the names of tools, and thinking_sound, a soft sound. media_stall_s, response_stall_s: how long the caller's sound
     and an open response may stand still before something is done about it; 0: his sound is not watched.
 
+    persona, name: who leads it, by key and as he is called. introduction: what he says first when he takes over a call;
+    None leaves the words to the model, empty says nothing. keys: what pressed alone hands over to which persona.
+    transcribed: what the caller says is written down.
+
     tariff, text_tariff, transcription_usd_per_minute, line_usd_per_minute: what the call is billed, see `costs`.
     max_cost_usd: 0 for no limit.
     """
@@ -102,4 +107,9 @@ class Policy:
     line_usd_per_minute: float = 0.0
     max_cost_usd: float = 0.0
     budget_sentence: str = "We have to end this call here. Please call again tomorrow. Goodbye."
+    persona: str = ""
+    name: str = ""
+    introduction: str | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+    transcribed: bool = True
     limit_sentence: str = "We have reached the longest time for a call. Goodbye."

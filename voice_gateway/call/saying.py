@@ -117,6 +117,11 @@ class Sayings:
         return self._current is not None or bool(self._waiting)
 
     @property
+    def speaks(self) -> bool:
+        """Is one being said, and not only waiting?"""
+        return self._current is not None
+
+    @property
     def due(self) -> float | None:
         """When to look again: at what was said last, or at the first that has waited long enough."""
         ends = [since + LONGEST_WAIT_S for _, since in self._waiting]

@@ -145,6 +145,13 @@ class Speaking:
         self._received_ms.clear()  # at most one response is active: what is left belongs to none that will end
         return received_ms
 
+    def begin_anew(self) -> None:
+        """Another session speaks from now on. For a moment in which all was heard."""
+        self.take = self.first_words = None
+        self.unsaid = Unsaid()
+        self._held_back.clear()
+        self._whole.clear()
+
     # --- what was heard ---------------------------------------------------------------------------------------------
 
     def reach_mark(self, event: ev.MarkReached, now: float) -> list[do.Command]:
@@ -217,5 +224,6 @@ class Speaking:
                 turn.start_ms,
                 turn.latency_ms,
                 turn.unsaid,
+                turn.persona,
             )
         )

@@ -47,6 +47,10 @@ class Thinking:
         self._notes = 0
         self.due: float | None = None
 
+    def adopt(self, policy: Policy) -> None:
+        """Another persona leads the call."""
+        self._policy = policy
+
     @property
     def watches(self) -> bool:
         """Is a tool at work, and is the caller to hear something of it?"""

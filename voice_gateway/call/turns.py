@@ -166,6 +166,29 @@ class Turns:
         self._held_until = now + self._patience
         return stalled
 
+    # --- another persona, another session ---------------------------------------------------------------------------
+
+    def adopt(self, *, model_answers: bool, yields: bool) -> None:
+        """Another persona leads the call."""
+        self._model_answers, self._yields = model_answers, yields
+
+    def begin_anew(self) -> None:
+        """Another session is spoken with, and knows of no response. For a moment in which nobody speaks."""
+        self.active = self._asked = self.opened_by = None
+        self.unanswered = 0
+        self._stale_ask = self._refuse_next = False
+        self._held_until = self._answer_due_since = None
+
+    def is_between(self, greeting: str) -> bool:
+        """No response is made, asked for or awaited, nor is anything to be said in words of ours but the greeting."""
+        own = None if self._wish is None else self._wish[0].instructions
+        free = self.active is None and self._asked is None and self._answer_due_since is None
+        return free and (not own or own == greeting)
+
+    @property
+    def wishes(self) -> bool:
+        return self._wish is not None
+
     # --- wishes -----------------------------------------------------------------------------------------------------
 
     def wish(self, response: CreateResponse, now: float) -> None:

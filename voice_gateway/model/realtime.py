@@ -18,14 +18,15 @@ Rules
    `input_audio_buffer.append` has none: it is sent fifty times a second and nothing could be done about it.
 7. An event that arrives twice, byte for byte and with its own `event_id`, happened once. Deltas are not looked at: two
    pieces of silence may well be equal at a server that numbers nothing.
-8. A session that says it has other audio formats than ours is lost: no static is ever played.
+8. A session that says it has other audio formats than ours is lost: no static is ever played. So is one that has them
+   after a change of persona, which never names a format.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
 import pybase64
@@ -35,7 +36,7 @@ from voice_gateway.call import events as ev
 from voice_gateway.call.usage import Usage
 from voice_gateway.model import outgoing
 from voice_gateway.model.catalogue import FATAL_CODES, SERVER_EVENTS
-from voice_gateway.model.settings import Mismatch, ModelSettings, check_session, session_update
+from voice_gateway.model.settings import Mismatch, ModelSettings, check_session, session_change, session_update
 
 Wire: TypeAlias = dict[str, Any]
 Events: TypeAlias = tuple[ev.ModelEvent, ...]
@@ -48,6 +49,14 @@ _DELTAS: Final = frozenset(
 )
 _WRITTEN: Final = frozenset({"output_text", "text"})
 _BROKEN: Final = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
+
+
+class _Change(NamedTuple):
+    """A `session.update` that was sent and not answered yet."""
+
+    settings: ModelSettings
+    persona: str
+    event_id: str
 
 
 class Dialect:
@@ -70,6 +79,7 @@ class Dialect:
         self.created = False
         self.ready = False
         self._asked = False
+        self._changes: deque[_Change] = deque()
         self._sample_bytes = 2 if settings.audio_format == "pcm16" else 1
         self._half_sample = ("", b"")
         self._recent: deque[str | bytes] = deque(maxlen=_REMEMBERED)
@@ -287,13 +297,17 @@ class Dialect:
         self.session = session = _object(message, "session")
         if not self._asked:
             return _NONE
+        # Its acknowledgement names no event; they come in order.
+        change = self._changes.popleft() if self.ready and self._changes else None
+        if change is not None:
+            self.settings = change.settings
         mismatches = check_session(self.settings, session)
         fatal = [str(mismatch) for mismatch in mismatches if mismatch.fatal]
         if fatal:
             return (ev.ModelLost("format_mismatch", "; ".join(fatal)),)
         self.warnings = mismatches
         if self.ready:
-            return _NONE
+            return _NONE if change is None else (ev.SessionUpdated(change.persona, tuple(map(str, mismatches))),)
         self.ready = True
         return (ev.ModelReady(str(session.get("id") or ""), str(session.get("model") or self.settings.model)),)
 
@@ -303,6 +317,10 @@ class Dialect:
         text, event_id = str(error.get("message") or ""), error.get("event_id")
         if code in FATAL_CODES:
             return (ev.ModelLost(code, text),)
+        refused = next((change for change in self._changes if change.event_id == event_id), None)
+        if refused is not None:
+            self._changes.remove(refused)
+            return (ev.UpdateRefused(refused.persona, code, text),)
         return (ev.ModelErred(code, text, event_id if isinstance(event_id, str) else None),)
 
     # --- writing ------------------------------------------------------------------------------------------------
@@ -311,6 +329,16 @@ class Dialect:
         """The `session.update` that asks for `settings`. Its acknowledgement names no event: the next one is it."""
         self._asked = True
         return session_update(self.settings, self._event_id("session.update"))
+
+    def change(self, settings: ModelSettings, persona: str) -> bytes:
+        """The `session.update` to other settings; `SessionUpdated` or `UpdateRefused` of this persona comes back.
+
+        They count once they are confirmed. Settings that need another session are not for this (`settings`).
+        """
+        before = self._changes[-1].settings if self._changes else self.settings
+        event_id = self._event_id("session.update")
+        self._changes.append(_Change(settings, persona, event_id))
+        return session_change(before, settings, event_id)
 
     def write(self, command: do.ModelCommand) -> bytes:
         """Return the one message that tells the server command."""

@@ -173,6 +173,41 @@ def session_payload(settings: ModelSettings) -> dict[str, Any]:
     }
 
 
+def needs_another_session(before: ModelSettings, after: ModelSettings) -> bool:
+    """What a session cannot become: another model, another voice once it has spoken, another format of sound."""
+    return (before.model, before.voice, before.audio_format) != (after.model, after.voice, after.audio_format)
+
+
+def session_change(before: ModelSettings, after: ModelSettings, event_id: str) -> bytes:
+    """Return the `session.update` that makes one persona's session another's: what differs, and nothing else.
+
+    Formats and voice are never in it, nor what is as it was: a field that is left out stays.
+    """
+    one, other = session_payload(before), session_payload(after)
+    audio = {
+        name: value
+        for name, value in other["audio"]["input"].items()
+        if name != "format" and value != one["audio"]["input"][name]
+    }
+    changed = {name: value for name, value in other.items() if name != "audio" and value != one.get(name)}
+    # A field that is not sent stays; what is the server's own choice again is named by its default.
+    back = {name: _DEFAULTS[name] for name in one.keys() - other.keys()}
+    if before.speed != after.speed:
+        back["audio"] = {"output": {"speed": 1.0 if after.speed is None else after.speed}}
+    session: dict[str, Any] = {"type": "realtime", **changed, **back}
+    if audio:
+        session["audio"] = {**session.get("audio", {}), "input": audio}
+    return encode({"type": "session.update", "event_id": event_id, "session": session})
+
+
+_DEFAULTS: Final[Mapping[str, Any]] = {
+    "max_output_tokens": "inf",
+    "parallel_tool_calls": True,
+    "reasoning": {"effort": "low"},
+    "truncation": "auto",
+}
+
+
 def _voice(voice: str) -> str | dict[str, str]:
     """A voice of one's own is named by its id, `voice_...`; the built-in ones by their name alone."""
     return {"id": voice} if voice.startswith("voice_") else voice

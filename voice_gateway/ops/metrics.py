@@ -25,6 +25,7 @@ OTHER: Final = "other"
 DIRECTIONS: Final = ("inbound", "outbound", "browser", "api")
 OUTCOMES: Final = ("completed", "failed", "no_answer", "busy", "canceled")
 HOLD_OUTCOMES: Final = ("confirmed", "in_vain")
+HANDOFF_OUTCOMES: Final = ("update", "session", "failed")
 LEGS: Final = ("caller", "model", "browser")
 LEG_ERRORS: Final = ("refused", "timeout", "lost", "stalled", "protocol", "oversized", "unavailable")
 DROP_REASONS: Final = (
@@ -65,6 +66,7 @@ MODEL_ERRORS: Final = (
 _CALL_LENGTHS: Final = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)
 _LATENCIES: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 7.5, 10)
 _FIRST_SOUNDS: Final = (0.005, 0.01, 0.02, 0.05, *_LATENCIES)
+_HANDOFFS: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _STOPS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1)
 _HEARD_ERRORS: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.25, 2.5)
 _TOOL_TIMES: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
@@ -171,6 +173,10 @@ class Metrics:
     def hold_ended(self, outcome: str, length_s: float) -> None:
         """outcome: `confirmed` by the model's word, or `in_vain`. length_s: how long that took."""
         self._calls.holds(outcome).observe(length_s)
+
+    def handed_over(self, outcome: str, waited_s: float) -> None:
+        """outcome: by an `update` of the session, by another `session`, or `failed`. waited_s: since it was asked."""
+        self._calls.handoffs(outcome).observe(waited_s)
 
     def heard_estimated(self, error_s: float) -> None:
         """How far the playout's own estimate was from the carrier's receipt, either way."""
@@ -348,6 +354,16 @@ class _CallSeries:
         self.holds = _Family(holds, HOLD_OUTCOMES)
         for outcome in HOLD_OUTCOMES:
             self.holds(outcome)
+        handoffs = Histogram(
+            "voice_handoff_seconds",
+            "From a handoff asked for to another persona leading the call, or to its failure.",
+            ["outcome"],
+            buckets=_HANDOFFS,
+            registry=registry,
+        )
+        self.handoffs = _Family(handoffs, HANDOFF_OUTCOMES)
+        for outcome in HANDOFF_OUTCOMES:
+            self.handoffs(outcome)
         self.heard_error = Histogram(
             "voice_heard_error_seconds",
             "Difference between what was believed heard and the carrier's receipt.",

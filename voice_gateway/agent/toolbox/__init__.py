@@ -5,6 +5,7 @@ from __future__ import annotations
 from voice_gateway.agent.toolbox.asking import get_next_response_from_supervisor
 from voice_gateway.agent.toolbox.ending import end_call, transfer_to_human
 from voice_gateway.agent.toolbox.finance import check_tax_rule, fetch_financials
+from voice_gateway.agent.toolbox.handing_over import handoff_to
 from voice_gateway.agent.toolbox.keys import send_dtmf
 from voice_gateway.agent.toolbox.menu import lookup_menu, recommend_pairing
 from voice_gateway.agent.toolbox.ordering import check_id, get_menu, place_order, take_message
@@ -23,7 +24,7 @@ HOUSE_TOOLS: tuple[ToolFunction, ...] = (
     fetch_financials, check_tax_rule,
     get_member_balance, redeem_voucher,
     lookup_customer, check_availability, book_appointment, cancel_appointment,
-    take_message, end_call, transfer_to_human, send_dtmf, get_next_response_from_supervisor,
+    take_message, end_call, handoff_to, transfer_to_human, send_dtmf, get_next_response_from_supervisor,
     pause_recording, resume_recording, stop_recording,
 )  # fmt: skip
 

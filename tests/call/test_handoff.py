@@ -1,0 +1,634 @@
+"""Handoffs, as dialogues: another persona takes over, and the caller hears no gap and says nothing twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from scene import FRAME, Line, Scene, ended
+
+from voice_gateway.call import commands as do
+from voice_gateway.call import entries
+from voice_gateway.call import events as ev
+from voice_gateway.call.bridge import Policy
+from voice_gateway.call.goodbye import END_CALL
+from voice_gateway.call.handoff import (
+    HANDOFF_TO,
+    LONGEST_S,
+    NOT_HANDED_OVER,
+    TEXT_PATIENCE_S,
+    UPDATE_PATIENCE_S,
+)
+from voice_gateway.call.idle import STILL_THERE
+from voice_gateway.call.keypad import DIGITS_SETTLE
+from voice_gateway.call.policy import Idle
+from voice_gateway.call.usage import Tariff, Usage
+
+WAITER = Policy(audio_format="pcmu", persona="waiter", name="Waiter", may_end=True, keys={"9": "cfo", "*1": "cfo"})
+CFO = replace(WAITER, persona="cfo", name="Finance chief", keys={})
+ASKED = ev.HandoffAsked("cfo", "api")
+BY_TOOL = ev.HandoffAsked("cfo", "tool", "the VAT of a coffee")
+
+
+def call(policy: Policy = WAITER, line: Line | None = None) -> Scene:
+    """A call in which the waiter has said something."""
+    scene = Scene(policy, line)
+    scene.begin()
+    scene.pass_until(1.0)
+    scene.answer("resp_1", "item_1", 1.0, text="What can I get you?")
+    scene.pass_until(4.0)
+    return scene
+
+
+def ready(scene: Scene, policy: Policy = CFO, *, another: bool = False) -> list[do.Command]:
+    session_id, model = ("sess_2", "other-model") if another else ("", "")
+    return scene.tell(ev.HandoffReady(policy.persona, policy, session_id, model))
+
+
+def confirm(scene: Scene, persona: str = "cfo") -> list[do.Command]:
+    return scene.tell(ev.SessionUpdated(persona))
+
+
+def told(commands: list[do.Command]) -> list[do.Command]:
+    """Without what is for the record, and what is merely played."""
+    other = (do.WriteEntry, do.Observe, do.PlayAudio, do.SendMark)
+    return [command for command in commands if not isinstance(command, other)]
+
+
+def notes(commands: list[do.Command]) -> str:
+    return "\n".join(command.text for command in commands if isinstance(command, do.AddNote))
+
+
+def handed(scene: Scene) -> list[tuple[str, str]]:
+    return [(entry.from_persona, entry.to_persona) for entry in scene.entries(entries.HandedOff)]
+
+
+def speak(scene: Scene, item: str, text: str, *, ms: int = 0) -> None:
+    """The caller says something, and it is written down."""
+    scene.tell(ev.SpeechStarted(item, ms))
+    scene.tell(ev.SpeechStopped(item, ms + 500))
+    scene.tell(ev.TurnCommitted(item))
+    scene.tell(ev.UserTranscribed(item, text))
+
+
+# --- the same session -----------------------------------------------------------------------------------------------
+
+
+def test_a_handoff_waits_for_the_response_and_its_words_follow_without_a_gap() -> None:
+    scene = call()
+    scene.tell(ev.ResponseStarted("resp_2"))
+    scene.speak("resp_2", "item_2", 2.0, text="The soup of the day is tomato.")
+    assert told(scene.tell(ASKED)) == [do.PrepareHandoff("cfo")]
+    assert told(ready(scene)) == [], "not in the middle of a response"
+    scene.tell(ev.AudioFinished("resp_2", "item_2", 0))
+    assert told(scene.tell(ev.ResponseFinished("resp_2", "completed")))[-1] == do.UpdateSession("cfo")
+    commands = told(confirm(scene))
+    assert commands[-1] == do.CreateResponse()
+    scene.answer("resp_3", "item_3", 1.0, text="Finance here.")
+    scene.pass_until(scene.now + 6.0)
+    assert scene.all(do.ClearPlayout) == [], "our sentence was heard to its end"
+    assert [turn.interrupted for turn in scene.entries(entries.AssistantSpoke)] == [False, False, False]
+    sound = [(start, len(ulaw) / 8000) for start, ulaw in scene.line.sound if ulaw != FRAME]
+    ours = [span for span in sound if span[0] > 3.0]
+    gaps = [later - (start + length) for (start, length), (later, _) in pairwise(ours)]
+    assert max(gaps) < 0.001, f"no gap: {gaps}"
+
+
+def test_the_new_persona_leads_when_the_model_has_confirmed_it() -> None:
+    tariff = Tariff(0, 0, 0, 0, 0, 1_000_000.0, "list of today")
+    scene = call()
+    scene.tell(BY_TOOL)
+    assert told(ready(scene, replace(CFO, may_end=False, tariff=tariff))) == [do.UpdateSession("cfo")]
+    assert handed(scene) == []
+    commands = confirm(scene)
+    assert 'the VAT of a coffee"' in notes(commands)
+    assert "you are Finance chief now" in notes(commands)
+    (entry,) = scene.entries(entries.HandedOff)
+    assert (entry.from_persona, entry.to_persona, entry.by) == ("waiter", "cfo", "tool")
+    assert entry.reason == BY_TOOL.reason
+    assert not entry.another_session
+    assert [figure.figure for figure in scene.all(do.Observe) if figure.figure.startswith("handoff")] == [
+        "handoff_update"
+    ]
+    scene.tell(ev.ResponseStarted("resp_2"))
+    scene.tell(ev.ToolCalled("resp_2", "item_f", "call_1", END_CALL, "{}"))
+    assert scene.all(do.RunTool), "this persona may not end the call by itself"
+    scene.tell(ev.ToolFinished("call_1", "{}"))
+    scene.tell(ev.ResponseFinished("resp_2", "completed", usage=Usage(output_audio=1)))
+    assert scene.entries(entries.ResponseMetered)[-1].price_book == "list of today"
+
+
+def test_who_said_what_is_told_apart_on_the_record() -> None:
+    scene = call()
+    scene.tell(ev.ResponseStarted("resp_2"))
+    scene.speak("resp_2", "item_2", 2.0, text="The soup is tomato.")
+    scene.tell(ASKED)
+    ready(scene)
+    scene.tell(ev.AudioFinished("resp_2", "item_2", 0))
+    scene.tell(ev.ResponseFinished("resp_2", "completed"))
+    confirm(scene)
+    scene.answer("resp_3", "item_3", 1.0, text="Finance here.")
+    scene.pass_until(scene.now + 6.0)
+    spoke = {turn.item_id: turn.persona for turn in scene.entries(entries.AssistantSpoke)}
+    assert spoke == {"item_1": "waiter", "item_2": "waiter", "item_3": "cfo"}
+    scene.tell(ev.CallerLeft("hangup"))
+    assert ended(scene).transcript.splitlines() == [
+        "Assistant: What can I get you?",
+        "Assistant: The soup is tomato.",
+        "[Handed over from waiter to cfo]",
+        "Assistant: Finance here.",
+    ]
+
+
+def test_a_handoff_may_cut_our_own_voice() -> None:
+    scene = call()
+    scene.tell(ev.ResponseStarted("resp_2"))
+    scene.speak("resp_2", "item_2", 4.0, text="The soup of the day is tomato, and it is hot.")
+    scene.pass_until(scene.now + 1.0)
+    scene.tell(replace(ASKED, cut=True))
+    commands = told(ready(scene))
+    assert [type(command) for command in commands] == [do.ClearPlayout, do.TruncateItem, do.CancelResponse]
+    assert told(scene.tell(ev.ResponseFinished("resp_2", "cancelled")))[-1] == do.UpdateSession("cfo")
+    assert scene.entries(entries.BargedIn) == [], "nobody cut in"
+    assert scene.entries(entries.AssistantSpoke)[-1].interrupted
+
+
+def test_a_handoff_never_cuts_a_protected_greeting() -> None:
+    policy = replace(WAITER, greeting='Say exactly this and nothing else: "Hello!"', protect_greeting=True)
+    scene = Scene(policy)
+    scene.begin()
+    scene.tell(ev.ResponseStarted("resp_1"))
+    scene.speak("resp_1", "item_1", 2.0, text="Hello!")
+    scene.pass_until(scene.now + 0.5)
+    scene.tell(replace(ASKED, cut=True))
+    assert told(ready(scene)) == []
+    scene.tell(ev.AudioFinished("resp_1", "item_1", 0))
+    assert do.UpdateSession("cfo") in scene.tell(ev.ResponseFinished("resp_1", "completed"))
+    scene.pass_until(scene.now + 4.0)
+    assert scene.all(do.ClearPlayout) == []
+
+
+def test_tools_at_work_come_first() -> None:
+    scene = call()
+    scene.tell(ev.ResponseStarted("resp_2"))
+    scene.tell(ev.ToolCalled("resp_2", "item_f", "call_1", "lookup_menu", "{}"))
+    scene.tell(ev.ResponseFinished("resp_2", "completed"))
+    scene.tell(ASKED)
+    assert told(ready(scene)) == []
+    commands = told(scene.tell(ev.ToolFinished("call_1", '["soup"]')))
+    assert commands == [do.SendToolOutput("call_1", '["soup"]'), do.UpdateSession("cfo")]
+
+
+def test_the_persona_that_was_handed_to_speaks_and_not_the_one_before() -> None:
+    scene = call()
+    scene.tell(ev.ResponseStarted("resp_2"))
+    scene.tell(ev.ToolCalled("resp_2", "item_f", "call_1", HANDOFF_TO, '{"persona":"cfo"}'))
+    scene.tell(ev.ResponseFinished("resp_2", "completed"))
+    scene.tell(BY_TOOL)
+    ready(scene)
+    scene.tell(ev.ToolFinished("call_1", "{}"))
+    assert scene.all(do.UpdateSession) == [do.UpdateSession("cfo")]
+    assert scene.all(do.CreateResponse) == [], "what the tool brought is not the waiter's to say"
+    assert told(confirm(scene))[-1] == do.CreateResponse()
+    assert len(scene.all(do.CreateResponse)) == 1
+
+
+def test_a_caller_who_speaks_during_a_handoff_is_answered_by_the_new_persona() -> None:
+    scene = call()
+    scene.caller_speaks()
+    scene.tell(ASKED)
+    assert told(ready(scene)) == [do.UpdateSession("cfo")], "what he says goes to the same session"
+    confirm(scene)
+    assert scene.all(do.CreateResponse) == []
+    scene.pass_until(scene.now + 1.0)
+    scene.caller_stops()
+    scene.answer("resp_2", "item_2", 1.0, text="Finance here: it is 18 percent.")
+    scene.pass_until(scene.now + 4.0)
+    assert scene.all(do.CreateResponse) == [], "the model has answered him by itself, and was told who it is"
+
+
+def test_an_answer_that_the_model_owes_comes_before_the_change() -> None:
+    scene = call()
+    scene.caller_speaks()
+    scene.caller_stops()
+    scene.tell(ASKED)
+    assert told(ready(scene)) == [], "nobody could tell whose answer that would be"
+    scene.answer("resp_2", "item_2", 1.0, text="Certainly.")
+    assert scene.all(do.UpdateSession) == [do.UpdateSession("cfo")]
+
+
+# --- the first words ------------------------------------------------------------------------------------------------
+
+
+def test_a_handoff_before_the_first_words_changes_who_greets() -> None:
+    scene = Scene(replace(WAITER, greeting="Say hello as the waiter."))
+    scene.tell(ev.CallerJoined("MZ1"))
+    assert told(scene.tell(ASKED)) == [], "there is no session yet that could be changed"
+    commands = told(scene.tell(ev.ModelReady("sess_1", "test-model")))
+    assert do.PrepareHandoff("cfo") in commands
+    scene.tell(ev.ModelErred("conversation_already_has_active_response", ""))
+    assert told(ready(scene, replace(CFO, greeting="Say hello as the finance chief."))) == [do.UpdateSession("cfo")]
+    commands = confirm(scene)
+    scene.pass_until(scene.now + 5.0)
+    asked = [response.instructions for response in scene.all(do.CreateResponse)]
+    assert asked[:2] == ["Say hello as the waiter.", "Say hello as the finance chief."], "the first one was refused"
+    assert notes(commands) == ""
+
+
+def test_a_handoff_during_the_greeting_waits_for_its_end() -> None:
+    scene = Scene(replace(WAITER, greeting="Say hello as the waiter."))
+    scene.begin()
+    scene.tell(ev.ResponseStarted("resp_1"))
+    scene.speak("resp_1", "item_1", 1.0, text="Hello!")
+    scene.tell(ASKED)
+    ready(scene, replace(CFO, greeting="Say hello as the finance chief."))
+    assert scene.all(do.UpdateSession) == []
+    scene.tell(ev.AudioFinished("resp_1", "item_1", 0))
+    scene.tell(ev.ResponseFinished("resp_1", "completed"))
+    commands = confirm(scene)
+    assert scene.all(do.CreateResponse) == [do.CreateResponse("Say hello as the waiter."), do.CreateResponse()]
+    assert "without a whole greeting" in notes(commands)
+
+
+@pytest.mark.parametrize(
+    ("introduction", "by", "words", "speaks"),
+    [
+        (None, "api", "Say in a few words who you are", True),
+        ("Finance here.", "api", 'exactly these words: "Finance here."', True),
+        ("", "api", "", False),
+        ("", "tool", "", True),
+    ],
+)
+def test_the_new_persona_introduces_itself_as_it_was_told_to(
+    introduction: str | None, by: str, words: str, *, speaks: bool
+) -> None:
+    scene = call()
+    scene.tell(replace(ASKED, by=by))
+    ready(scene, replace(CFO, introduction=introduction))
+    commands = confirm(scene)
+    assert words in notes(commands)
+    assert ("who you are" in notes(commands)) == (introduction is None)
+    assert (do.CreateResponse() in commands) == speaks
+
+
+# --- another session ------------------------------------------------------------------------------------------------
+
+
+def test_another_session_takes_over_in_a_quiet_moment_and_knows_what_was_said() -> None:
+    scene = call()
+    speak(scene, "user_1", "A coffee, please.")
+    scene.tell(ev.ResponseStarted("resp_2"))
+    scene.tell(ev.ToolCalled("resp_2", "item_f", "call_1", "lookup_menu", '{"query":"coffee"}'))
+    scene.tell(ev.ToolCalled("resp_2", "item_g", "call_2", HANDOFF_TO, '{"persona":"cfo"}'))
+    scene.tell(ev.ResponseFinished("resp_2", "completed"))
+    assert told(scene.tell(BY_TOOL)) == [do.PrepareHandoff("cfo")]
+    scene.tell(ev.ToolFinished("call_2", "{}"))
+    scene.tell(ev.ToolFinished("call_1", '["coffee, 2000"]'))
+    assert scene.all(do.CreateResponse) == [do.CreateResponse()], "the waiter says that he hands over"
+    scene.answer("resp_3", "item_3", 2.0, text="One moment.")
+    assert told(ready(scene, another=True)) == [], "not in the middle of our own sentence"
+    at = scene.now
+    scene.pass_until(at + 2.0)
+    assert scene.all(do.SwapModel) == []
+    scene.pass_until(at + 2.4)
+    assert scene.all(do.SwapModel) == [do.SwapModel("cfo")]
+    after = [command for _, command in scene.said]
+    after = told(after[after.index(do.SwapModel("cfo")) :])
+    assert after[1:5] == [
+        do.AddLine("assistant", "What can I get you?"),
+        do.AddLine("caller", "A coffee, please."),
+        do.AddToolCall("call_1", "lookup_menu", '{"query":"coffee"}'),
+        do.SendToolOutput("call_1", '["coffee, 2000"]'),
+    ]
+    assert after[5] == do.AddLine("assistant", "One moment.")
+    assert after[-1] == do.CreateResponse()
+    assert isinstance(after[-2], do.AddNote), "who it is comes last"
+    joined = scene.entries(entries.ModelJoined)[-1]
+    assert (joined.session_id, joined.model) == ("sess_2", "other-model")
+    assert scene.entries(entries.HandedOff)[-1].another_session
+
+
+def test_a_sentence_of_ours_that_was_cut_is_retold_as_far_as_it_was_heard() -> None:
+    scene = call()
+    scene.tell(ev.ResponseStarted("resp_2"))
+    scene.speak("resp_2", "item_2", 4.0, text="one two three four five six seven eight")
+    scene.tell(ev.AudioFinished("resp_2", "item_2", 0))
+    scene.tell(ev.ResponseFinished("resp_2", "completed"))
+    scene.pass_until(scene.now + 2.2)
+    speak(scene, "user_1", "Stop.")
+    scene.answer("resp_3", "item_3", 0.5, text="Yes?")
+    scene.tell(ASKED)
+    ready(scene, another=True)
+    scene.pass_until(scene.now + 3.0)
+    lines = [(line.speaker, line.text) for line in scene.all(do.AddLine)]
+    (heard,) = [turn.text for turn in scene.entries(entries.AssistantSpoke) if turn.item_id == "item_2"]
+    assert heard
+    assert "eight" not in heard
+    assert lines == [
+        ("assistant", "What can I get you?"),
+        ("assistant", heard),
+        ("caller", "Stop."),
+        ("assistant", "Yes?"),
+    ]
+
+
+def test_another_session_cuts_our_voice_only_once_it_is_there() -> None:
+    scene = call()
+    scene.tell(ev.ResponseStarted("resp_2"))
+    scene.speak("resp_2", "item_2", 4.0, text="The soup of the day is tomato, and it is hot.")
+    scene.tell(replace(ASKED, cut=True))
+    scene.pass_until(scene.now + 1.0)
+    assert scene.all(do.ClearPlayout) == [], "nobody else could speak yet"
+    commands = told(ready(scene, another=True))
+    assert [type(command) for command in commands] == [do.ClearPlayout, do.TruncateItem, do.CancelResponse]
+    commands = told(scene.tell(ev.ResponseFinished("resp_2", "cancelled")))
+    assert do.SwapModel("cfo") in commands
+    assert commands[-1] == do.CreateResponse()
+
+
+def sound(number: int) -> ev.CallerAudio:
+    """A frame that can be told from every other."""
+    return ev.CallerAudio(bytes([number % 250]) * 160, number * 20)
+
+
+def test_not_a_frame_of_the_callers_is_lost_or_heard_twice() -> None:
+    scene = Scene(WAITER)
+    scene.begin()
+    scene.answer("resp_1", "item_1", 0.1, text="Yes?")
+    first: list[do.AppendAudio] = []
+    second: list[do.AppendAudio] = []
+    heard = first
+
+    def hear(number: int) -> None:
+        nonlocal heard
+        scene.pass_until(number * 0.02 + 0.5)
+        at = len(scene.said)
+        scene.tell(sound(number))
+        for _, command in scene.said[at:]:
+            if isinstance(command, do.AppendAudio):
+                heard.append(command)
+
+    for number in range(50):
+        hear(number)
+    scene.tell(ASKED)
+    scene.tell(ev.SpeechStarted("user_1", 600))
+    for number in range(50, 70):
+        hear(number)
+    scene.tell(ev.SpeechStopped("user_1", 1200))  # up to frame 60
+    scene.tell(ev.TurnCommitted("user_1"))
+    scene.tell(ev.UserTranscribed("user_1", "Hello?"))
+    scene.answer("resp_2", "item_2", 0.1, text="Hello!")
+    for number in range(70, 90):
+        hear(number)
+    at = len(scene.said)
+    ready(scene, another=True)
+    assert scene.all(do.SwapModel) == [do.SwapModel("cfo")]
+    taken = [command for _, command in scene.said[at:] if isinstance(command, do.AppendAudio)]
+    heard = second
+    for number in range(90, 100):
+        hear(number)
+    assert b"".join(each.audio for each in first) == b"".join(sound(n).ulaw for n in range(90))
+    told_to_second = b"".join(each.audio for each in [*taken, *second])
+    assert told_to_second == b"".join(sound(n).ulaw for n in range(60, 100)), "from the end of his last turn on"
+    # The other session counts from its own first frame; the call's clock goes on.
+    scene.tell(ev.SpeechStarted("user_2", 400))
+    scene.tell(ev.SpeechStopped("user_2", 700))
+    scene.tell(ev.UserTranscribed("user_2", "Are you there?"))
+    spoke = scene.entries(entries.UserSpoke)[-1]
+    assert (spoke.start_ms, spoke.end_ms) == (1600, 1900)
+
+
+def test_a_turn_that_is_still_being_written_down_is_waited_for() -> None:
+    scene = call()
+    scene.tell(ev.SpeechStarted("user_1", 0))
+    scene.tell(ev.SpeechStopped("user_1", 500))
+    scene.answer("resp_2", "item_2", 0.5, text="Certainly.")
+    scene.tell(ASKED)
+    ready(scene, another=True)
+    scene.pass_until(scene.now + 1.0)
+    assert scene.all(do.SwapModel) == []
+    commands = told(scene.tell(ev.UserTranscribed("user_1", "I want to know about tax.")))
+    assert do.AddLine("caller", "I want to know about tax.") in commands
+
+
+def test_a_turn_that_was_written_down_too_late_is_told_as_a_note() -> None:
+    scene = call()
+    scene.tell(ev.SpeechStarted("user_1", 0))
+    scene.tell(ev.SpeechStopped("user_1", 500))
+    scene.answer("resp_2", "item_2", 0.5, text="Certainly.")
+    scene.tell(ASKED)
+    ready(scene, another=True)
+    scene.pass_until(scene.now + 1.0 + TEXT_PATIENCE_S)
+    assert scene.all(do.SwapModel) == [do.SwapModel("cfo")]
+    assert not [line for line in scene.all(do.AddLine) if line.speaker == "caller"]
+    commands = scene.tell(ev.UserTranscribed("user_1", 'Tell me about "tax".'))
+    assert "\"Tell me about 'tax'.\"" in notes(commands)
+    assert [spoke.text for spoke in scene.entries(entries.UserSpoke)] == ['Tell me about "tax".']
+    assert told(scene.tell(ev.UserTranscribed("user_1", "again"))) == []
+
+
+def test_without_a_transcription_nothing_is_waited_for() -> None:
+    scene = call(replace(WAITER, transcribed=False))
+    scene.tell(ev.SpeechStarted("user_1", 0))
+    scene.tell(ev.SpeechStopped("user_1", 500))
+    scene.answer("resp_2", "item_2", 0.5, text="Certainly.")
+    scene.pass_until(scene.now + 2.0)
+    scene.tell(ASKED)
+    assert do.SwapModel("cfo") in ready(scene, another=True)
+
+
+# --- which one counts -----------------------------------------------------------------------------------------------
+
+
+def test_of_two_handoffs_the_later_one_counts() -> None:
+    scene = call()
+    scene.tell(ASKED)
+    commands = told(scene.tell(ev.HandoffAsked("bartender", "api")))
+    assert commands == [do.DropHandoff(), do.PrepareHandoff("bartender")]
+    assert told(ready(scene)) == [], "what was prepared for the first one comes too late"
+    assert told(ready(scene, another=True)) == [do.DropHandoff()]
+    ready(scene, replace(CFO, persona="bartender"))
+    confirm(scene, "bartender")
+    assert handed(scene) == [("waiter", "bartender")]
+
+
+def test_the_same_handoff_asked_for_twice_is_one() -> None:
+    scene = call()
+    scene.tell(ASKED)
+    assert told(scene.tell(ASKED)) == []
+    ready(scene)
+    confirm(scene)
+    assert handed(scene) == [("waiter", "cfo")]
+
+
+def test_a_handoff_that_is_being_confirmed_is_followed_by_the_next() -> None:
+    scene = call()
+    scene.tell(ASKED)
+    ready(scene)
+    assert told(scene.tell(ev.HandoffAsked("waiter", "api"))) == []
+    commands = confirm(scene)
+    assert do.PrepareHandoff("waiter") in commands
+    scene.answer("resp_2", "item_2", 0.5, text="Finance here.")
+    scene.tell(ev.HandoffReady("waiter", WAITER))
+    confirm(scene, "waiter")
+    assert handed(scene) == [("waiter", "cfo"), ("cfo", "waiter")]
+
+
+def test_a_handoff_to_the_one_who_leads_already_is_nothing() -> None:
+    scene = call()
+    assert told(scene.tell(ev.HandoffAsked("waiter", "api"))) == []
+    scene.tell(ASKED)
+    assert told(scene.tell(ev.HandoffAsked("waiter", "api"))) == [do.DropHandoff()]
+    scene.pass_until(scene.now + 5.0)
+    assert handed(scene) == []
+    assert scene.entries(entries.FaultSeen) == []
+
+
+# --- what goes wrong ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", ["api", "tool", "keypad"])
+def test_a_session_that_cannot_be_had_leaves_the_call_as_it_was(by: str) -> None:
+    scene = call()
+    scene.tell(replace(ASKED, by=by))
+    commands = scene.tell(ev.HandoffFailed("cfo", "timeout", "There was not a connection"))
+    assert (do.AddNote(NOT_HANDED_OVER) in commands) == (by != "api")
+    assert (do.CreateResponse() in commands) == (by != "api")
+    (fault,) = scene.entries(entries.FaultSeen)
+    assert (fault.where, fault.code) == ("gateway", "handoff_timeout")
+    scene.tell(ev.SpeechStarted("user_1", 0))
+    scene.tell(ev.SpeechStopped("user_1", 500))
+    scene.answer("resp_2", "item_2", 0.5, text="Anything else?")
+    scene.pass_until(scene.now + 3.0)
+    assert scene.entries(entries.AssistantSpoke)[-1].persona == "waiter"
+    assert handed(scene) == []
+
+
+def test_a_refused_change_leaves_the_call_as_it_was() -> None:
+    scene = call()
+    scene.tell(BY_TOOL)
+    ready(scene)
+    commands = scene.tell(ev.UpdateRefused("cfo", "invalid_value", "no such tool"))
+    assert do.AddNote(NOT_HANDED_OVER) in commands
+    assert commands[-1] == do.CreateResponse()
+    assert handed(scene) == []
+
+
+def test_a_change_that_is_not_confirmed_is_given_up_and_counts_if_it_comes_after_all() -> None:
+    scene = call()
+    scene.tell(ASKED)
+    ready(scene)
+    scene.pass_until(scene.now + UPDATE_PATIENCE_S + 0.1)
+    assert [fault.code for fault in scene.entries(entries.FaultSeen)] == ["handoff_no_answer"]
+    assert handed(scene) == []
+    confirm(scene)
+    assert handed(scene) == [("waiter", "cfo")], "what the model is, the record says"
+
+
+def test_a_session_that_is_lost_before_it_takes_over_is_not_missed() -> None:
+    scene = call()
+    scene.tell(ASKED)
+    scene.caller_speaks()
+    ready(scene, another=True)
+    scene.tell(ev.HandoffFailed("cfo", "closed_1006", ""))
+    scene.caller_stops()
+    scene.answer("resp_2", "item_2", 0.5)
+    scene.pass_until(scene.now + 5.0)
+    assert scene.all(do.SwapModel) == []
+    assert not scene.bridge.has_ended
+
+
+def test_a_handoff_that_finds_no_moment_is_given_up() -> None:
+    scene = call()
+    scene.tell(ASKED)
+    scene.caller_speaks()
+    ready(scene, another=True)
+    scene.pass_until(scene.now + LONGEST_S + 0.1)
+    assert "handoff_no_moment" in [fault.code for fault in scene.entries(entries.FaultSeen)]
+    assert scene.all(do.DropHandoff) == [do.DropHandoff()]
+
+
+def test_a_call_that_is_being_ended_is_handed_to_nobody() -> None:
+    scene = call()
+    scene.tell(ev.GoodbyeAsked("operator", "Goodbye."))
+    assert [type(command) for command in told(scene.tell(ASKED))] == []
+    other = call()
+    other.tell(ASKED)
+    assert do.DropHandoff() in other.tell(ev.GoodbyeAsked("operator", "Goodbye."))
+    assert told(ready(other, another=True)) == [do.DropHandoff()]
+    for scene_ in (scene, other):
+        assert [fault.code for fault in scene_.entries(entries.FaultSeen)] == ["handoff_call_ending"]
+
+
+def test_a_hang_up_during_a_handoff_ends_the_call() -> None:
+    scene = call()
+    scene.tell(ASKED)
+    ready(scene)
+    scene.tell(ev.CallerLeft("hangup"))
+    assert scene.bridge.has_ended
+    assert confirm(scene) == []
+    assert ready(scene, another=True) == []
+
+
+# --- keys -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keys", ["9", "*1", "9#"])
+def test_a_key_hands_over_to_its_persona(keys: str) -> None:
+    scene = call()
+    for key in keys:
+        scene.tell(ev.DigitPressed(key))
+    scene.pass_until(scene.now + DIGITS_SETTLE)
+    assert scene.all(do.PrepareHandoff) == [do.PrepareHandoff("cfo")]
+    assert scene.all(do.AddNote) == [], "the model need not know of the key"
+    ready(scene)
+    assert do.CreateResponse() in confirm(scene)
+    assert scene.entries(entries.HandedOff)[-1].by == "keypad"
+
+
+def test_a_key_among_others_hands_over_to_nobody() -> None:
+    scene = call()
+    for key in "192":
+        scene.tell(ev.DigitPressed(key))
+    scene.pass_until(scene.now + DIGITS_SETTLE)
+    assert scene.all(do.PrepareHandoff) == []
+    assert [note.text for note in scene.all(do.AddNote)] == ["The caller pressed these keys on the telephone: 1 9 2"]
+
+
+# --- what else follows the persona ----------------------------------------------------------------------------------
+
+
+def test_the_prompts_for_a_silent_caller_are_those_of_who_leads() -> None:
+    scene = call()
+    scene.tell(ASKED)
+    ready(scene, replace(CFO, idle=Idle(prompt_after_s=5.0)))
+    confirm(scene)
+    scene.answer("resp_2", "item_2", 0.5, text="Finance here.")
+    scene.pass_until(scene.now + 7.0)
+    assert do.AddNote(STILL_THERE) in scene.all(do.AddNote)
+
+
+def test_how_long_a_call_may_last_stays_as_it_began() -> None:
+    scene = call(replace(WAITER, max_duration_s=20.0))
+    scene.tell(ASKED)
+    ready(scene, replace(CFO, max_duration_s=3600.0))
+    confirm(scene)
+    scene.answer("resp_2", "item_2", 0.5, text="Finance here.")
+    scene.pass_until(21.0)
+    assert ended(scene).reason == "max_duration"
+
+
+def test_a_long_call_is_retold_from_its_newest_end() -> None:
+    scene = call()
+    for number in range(70):
+        speak(scene, f"user_{number}", f"{number} " + "x" * 1000)
+        scene.answer(f"resp_u{number}", f"item_u{number}", 0.1, text=f"{number}!")
+        scene.pass_until(scene.now + 0.5)
+    scene.tell(ASKED)
+    commands: list[Any] = ready(scene, another=True)
+    lines = [command.text for command in commands if isinstance(command, do.AddLine)]
+    assert lines[-1] == "69!"
+    assert 55 <= sum(1 for line in lines if "x" in line) < 60
+    assert "left out" in notes(commands[:2])
