@@ -33,8 +33,10 @@ from voice_gateway.caller.rest import TwilioRest
 from voice_gateway.caller.signature import SignatureCheck
 from voice_gateway.caller.tokens import StreamTokens
 from voice_gateway.config import Settings
+from voice_gateway.desk import Desk, Terms
 from voice_gateway.errors import GatewayError
 from voice_gateway.figures import Figures
+from voice_gateway.herald import Herald
 from voice_gateway.journal import Journal, Listener
 from voice_gateway.keeper import Keeper, Wishes
 from voice_gateway.makings import Makings, models_of, today
@@ -54,9 +56,13 @@ from voice_gateway.store.tables import Tables
 from voice_gateway.store.uploads import queueing
 from voice_gateway.summary import Summaries
 from voice_gateway.switchboard import Switchboard
+from voice_gateway.text_session import Means
 from voice_gateway.trace.folder import TraceFolder
 from voice_gateway.web import health
+from voice_gateway.web.ai import ApiDoors, House
 from voice_gateway.web.calls import CallDoors
+from voice_gateway.web.clients import Clients
+from voice_gateway.web.doors import Doorkeeper
 from voice_gateway.web.twilio import Closed, Doorbell, Sentences, TwilioDoors
 from voice_gateway.workshop import Workshop
 
@@ -113,6 +119,7 @@ class Gateway:
             intents=settings.summary_intents,
             enabled=settings.summary_enabled,
         )
+        self._herald = Herald(self._tell, new_id)
         inner = (
             self._figures.count,
             self._account,
@@ -120,6 +127,7 @@ class Gateway:
             self._guard_trace,
             self.summaries.note,
             self._note_transfer,
+            self._herald.note,
         )
         redactor = Redactor(settings.redact_transcripts.split(",")) if settings.redact_transcripts else None
         self.journal = Journal(
@@ -172,6 +180,7 @@ class Gateway:
             + len(settings.answer_sentence) / SPOKEN_CHARACTERS_PER_S
             + (0.0 if self._makings.consents is None else self._makings.consents.longest_s),
         )
+        self.desk = self._new_desk()
         self.metrics.watch_admission(self._is_available, lambda: self.switchboard.draining)
         self.metrics.watch_store(
             lambda: self.store.depth, lambda: self.store.oldest_age_s(time.monotonic()), lambda: self.store.cleared
@@ -211,6 +220,22 @@ class Gateway:
             self.toolbox, self._workshop.run_outside, effects=settings.mcp_effects, count=self.metrics.mcp_called
         )
         return Doors(offer, guard, version=__version__, ws_host=settings.mcp_ws_host, ws_port=settings.mcp_ws_port)
+
+    def _new_desk(self) -> Desk:
+        """Where conversations in writing are held."""
+        settings, makings = self._settings, self._makings
+        means = Means(
+            journal=self.journal,
+            tools=self._workshop,
+            settings=makings.text_settings,
+            open_model=makings.open_model,
+            tariff=lambda model: makings.prices.tariff(model, today()),
+            clock=time.monotonic,
+            reply_s=settings.ai_reply_seconds,
+            limit_usd=settings.max_call_usd,
+        )
+        terms = Terms(settings.ai_max_sessions, settings.ai_session_idle_seconds)
+        return Desk(means, terms, role=self._cast.role, exceeded=self.budget.exceeded, new_id=new_id)
 
     def _trace_folder(self, folder: Path) -> TraceFolder:
         return TraceFolder(
@@ -314,7 +339,23 @@ class Gateway:
             *TwilioDoors(self.switchboard, doorbell).routes(),
             *CallDoors(self.switchboard, settings.api_token.get_secret_value(), self.metrics.refused).routes(),
             *([] if self.mcp is None else self.mcp.routes()),
+            *self._api_doors().routes(),
         ]
+
+    def _api_doors(self) -> ApiDoors:
+        settings = self._settings
+        house = House(
+            self.switchboard,
+            self._herald,
+            self.desk,
+            self._cast,
+            default=settings.default_persona,
+            realtime=settings.ai_realtime_enabled,
+            version=__version__,
+            clock=time.monotonic,
+        )
+        clients = Clients(settings.ai_clients, settings.ai_rate_limit)
+        return ApiDoors(house, Doorkeeper(clients, self.metrics.asked, self.metrics.refused))
 
     def _closed(self, persona: str) -> Closed | None:
         hours = self._cast.closed(persona)
@@ -345,6 +386,7 @@ class Gateway:
             async with contextlib.nullcontext() if self.mcp is None else self.mcp.open():
                 yield
         finally:
+            await self.desk.close()
             await self.switchboard.drained(0.0)
             if self._foreign is not None:
                 await self._foreign.close()

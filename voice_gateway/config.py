@@ -202,6 +202,16 @@ class Settings(BaseModel):
     api_token: Annotated[Secret, AfterValidator(values.long_enough)] = Field(
         SecretStr(""), description="16 characters or more, best at random"
     )
+    ai_api_keys: Annotated[Secret, BeforeValidator(values.without_spaces), AfterValidator(values.clients)] = Field(
+        SecretStr(""),
+        description="names and keys of 16 characters or more, such as shop:<key>,desk:<key>, each of them once",
+    )
+    ai_rate_limit: Annotated[str, AfterValidator(values.rate)] = Field(
+        "60/minute", description="a rate such as 60/minute, or several such as 5/second;600/hour"
+    )
+    ai_max_sessions: int = Field(20, ge=1, le=1000, description="a whole number from 1 to 1000")
+    ai_session_idle_seconds: int = Field(600, ge=10, le=3600, description="a whole number from 10 to 3600")
+    ai_reply_seconds: int = Field(60, ge=1, le=300, description="a whole number from 1 to 300")
     recording_enabled: Switch = False
     recordings_dir: Path = Field(Path("var/recordings"), description="the path of a folder")
     recording_retention_days: int = Field(30, ge=0, le=3650, description="a whole number of days, 0 for no end")
@@ -231,6 +241,12 @@ class Settings(BaseModel):
     def twilio_auth_tokens(self) -> tuple[str, ...]:
         """The tokens a signature may be made with: more than one while they are rotated, or with subaccounts."""
         return tuple(token for token in self.twilio_auth_token.get_secret_value().split(",") if token)
+
+    @property
+    def ai_clients(self) -> dict[str, str]:
+        """The clients of the API: the key of each by its name."""
+        pairs = (each.partition(":") for each in self.ai_api_keys.get_secret_value().split(",") if each)
+        return {name: key for name, _, key in pairs}
 
     @property
     def clips_folder(self) -> Path:
@@ -282,7 +298,7 @@ class Settings(BaseModel):
         """Every secret value there is, for the log's scrubber; it hides each wherever it turns up."""
         values = [v.get_secret_value() for _, v in self if isinstance(v, SecretStr)]
         addresses = (each for each in self.calendar_addresses if "://" in each)
-        return tuple(filter(None, [*values, *self.twilio_auth_tokens, *addresses]))
+        return tuple(filter(None, [*values, *self.twilio_auth_tokens, *addresses, *self.ai_clients.values()]))
 
     def public(self) -> dict[str, str | int | float | bool]:
         """Every setting by its variable's name as it may be shown: secrets by their length, the number masked."""

@@ -135,6 +135,11 @@ class Switchboard:
         """True while a new call would be taken."""
         return not self.draining and not self.is_full
 
+    @property
+    def calls(self) -> tuple[LiveCall, ...]:
+        """In the order in which they came."""
+        return tuple(self._calls.values())
+
     def find(self, call_sid: str) -> LiveCall | None:
         return self._calls.get(call_sid)
 

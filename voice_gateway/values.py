@@ -12,6 +12,7 @@ from typing import Annotated, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from limits import parse_many
 from pydantic import AfterValidator, Field, SecretStr
 
 
@@ -166,6 +167,27 @@ def without_spaces(value: object) -> object:
 
 def lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
+
+
+def clients(secret: SecretStr) -> SecretStr:
+    """Names and keys, `shop:key,desk:key`: each name once, each key once and long."""
+    pairs = [each.partition(":") for each in secret.get_secret_value().split(",") if each]
+    names, keys = [name for name, _, _ in pairs], [key for _, _, key in pairs]
+    if (
+        not all(re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", name) for name in names)
+        or min(map(len, keys), default=16) < 16
+    ):
+        raise ValueError
+    if len(set(names)) < len(names) or len(set(keys)) < len(keys):
+        raise ValueError
+    return secret
+
+
+def rate(text: str) -> str:
+    """One or several rates, `60/minute` or `5/second;600/hour`."""
+    if any(limit.amount < 1 for limit in parse_many(text)):
+        raise ValueError
+    return text
 
 
 Secret: TypeAlias = Annotated[SecretStr, AfterValidator(header_safe)]

@@ -85,6 +85,13 @@ def test_several_tokens_are_separated_by_commas():
     assert load().twilio_auth_tokens == ()
 
 
+def test_clients_of_the_api_have_names_and_keys_and_every_key_is_a_secret():
+    settings = load(AI_API_KEYS="shop:0123456789abcdef , desk:fedcba:9876543210,")
+    assert settings.ai_clients == {"shop": "0123456789abcdef", "desk": "fedcba:9876543210"}
+    assert set(settings.ai_clients.values()) <= set(settings.secrets())
+    assert load().ai_clients == {}
+
+
 def test_the_secret_key_goes_before_the_service_role_key():
     url = {"SUPABASE_URL": "https://p.supabase.co"}
     assert load(**url, SUPABASE_SERVICE_ROLE_KEY="older").supabase_key == "older"
@@ -122,6 +129,13 @@ def test_a_number_may_be_written_as_people_write_it():
     ("name", "value"),
     [
         ("PORT", "80a"),
+        ("AI_API_KEYS", "0123456789abcdef"),
+        ("AI_API_KEYS", "shop:tooshort"),
+        ("AI_API_KEYS", "Shop:0123456789abcdef"),
+        ("AI_API_KEYS", "shop:0123456789abcdef,shop:fedcba9876543210"),
+        ("AI_API_KEYS", "shop:0123456789abcdef,desk:0123456789abcdef"),
+        ("AI_RATE_LIMIT", "many"),
+        ("AI_RATE_LIMIT", "0/minute"),
         ("PORT", "65536"),
         ("LOG_LEVEL", "loud"),
         ("TWILIO_WEBHOOK_AUTH", "maybe"),

@@ -40,6 +40,12 @@ REFUSALS: Final = (
     "caller_budget", "day_budget",
 )  # fmt: skip
 MCP_DOORS: Final = ("http", "ws", "stdio")
+API_DOORS: Final = (
+    "say", "persona", "end_session", "personas", "tools", "calls", "ai_healthz", "healthz",
+)  # fmt: skip
+STATUSES: Final = (
+    "200", "400", "401", "404", "405", "408", "409", "413", "415", "422", "429", "499", "500", "502", "503", "504",
+)  # fmt: skip
 STALLS: Final = ("media_stalled", "speech_stalled", "response_stalled", "send_blocked", "end_stuck")
 TRANSFER_OUTCOMES: Final = ("completed", "answered", "busy", "no-answer", "failed", "canceled")
 END_OUTCOMES: Final = ("ended", "failed", "left_open")
@@ -209,6 +215,10 @@ class Metrics:
 
     def refused(self, door: str, reason: str) -> None:
         self._legs.refusals(door, reason).inc()
+
+    def asked(self, door: str, status: int) -> None:
+        """A request at a door of the API was answered."""
+        self._legs.requests(door, str(status)).inc()
 
     # --- the model and its tools ---
 
@@ -385,6 +395,10 @@ class _LegSeries:
         self.dropped = _Family(dropped, DROP_REASONS)
         refusals = Counter("voice_refusals", "Requests turned away.", ["door", "reason"], registry=registry)
         self.refusals = _Family(refusals, DOORS, REFUSALS)
+        requests = Counter(
+            "voice_api_requests", "Requests at a door of the API.", ["door", "status"], registry=registry
+        )
+        self.requests = _Family(requests, API_DOORS, STATUSES)
         stalls = Counter("voice_stalls", "Times that something stood still.", ["kind"], registry=registry)
         self.stalls = _Family(stalls, STALLS)
         ends = Counter(
