@@ -14,10 +14,11 @@ from typing import Any
 from voice_gateway.agent.once import Once
 from voice_gateway.agent.personas import load_personas
 from voice_gateway.agent.toolbox import house_toolbox
-from voice_gateway.agent.tools import ToolContext
+from voice_gateway.agent.tools import Toolbox, ToolContext
 from voice_gateway.emulator.faculties import Line, Say, Situation, UseTool
 from voice_gateway.emulator.mind import RuleMind
 from voice_gateway.emulator.scenario import Scenario
+from voice_gateway.emulator.text_mind import TextMind
 from voice_gateway.emulator.verdict import Happened, Used
 from voice_gateway.store.local_rows import LocalRows
 from voice_gateway.store.tables import Tables
@@ -40,9 +41,11 @@ class TypedCall:
     uses: list[Used] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     ended: bool = False
+    supervised: bool = False
 
     def __post_init__(self) -> None:
-        self._persona = load_personas()[self.persona]
+        self._whole = load_personas()[self.persona]
+        self._persona = self._whole.cast_as(supervised=self.supervised)
         self._toolbox = house_toolbox().pick(self._persona.tools)
         self._once = Once(lambda: 0.0)
         self._mind = RuleMind(today=self.now.date)
@@ -72,12 +75,13 @@ class TypedCall:
             ids = [f"c{self._count + place}" for place in range(len(calls))]
             self._count += len(calls)
             self.lines += [
-                Line("tool_call", json.dumps(dict(call.arguments)), call.name, call_id)
+                Line("tool_call", json.dumps(_read(call)), call.name, call_id)
                 for call, call_id in zip(calls, ids, strict=True)
             ]
             for call, call_id in zip(calls, ids, strict=True):
+                place = len(self.uses)
                 output = await self._run(call)
-                self.uses.append(Used(call.name, dict(call.arguments), output))
+                self.uses.insert(place, Used(call.name, _read(call), output))
                 self.lines.append(Line("tool_output", output, call.name, call_id))
         raise AssertionError(f"it never spoke: {self.uses}")
 
@@ -85,7 +89,33 @@ class TypedCall:
         if call.name == _END:  # the bridge's own, see call/goodbye.py
             self.ended = True
             return '{"ok":true,"say":"Goodbye!"}'
-        arguments = json.dumps(dict(call.arguments))
+        return await self._use(self._toolbox, call)
+
+    async def _consult(self, context: str) -> dict[str, Any]:
+        """The supervisor, asked as `agent/supervisor.py` asks it, about a conversation that has its last words."""
+        box, uses = house_toolbox().pick(self._whole.supervisor.tools), list[Line]()
+        heard = [line for line in self.lines if line.role in {"user", "assistant"}]
+        transcript = [
+            {"speaker": "assistant" if line.role == "assistant" else "caller", "said": line.text} for line in heard
+        ]
+        told = Line("user", json.dumps({"transcript": transcript, "context": context}))
+        for _ in range(MOST_RESPONSES):
+            acts = TextMind(self._mind).respond(
+                Situation(self._whole.supervisor.instructions, [told, *uses], box.specs())
+            )
+            if all(isinstance(act, Say) for act in acts):
+                return {"say": " ".join(act.text for act in acts if isinstance(act, Say))}
+            for act in acts:
+                if isinstance(act, UseTool):
+                    call_id = f"s{len(uses)}"
+                    output = await self._use(box, act)
+                    self.uses.append(Used(act.name, _read(act), output))
+                    uses.append(Line("tool_call", json.dumps(_read(act)), act.name, call_id))
+                    uses.append(Line("tool_output", output, act.name, call_id))
+        raise AssertionError(f"the supervisor never answered: {self.uses}")
+
+    async def _use(self, box: Toolbox, call: UseTool) -> str:
+        arguments = json.dumps(_read(call))
 
         async def work(key: str) -> Any:
             context = ToolContext(
@@ -96,17 +126,24 @@ class TypedCall:
                 now=self.now,
                 key=key,
                 tables=self.tables,
+                consult=self._consult if self.supervised else None,
             )
-            return await self._toolbox.run(call.name, arguments, context)
+            return await box.run(call.name, arguments, context)
 
-        if self._toolbox.has_effect(call.name):
+        if box.has_effect(call.name):
             return (await self._once.run(self.sid, call.name, arguments, work)).output
         return (await work("")).output
 
 
+def _read(call: UseTool) -> dict[str, Any]:
+    assert not isinstance(call.arguments, str), "the mind gives arguments, no text"
+    return dict(call.arguments)
+
+
 async def play(scenario: Scenario, tables: Tables, now: datetime, sid: str = "CA1") -> Happened:
     """All of a scenario's lines, typed."""
-    call = TypedCall(scenario.persona or "waiter", tables, scenario.number or NOBODY, sid, now)
+    number = scenario.number or NOBODY
+    call = TypedCall(scenario.persona or "waiter", tables, number, sid, now, supervised=scenario.supervised)
     await call.greet()
     for line in scenario.lines:
         await call.say(line)

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,8 +30,10 @@ from voice_gateway.cli.timeline import write_picture
 from voice_gateway.emulator.performance import learn, perform
 from voice_gateway.emulator.phone_call import PhoneCall
 from voice_gateway.emulator.realtime import RealtimeServer
+from voice_gateway.emulator.responses_server import ResponsesServer
 from voice_gateway.emulator.scenarios import InterruptAfter, SayText, Scenario
-from voice_gateway.emulator.speech import NanoVoice
+from voice_gateway.emulator.speech import NanoVoice, RuleMind
+from voice_gateway.emulator.text_mind import TextMind
 from voice_gateway.emulator.weather import Weather
 from voice_gateway.errors import GatewayError
 from voice_gateway.ops import logs
@@ -143,7 +146,10 @@ async def _run(teller: Teller, scenario: Scenario, database: Path, traces: Path,
     make = partial(app.build, listeners=[narrator.entry])
     settings = {"TRACE_DIR": str(traces)} | ({"DEFAULT_PERSONA": scenario.persona} if scenario.persona else {})
     number = scenario.number or CALLER
-    async with stage(model, database, weather=WEATHER, settings=settings, make=make) as running:
+    async with AsyncExitStack() as world:
+        if scenario.supervised:
+            settings |= await _supervisor(world)
+        running = await world.enter_async_context(stage(model, database, weather=WEATHER, settings=settings, make=make))
         _introduce(teller, running, played, scenario)
         dialled_at = loop.time()
         teller.line(0.0, "call", f"{mask_number(number)} dials {mask_number(CALLED)}")
@@ -157,6 +163,16 @@ async def _run(teller: Teller, scenario: Scenario, database: Path, traces: Path,
         return Outcome(call, narrator.entries, row, events, call.recording(), measure(call), by_script)
 
 
+async def _supervisor(world: AsyncExitStack) -> dict[str, str]:
+    """An emulated text model beside the call; returns the settings that have the voice ask it."""
+    text_model = await world.enter_async_context(ResponsesServer(mind=TextMind(RuleMind())))
+    return {
+        "SUPERVISOR_MODEL": text_model.model,
+        "SUPERVISOR_API_KEY": "offline",
+        "OPENAI_RESPONSES_ENDPOINT": text_model.url,
+    }
+
+
 def _introduce(teller: Teller, running: Stage, played: Cast, scenario: Scenario) -> None:
     teller.heading("One phone call, and all it passes through, on this machine")
     teller.facts(
@@ -166,6 +182,7 @@ def _introduce(teller: Teller, running: Stage, played: Cast, scenario: Scenario)
             ("carrier", f"emulated Twilio: signed webhook, media stream, {weather_told(WEATHER)}"),
             ("gateway", f"the product, at {running.base_url}"),
             ("model", f"emulated Realtime API: {played.about}"),
+            *([("supervisor", "emulated Responses API: thinks by rules")] if scenario.supervised else []),
         ]
     )
     teller.blank()

@@ -268,6 +268,36 @@ RECEPTIONIST: Final = (
         ),
     ),
     Scenario(
+        "supervised",
+        "asks for free times and books one, with a receptionist who asks her supervisor (SUPERVISOR_MODEL)",
+        conversation(
+            "Hello, is there anything free on Thursday?",
+            "Please book me in on Thursday at eleven o'clock. My name is Maria Brown.",
+            "Yes, please.",
+            "I am sorry, please cancel my appointment.",
+            "Yes, please.",
+            _BYE,
+        ),
+        persona="receptionist",
+        number="+35699000444",
+        supervised=True,
+        expected=Expected(
+            uses=(
+                Use("get_next_response_from_supervisor"),
+                Use("check_availability", {"date": "{thursday}"}, r'"available":\s*true'),
+                Use("get_next_response_from_supervisor"),
+                Use(
+                    "book_appointment",
+                    {"date": "{thursday}", "time": "11:00(:00)?", "name": "Maria Brown"},
+                    r'"success":\s*true',
+                ),
+                Use("cancel_appointment", {"appointmentId": ".+"}, r'"success":\s*true'),
+            ),
+            hears=("moment|see|check", "free|slots|available", "Thursday.*?(11|eleven)", "Maria Brown"),
+            ends="gateway",
+        ),
+    ),
+    Scenario(
         "message",
         "leaves a message for somebody who is not there",
         conversation(

@@ -92,6 +92,8 @@ def score(tool: Schema, topic: Sequence[str], *, wished: bool, today: date | Non
     named, described = _of(bearing, own), _of(bearing & told, told - own)
     points = 2.0 * len(named) + len(described) + 0.5 * len(bearing & about - named - described)
     points += sum(2 * find.score for line in topic for find in enum_finds(properties(tool), words(line)))
+    if any("language" in words(readable(name)) for name in properties(tool)) and any(map(language_named, topic)):
+        points += ENOUGH
     if "goodbye" in words(topic[-1]) and "goodbye" in about:
         points += ENOUGH
     if points:
@@ -123,8 +125,6 @@ def _given(tool: Schema, topic: Sequence[str], today: date) -> float:
         form = form_of(name, schema)
         if form is not None:
             points += any(form(line, today) for line in topic)
-        elif "language" in words(readable(name)):
-            points += 2.0 * any(language_named(line) for line in topic)
         elif not codes(schema):
             said = f" {' '.join(word for line in topic for word in words(line))} "
             listed = examples(str(schema.get("description") or ""))

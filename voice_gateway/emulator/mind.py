@@ -131,7 +131,7 @@ class RuleMind:
         asked_what = talk.ours.rstrip().endswith("?")
         today = self._today()
         tool = choose(situation, talk.opening, open_question=asked_what, known=known, today=today)
-        if tool is None and meaning(talk.said) and situation.tool_choice == "auto":
+        if tool is None and (meaning(talk.said) or talk.answers) and situation.tool_choice == "auto":
             tool = next(filter(advises, functions(situation)), None)
         return None if tool is None else Errand(situation, talk, tool, known, today)
 
@@ -185,8 +185,12 @@ class Errand:
         """The next step when tools have just answered; told: their answers as sentences."""
         name = str(self._tool["name"])
         if any(call.name == name for call in self._talk.since_asked):
-            offers = shown_when_empty(self._tool) and len(self._talk.fresh) == 1 and len(self._talk.fresh[0].rows) == 1
-            return [Say(f"{told} {GO_AHEAD}" if offers else told)]
+            shown, fresh = shown_when_empty(self._tool), self._talk.fresh
+            if not shown or len(fresh) != 1 or len(fresh[0].rows) != 1:
+                return [Say(told)]
+            if self._talk.agreed:  # to what was shown before, and had to be looked up again
+                return self._calls([{shown: fresh[0].rows[0]["id"]}])
+            return [Say(f"{told} {GO_AHEAD}")]
         if self._found.in_vain:
             return [Say(told)]
         steps = self.acts()

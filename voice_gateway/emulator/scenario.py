@@ -94,7 +94,8 @@ class Scenario:
 
     persona: who must answer, by its key; empty: whoever does. number: the number he calls from; empty: any.
     after: the scenario that must have been played before on the same tables. keys_first: pressed where the carrier
-    itself asks for a key before the conversation, as for the consent to a recording.
+    itself asks for a key before the conversation, as for the consent to a recording. supervised: a text model must be
+    there for the persona to ask.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Scenario:
     number: str = ""
     after: str = ""
     keys_first: str = ""
+    supervised: bool = False
     expected: Expected = field(default_factory=Expected)
 
     @property

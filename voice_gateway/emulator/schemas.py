@@ -73,6 +73,15 @@ def choices(schema: Schema) -> list[Any]:
     return list((entries or {}).get("enum") or ())
 
 
+def names_of(value: Any, schema: Schema) -> list[str]:
+    """What a choice is called: itself, and the name that the description gives it (`cfo: Finance chief; ...`)."""
+    about = str(schema.get("description") or "")
+    found = (
+        re.search(rf"(?<![\w-]){re.escape(str(value))}: ([^;.,]{{2,40}})", about) if value not in ("", None) else None
+    )
+    return [readable(str(value)), *([found[1].strip()] if found else [])]
+
+
 def codes(schema: Schema) -> list[str]:
     """Short codes that a description gives as all there are: `US, CA, EU or UK`."""
     found = _CODES.match(str(schema.get("description") or ""))

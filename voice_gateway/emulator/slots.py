@@ -17,7 +17,16 @@ from typing import Any, Final
 from voice_gateway.emulator.common_words import FILLERS, NEGATIONS, meaning
 from voice_gateway.emulator.forms import form_of
 from voice_gateway.emulator.languages import language_named
-from voice_gateway.emulator.schemas import Schema, choices, codes, is_identifier, is_text, properties, required
+from voice_gateway.emulator.schemas import (
+    Schema,
+    choices,
+    codes,
+    is_identifier,
+    is_text,
+    names_of,
+    properties,
+    required,
+)
 from voice_gateway.emulator.vocabulary import examples
 from voice_gateway.emulator.wording import readable, words
 
@@ -122,8 +131,8 @@ def _taken_back(find: Find, candidates: Sequence[Find]) -> bool:
 
 
 def _candidates(name: str, schema: Schema, heard: Sequence[str]) -> Iterator[Find]:
-    for value in choices(schema):
-        wanted = words(readable(str(value)))
+    for value, called in [(each, other) for each in choices(schema) for other in names_of(each, schema)]:
+        wanted = words(called)
         for start in range(len(heard) - len(wanted) + 1 if wanted else 0):
             end = start + len(wanted)
             score = likeness(wanted, heard[start:end])

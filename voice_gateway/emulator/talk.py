@@ -113,6 +113,10 @@ class Talk:
         """The latest call of a tool that has its answer."""
         return next((call for call in reversed(self.called) if call.name == name and call.output), None)
 
+    def _is_filler(self, at: int) -> bool:
+        """Whether a line of ours was said while a tool was called, and answers nothing."""
+        return at + 1 < len(self.lines) and self.lines[at + 1].role == "tool_call"
+
     def _read_topic(self) -> int:
         """Go back over our questions to where the topic began; returns that place."""
         begins = self.last_user
@@ -122,7 +126,7 @@ class Talk:
             if line.role == "user":
                 pending.insert(0, line.text)
                 begins = at
-            elif line.role == "assistant" and line.text:
+            elif line.role == "assistant" and line.text and not (self._is_filler(at) and not pending):
                 question = GO_AHEAD if line.text.endswith(GO_AHEAD) else asked(line.text)
                 if not question or not pending or _leaves(question, pending[-1]):
                     break

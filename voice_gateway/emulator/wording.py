@@ -32,6 +32,7 @@ _SAME: Final = {
 }
 _WORD: Final = re.compile(r"[a-z]+|\d+(?:\.\d+)?")
 _THOUSANDS: Final = re.compile(r"(?<=\d)[, \u00a0\u202f](?=\d{3}(?!\d))")
+_I_WOULD: Final = re.compile(r"\b[Ii]['\u2019`]d\b")
 _APOSTROPHE: Final = re.compile(r"['\u2019`]")
 
 
@@ -51,6 +52,7 @@ def number_words(number: int) -> str:
 
 def words(text: str) -> list[str]:
     """The words of a text as one compares them: no case, accent, punctuation or plural, numbers in digits."""
+    text = _I_WOULD.sub("I would", text)  # and no id
     plain = unicodedata.normalize("NFKD", _THOUSANDS.sub("", text)).encode("ascii", "ignore").decode().lower()
     return _in_digits([_one(word) for word in _WORD.findall(_APOSTROPHE.sub("", plain))])
 
