@@ -96,7 +96,10 @@ class Workshop:
             return await toolbox.run(name, arguments, context)
 
         has_effect = toolbox.has_effect(name)
-        return await (self._once.run(call.call_sid, name, arguments, work) if has_effect else work())
+        outcome = await (self._once.run(call.call_sid, name, arguments, work) if has_effect else work())
+        if undone := toolbox.undoes(name):
+            self._once.undo(call.call_sid, undone, outcome)
+        return outcome
 
     async def _consult(
         self, supervisor: Supervisor, call: CallFacts, role: Role, toolbox: Toolbox, context: str

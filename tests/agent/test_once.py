@@ -118,6 +118,18 @@ async def test_what_was_refused_in_good_order_may_be_tried_again_at_once() -> No
     assert len(kitchen.keys) == 2
 
 
+async def test_what_was_undone_may_be_wished_again_at_once() -> None:
+    once, kitchen = Once(Clock()), Kitchen()
+    await once.run("CA1", "book_appointment", "{}", kitchen)
+    await once.run("CA1", "take_message", "{}", kitchen)
+    once.undo("CA1", "book_appointment", ToolOutcome('{"appointments":[]}', ok=True))
+    assert orjson.loads((await once.run("CA1", "book_appointment", "{}", kitchen)).output)["repeat"], "only looked at"
+    once.undo("CA1", "book_appointment", ToolOutcome('{"success":true}', ok=True))
+    assert await once.run("CA1", "book_appointment", "{}", kitchen) == DONE
+    assert orjson.loads((await once.run("CA1", "take_message", "{}", kitchen)).output)["repeat"]
+    assert len(set(kitchen.keys)) == 3
+
+
 async def test_a_call_that_is_over_is_forgotten() -> None:
     once, kitchen = Once(Clock()), Kitchen()
     await once.run("CA1", "place_order", "not json", kitchen)

@@ -27,9 +27,11 @@ class _Effect:
     written under a key is not written again.
     """
 
+    name: str
     began_at: float
     count: int
     outcome: asyncio.Future[ToolOutcome]
+    undone: bool = False
 
 
 class Once:
@@ -55,9 +57,16 @@ class Once:
             return _again(await asyncio.shield(known.outcome))
         count = 1 if known is None else known.count + self._was_done(known)
         key = f"{call_sid}:{wish}:{count}"
-        effect = _Effect(self._clock(), count, asyncio.ensure_future(work(key)))
+        effect = _Effect(name, self._clock(), count, asyncio.ensure_future(work(key)))
         effects[wish] = effect
         return await asyncio.shield(effect.outcome)
+
+    def undo(self, call_sid: str, name: str, outcome: ToolOutcome) -> None:
+        """Another tool has undone what this one did, as it says by `"success": true`: the same wish is a new one."""
+        told = orjson.loads(outcome.output)
+        if outcome.ok and isinstance(told, dict) and told.get("success") is True:
+            for effect in self._calls.get(call_sid, {}).values():
+                effect.undone |= effect.name == name and effect.outcome.done()
 
     def forget(self, call_sid: str) -> None:
         """The call is over."""
@@ -66,7 +75,7 @@ class Once:
     def _counts(self, effect: _Effect) -> bool:
         if not effect.outcome.done():
             return True
-        return self._was_done(effect) and self._clock() - effect.began_at < self._window
+        return not effect.undone and self._was_done(effect) and self._clock() - effect.began_at < self._window
 
     @staticmethod
     def _was_done(effect: _Effect) -> bool:

@@ -94,7 +94,8 @@ class Tool:
 
     limit: how many of it work at a time, over all calls; None for any number. filler: what a caller may be told while
     it works for long; empty for nothing. place: where the function stands, for people. in_call: it is of no use without
-    a live call. arguments: None for a tool of elsewhere, which is given `given`, the JSON object as the model wrote it.
+    a live call. undoes: the tool whose effects it takes back. arguments: None for a tool of elsewhere, which is given
+    `given`, the JSON object as the model wrote it.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Tool:
     takes_context: bool = False
     has_effect: bool = False
     in_call: bool = False
+    undoes: str = ""
     limit: int | None = None
     filler: str = ""
     place: str = ""
@@ -185,6 +187,10 @@ class Toolbox:
     @property
     def tools(self) -> tuple[Tool, ...]:
         return tuple(self._tools.values())
+
+    def undoes(self, name: str) -> str:
+        """The tool whose effects this one takes back; empty for none, and for one that is not there."""
+        return self._tools[name].undoes if name in self._tools else ""
 
     def filler(self, name: str) -> str:
         """What a caller may be told while a tool works for long; empty for nothing, and for one that is not there."""
@@ -307,6 +313,7 @@ class Mark:
     filler: str = ""
     effect: bool = False
     in_call: bool = False
+    undoes: str = ""
 
 
 @overload
@@ -319,6 +326,7 @@ def tool(
     filler: str = "",
     effect: bool = False,
     in_call: bool = False,
+    undoes: str = "",
 ) -> Callable[[Function], Function]: ...
 def tool(
     function: Function | None = None,
@@ -329,6 +337,7 @@ def tool(
     filler: str = "",
     effect: bool = False,
     in_call: bool = False,
+    undoes: str = "",
 ) -> Function | Callable[[Function], Function]:
     """Mark a function as a tool.
 
@@ -336,7 +345,8 @@ def tool(
     calls of the process; one more waits within its time limit. filler: said to a caller while it works for long.
     effect: it changes something; the same wish of a call, said again, is not done again (`agent/once.py`), and it finds
     a key in its context, the same for a repetition, to keep with what it writes. in_call: it works on the live call or
-    for its caller alone, and is not offered elsewhere. Raises `ToolError` for what cannot be.
+    for its caller alone, and is not offered elsewhere. undoes: the name of the tool whose effect it takes back when it
+    answers `"success": true`; the same wish is then a new one. Raises `ToolError` for what cannot be.
     """
     if timeout_s is not None and not 0 < timeout_s <= LONGEST_TIMEOUT_S:
         raise ToolError(f"timeout_s of a tool is above 0 and up to {LONGEST_TIMEOUT_S:.0f} seconds, not {timeout_s}")
@@ -344,7 +354,7 @@ def tool(
         raise ToolError(f"limit of a tool is 1 or more, not {limit}")
 
     def mark(marked: Function) -> Function:
-        setattr(marked, _MARK, Mark(timeout_s, limit, " ".join(filler.split()), effect, in_call))
+        setattr(marked, _MARK, Mark(timeout_s, limit, " ".join(filler.split()), effect, in_call, undoes))
         return marked
 
     return mark if function is None else mark(function)
@@ -394,6 +404,7 @@ def tool_from(function: ToolFunction, *, timeout_s: float = TIMEOUT_S) -> Tool:
         takes_context="context" in inspect.signature(function).parameters,
         has_effect=mark.effect,
         in_call=mark.in_call,
+        undoes=mark.undoes,
         limit=mark.limit,
         filler=mark.filler,
         place=place,

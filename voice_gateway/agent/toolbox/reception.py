@@ -53,7 +53,7 @@ async def book_appointment(
     return {"success": True, "appointment": _told(booked), "timezone": str(diary.hours.zone)}
 
 
-@tool(in_call=True)
+@tool(in_call=True, undoes="book_appointment")
 async def cancel_appointment(
     appointment_id: Annotated[
         str,
