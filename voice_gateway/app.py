@@ -95,7 +95,7 @@ class Gateway:
         toolbox: every tool there is, the house's when None; a persona has those it names. foreign: the MCP servers
         whose tools the cast may name.
         """
-        self._foreign = foreign
+        self.foreign = foreign
         self.toolbox = toolbox or house_toolbox()
         self._settings = settings
         self._cast = cast
@@ -195,7 +195,7 @@ class Gateway:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must never be seen anywhere: for the log's scrubber, and for the tests that look for it."""
-        return (*self._settings.secrets(), *(self._foreign.secrets if self._foreign is not None else ()))
+        return (*self._settings.secrets(), *(self.foreign.secrets if self.foreign is not None else ()))
 
     def _new_shipper(self) -> Shipper | None:
         """What brings the record to Supabase, where a project is named; it costs memory that nobody else should pay."""
@@ -334,7 +334,7 @@ class Gateway:
                 checks=checks,
                 metrics=self.metrics,
                 details=details,
-                parts={} if self._foreign is None else {"mcpServers": self._foreign.tell},
+                parts={} if self.foreign is None else {"mcpServers": self.foreign.tell},
             ),
             *TwilioDoors(self.switchboard, doorbell).routes(),
             *CallDoors(self.switchboard, settings.api_token.get_secret_value(), self.metrics.refused).routes(),
@@ -375,8 +375,8 @@ class Gateway:
         await self._makings.start()
         if self.shipper is not None:
             self.shipper.start()
-        if self._foreign is not None and self._settings.mcp_enabled:
-            self._foreign.start()
+        if self.foreign is not None and self._settings.mcp_enabled:
+            self.foreign.start()
         self._keeper.start()
         lag = asyncio.create_task(LoopLag(self.metrics.loop_lagged).run())
         # What was imported lives as long as the process: a full collection would stop every call to look at it again.
@@ -388,8 +388,8 @@ class Gateway:
         finally:
             await self.desk.close()
             await self.switchboard.drained(0.0)
-            if self._foreign is not None:
-                await self._foreign.close()
+            if self.foreign is not None:
+                await self.foreign.close()
             await self._farewells.close()
             if self._rest is not None:
                 await self._rest.close()

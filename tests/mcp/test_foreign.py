@@ -129,10 +129,12 @@ PATTERNS = [
 ]
 
 
-async def test_a_pattern_never_names_more_than_the_server_is_allowed() -> None:
-    async with reached(replace(STDIO, allow=("get*", "book"))) as foreign:
+async def test_a_pattern_never_names_more_than_the_server_is_allowed(log: io.StringIO) -> None:
+    async with reached(replace(STDIO, allow=("get*", "book", "nothing"))) as foreign:
         for patterns, names in PATTERNS:
             assert named(foreign, *patterns) == names
+        assert {"die", "hang", "big"} <= set(foreign["weather"].unused)
+    assert '"msg":"mcp.allow_fits_nothing"' in log.getvalue()
 
 
 def test_a_pattern_that_can_never_name_a_tool_is_told_at_the_start() -> None:

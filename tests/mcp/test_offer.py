@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from voice_gateway import app, config
 from voice_gateway.agent.toolbox import house_toolbox
 from voice_gateway.agent.tools import Toolbox, ToolContext, ToolFailed, ToolOutcome, tool
 from voice_gateway.mcp.offer import AT_ONCE, LONGEST_KEY, Offer
@@ -65,6 +66,15 @@ def test_of_the_house_no_tool_that_works_on_a_call_is_offered() -> None:
     assert {"lookup_menu", "redeem_voucher", "book_appointment", "get_member_balance"} <= offered
     assert not offered & {"end_call", "pause_recording", "resume_recording", "stop_recording", "cancel_appointment"}
     assert not offered & {"transfer_to_human", "send_dtmf", "handoff_to", "set_language"}
+
+
+def test_of_no_persona_a_tool_that_works_on_a_call_is_offered() -> None:
+    settings = config.load({"OPENAI_API_KEY": "any"}, None)
+    for role in app.build(settings).roles:
+        offered = {each.name for each in Offer(role.toolbox, Shop.work, effects=True).tools}  # type: ignore[arg-type]
+        assert not offered & {"end_call", "handoff_to", "transfer_to_human", "send_dtmf", "set_language"}, (
+            role.persona.key
+        )
 
 
 async def test_what_is_not_offered_says_why() -> None:

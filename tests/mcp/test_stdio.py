@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from mcp import Client, StdioServerParameters
 from served import text
+from typer.testing import CliRunner
 
 from voice_gateway import app, config
+from voice_gateway.cli.verbs import app as verbs
 from voice_gateway.errors import GatewayError
 
 ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
@@ -61,3 +63,19 @@ async def test_who_opens_no_door_and_names_no_server_does_not_pay_for_the_packag
     )
     out, _ = await asyncio.wait_for(process.communicate(), 30)
     assert out == b"[]\n"
+
+
+def test_the_servers_are_reached_and_their_tools_listed(tmp_path: Path) -> None:
+    servers = tmp_path / "servers.toml"
+    strange = Path(__file__).with_name("strange_server.py")
+    servers.write_text(
+        f'[weather]\ncommand = "{sys.executable}"\nargs = ["{strange}", "stdio"]\nallow = ["get_*", "x*"]\n'
+        '[gone]\nurl = "http://127.0.0.1:9/mcp"\nallow = ["*"]\n'
+    )
+    given = {"STORE_PATH": str(tmp_path / "store.db"), "MCP_SERVERS_FILE": str(servers), "COLUMNS": "200"}
+    result = CliRunner().invoke(verbs, ["mcp", "--servers", "--env-file", str(tmp_path / "none")], env=given)
+    assert result.exit_code == 1, "one of them could not be reached"
+    assert "weather: up" in result.output
+    assert "weather_get_forecast  mcp:weather.get_forecast" in result.output
+    assert "refused: its name has 88 characters" in result.output
+    assert "gone: down, it cannot be reached" in result.output

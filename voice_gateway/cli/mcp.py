@@ -11,14 +11,20 @@ from typing import Annotated
 import typer
 
 from voice_gateway import __version__, app, config
+from voice_gateway.cli.show import Teller
 from voice_gateway.config import Settings
 from voice_gateway.errors import ConfigError
 from voice_gateway.ops import logs
+
+PATIENCE_S = 20.0
 
 
 def mcp(
     env_file: Annotated[Path, typer.Option(help="The file with the settings; may be absent.")] = Path(".env"),
     persona: Annotated[str, typer.Option(help="Only the tools of this persona.")] = "",
+    servers: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--servers", help="Reach the servers of MCP_SERVERS_FILE once, and list their tools.")
+    ] = False,
 ) -> None:
     """Serve the tools over MCP on standard input and output, until the input ends.
 
@@ -31,6 +37,9 @@ def mcp(
     logs.configure(settings.log_level, secrets=settings.secrets(), stream=sys.stderr)
     if not settings.mcp_enabled:
         raise ConfigError(["MCP_ENABLED is false: set it to true to offer the tools."])
+    if servers:
+        reached = asyncio.run(_reach(app.build(settings, variables=config.variables(env_file))))
+        raise typer.Exit(0 if reached else 1)
     asyncio.run(_serve(settings, persona))
 
 
@@ -41,3 +50,29 @@ async def _serve(settings: Settings, persona: str) -> None:
         with contextlib.redirect_stdout(sys.stderr):  # a module of tools may print; standard output is the protocol's
             offer = await stack.enter_async_context(app.tools_alone(settings, persona))
         await serve_stdio(offer, __version__)
+
+
+async def _reach(gateway: app.Gateway) -> bool:
+    """List what foreign servers offer, as personas would be given it. False: one of them could not be reached."""
+    if gateway.foreign is None:
+        raise ConfigError(["MCP_SERVERS_FILE is not set: it names the servers whose tools personas may use."])
+    logs.hide(gateway.secrets)
+    from voice_gateway.mcp.reading import plain  # noqa: PLC0415 - as above
+
+    teller = Teller()
+    gateway.foreign.start()
+    try:
+        await gateway.foreign.settled(PATIENCE_S)
+        for name in gateway.foreign.names:
+            server = gateway.foreign[name]
+            teller.heading(f"{name}: {server.state}{f', {server.reason}' if server.reason else ''}")
+            rows = [
+                (tool.name, f"mcp:{name}.{plain(server.originals[tool.name])}", "once" if tool.has_effect else "")
+                for tool in server.tools.values()
+            ]
+            rows += [("", f"mcp:{name}.{plain(tool)}", f"refused: {reason}") for tool, reason in server.refused.items()]
+            rows += [("", f"mcp:{name}.{plain(tool)}", "not in allow") for tool in server.unused]
+            teller.table(("the model's name", "in a persona", ""), rows)
+        return all(map(gateway.foreign.is_up, gateway.foreign.names))
+    finally:
+        await gateway.foreign.close()

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import partial
 from hashlib import sha256
 from typing import Any, Final, Literal
@@ -65,7 +66,7 @@ class Pace:
 class Connection:
     """One server. `tools`: those there are now, none while it is away; `originals`: as the server calls them.
 
-    `reason`: why it is away. `refused`: why a tool of it cannot be used.
+    `reason`: why it is away. `refused`: why a tool of it cannot be used. `unused`: what `allow` does not name.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Connection:
         self.state: State = "starting"
         self.reason = ""
         self.refused: dict[str, str] = {}
+        self.unused: tuple[str, ...] = ()
         self.tools: dict[str, Tool] = {}
         self.originals: dict[str, str] = {}
         self._taken = taken
@@ -91,6 +93,7 @@ class Connection:
         self._lost = anyio.Event()
         self._scope: anyio.CancelScope | None = None
         self._ending = asyncio.Event()
+        self._idle: list[str] = []
         self._log = logs.get("mcp.connection")
 
     def tell(self) -> dict[str, Any]:
@@ -230,10 +233,20 @@ class Connection:
                 tools[tool.name] = tool
                 originals[tool.name] = each.name
         self.tools, self.originals = tools, originals
+        self.unused = tuple(each.name for each in found if not self.server.allows(each.name))
+        self._tell_idle([each.name for each in found])
         if refused != self.refused:
             self.refused = dict(list(refused.items())[:MOST_TOOLS])
             for name, reason in self.refused.items():
                 self._log.error("mcp.tool_refused", server=self.server.name, tool=name, reason=reason)
+
+    def _tell_idle(self, names: Sequence[str]) -> None:
+        """A pattern that fits no tool is a mistake, or the server has changed."""
+        idle = [each for each in self.server.allow if not any(fnmatchcase(name, each) for name in names)]
+        if idle != self._idle:
+            self._idle = idle
+            for each in idle:
+                self._log.warning("mcp.allow_fits_nothing", server=self.server.name, allow=each)
 
     def _made(self, foreign: ForeignTool, others: Collection[str]) -> Tool:
         if len(others) >= MOST_TOOLS:

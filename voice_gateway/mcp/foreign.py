@@ -54,6 +54,14 @@ class ForeignServers:
         """Begin to reach them. Nobody waits for it."""
         self._running = [asyncio.create_task(each.run()) for each in self._connections.values()]
 
+    async def settled(self, patience_s: float) -> None:
+        """Wait until each is reached, or was tried once."""
+        ends_at = asyncio.get_running_loop().time() + patience_s
+        waiting = [each for each in self._connections.values() if each.state == "starting"]
+        while waiting and asyncio.get_running_loop().time() < ends_at:
+            await asyncio.sleep(0.05)
+            waiting = [each for each in waiting if each.state == "starting"]
+
     async def close(self) -> None:
         """End them, and every process of theirs."""
         for each in self._connections.values():

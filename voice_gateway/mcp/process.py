@@ -30,6 +30,9 @@ END_BYTES = 512
 GRACE_S = 2.0
 """After its input is closed; then SIGTERM, and as long again, then SIGKILL."""
 
+MOST_COMPLAINTS = 5
+"""Of a connection: a program that prints its log on standard output would fill ours."""
+
 LOG_LINES = 50
 LOG_WINDOW_S = 60.0
 LONGEST_LOG_LINE = 500
@@ -122,14 +125,16 @@ async def process_transport(server: Server, lost: anyio.Event) -> AsyncIterator[
 async def _listen(
     process: Process, incoming: MemoryObjectSendStream[SessionMessage | Exception], name: str, lost: anyio.Event
 ) -> None:
-    lines, log = Lines(), logs.get("mcp.process")
+    lines, log, unreadable = Lines(), logs.get("mcp.process"), 0
     try:
         async for chunk in _chunks(process.stdout):
             for line in lines.feed(chunk):
                 message = _message(line)
                 if message is None:
-                    size = line.length if isinstance(line, TooLong) else len(line)
-                    log.warning("mcp.server_unreadable", server=name, bytes=size)
+                    unreadable += 1
+                    if unreadable <= MOST_COMPLAINTS:
+                        size = line.length if isinstance(line, TooLong) else len(line)
+                        log.warning("mcp.server_unreadable", server=name, bytes=size)
                     continue
                 with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
                     await incoming.send(message)

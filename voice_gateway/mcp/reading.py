@@ -65,6 +65,11 @@ def _text(text: str, most: int) -> str:
     return clean if len(clean) <= most else f"{clean[: most - 1]}…"
 
 
+def plain(name: str) -> str:
+    """A name as it may be shown on a terminal."""
+    return _text(name, LONGEST_NAME).replace("\n", " ")
+
+
 def quoted(text: str) -> str:
     """What a server says of a failure, as long as it may be."""
     return _text(text, LONGEST_COMPLAINT).strip() or "no reason"

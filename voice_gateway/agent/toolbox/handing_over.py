@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from voice_gateway.agent.tools import ToolContext, ToolFailed, ToolFunction
+from voice_gateway.agent.tools import ToolContext, ToolFailed, ToolFunction, tool
 from voice_gateway.call.events import HandoffAsked
 
 BY = "tool"
 
 
+@tool(in_call=True)
 async def handoff_to(
     persona: Annotated[str, Field(description="Who takes over the call, by key.", max_length=32)],
     context: ToolContext,
@@ -38,7 +39,7 @@ def handoff_among(colleagues: Mapping[str, str]) -> ToolFunction:
     bound.__module__ = handoff_to.__module__
     bound.__doc__ = handoff_to.__doc__
     bound.__annotations__ = {**handoff_to.__annotations__, "persona": chosen}
-    return bound
+    return tool(in_call=True)(bound)
 
 
 def _enumerate(schema: dict[str, Any]) -> None:
