@@ -37,6 +37,8 @@ class Figures:
                 self._metrics.model_events_unknown(int(value))
             case "malformed_model_events" if value:
                 self._metrics.leg_failed("model", "protocol", int(value))
+            case "guardrail_passed" | "guardrail_tripped" | "guardrail_failed":
+                self._metrics.checked(figure.removeprefix("guardrail_"), value)
             case "internal_fault":
                 self._metrics.faulted()
             case "media_stalled" | "speech_stalled" | "response_stalled" | "send_blocked" | "end_stuck":

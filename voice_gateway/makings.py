@@ -278,6 +278,7 @@ class Makings:
             failed_sentence=settings.failed_sentence,
             budget_sentence=settings.budget_sentence,
             tariff=prices.tariff(self.model_of(persona), day),
+            guard=persona.guardrail,
             text_tariff=prices.text_tariff(settings.supervisor_model, day),
             transcription_usd_per_minute=prices.transcription_usd_per_minute(settings.openai_transcription_model, day)
             or 0.0,

@@ -161,6 +161,7 @@ class Session:
             do.DropHandoff: lambda _: self.models.drop(),
             do.UpdateSession: lambda _: self.models.update(),
             do.SwapModel: lambda _: self.models.swap(held=self._flushing),
+            do.CheckTurn: self._tell_model,
             do.KeepGreeting: self._keep_greeting,
             do.RunTool: self._run_tool,
             do.WriteEntry: self._write_entry,

@@ -193,6 +193,7 @@ def test_a_persona_that_lists_the_way_to_a_supervisor_has_it_where_there_is_one(
     [
         ('tools = ["get_next_response_from_supervisor"]', "a supervisor cannot ask itself"),
         ('tools = ["lookup_moon"]', "supervisor.tools: there is no tool named lookup_moon"),
+        ('tools = ["end_call"]', "supervisor.tools: end_call is used by the voice"),
         ('voice_tools = ["take_message"]', "supervisor.voice_tools: without get_next_response_from_supervisor"),
         ('reasoning_effort = "heroic"', "it must be one of none, minimal"),
         ("deadline_s = 600", "it must be from 0 to 60"),

@@ -11,7 +11,7 @@ from voice_gateway.agent.personas import Interruptions, Limits, Persona, Persona
 from voice_gateway.agent.toolbox import house_toolbox
 from voice_gateway.agent.toolbox.ending import end_call
 from voice_gateway.call.goodbye import END_CALL
-from voice_gateway.call.policy import Idle
+from voice_gateway.call.policy import Guard, Idle
 from voice_gateway.caller.consent import Wish
 from voice_gateway.model.settings import ModelSettings, SemanticVad, ServerVad
 
@@ -273,3 +273,44 @@ def test_whom_a_persona_hands_over_to_is_read(tmp_path: Path) -> None:
 def test_a_handoff_that_cannot_be_is_told(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(PersonaError, match=re.escape(told)):
         load_persona(write(tmp_path, SOUND + text))
+
+
+GUARDED = """
+name = "Porter"
+instructions = "You open doors."
+[guardrail]
+instructions = "No medical advice."
+"""
+
+
+def test_a_guardrail_is_a_table_with_what_must_not_be_said(tmp_path: Path) -> None:
+    path = tmp_path / "porter.toml"
+    path.write_text(GUARDED + 'labels = ["medical_advice"]\non = "both"\naction = "interrupt"\n')
+    assert load_persona(path).guardrail == Guard(
+        "No medical advice.", ("medical_advice",), on="both", action="interrupt", enabled=True
+    )
+    path.write_text(GUARDED.split("[guardrail]", maxsplit=1)[0])
+    assert load_persona(path).guardrail is None
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('labels = ["none"]', "labels: holds none"),
+        ("labels = []", "labels: holds nothing"),
+        ('labels = ["Very bad"]', "labels: holds Very bad"),
+        ('on = "dog"', "guardrail.on: Input should be"),
+        ('action = "shout"', "guardrail.action: Input should be"),
+        ('action = "end"\nsentence = " "', "sentence: is empty"),
+        ("volume = 3", "guardrail.volume: it has instructions"),
+    ],
+)
+def test_a_guardrail_that_cannot_be_is_told_by_its_field(tmp_path: Path, line: str, told: str) -> None:
+    path = tmp_path / "porter.toml"
+    path.write_text(f"{GUARDED}{line}\n")
+    with pytest.raises(PersonaError) as problem:
+        load_persona(path)
+    assert told in str(problem.value)
+    path.write_text(GUARDED.replace("No medical advice.", ""))
+    with pytest.raises(PersonaError, match="say what must not be said"):
+        load_persona(path)

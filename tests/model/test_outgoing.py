@@ -56,6 +56,7 @@ COMMANDS = [
     do.AddLine("assistant", "Hello!"),
     do.AddToolCall("call_0", "find", '{"dish": "taco"}'),
     do.AddFirstWords("greeting", "Hello, and"),
+    do.CheckTurn("guardrail:1", "Check it.", "caller", 'He said "no".'),
     do.AskAside("summary", "Sum up.", '{"transcript": "Caller: Hello"}'),
 ]
 

@@ -40,13 +40,20 @@ method = "keypress"                    notice, keypress, none or never; wording 
 [transfer]                             to whom transfer_to_human puts a caller through: see agent/colleagues.py
 [hours]                                when it answers, and what happens outside them: see agent/hours.py
 [supervisor]                           a text model that it may ask what to say: see agent/supervision.py
+[guardrail]                            what each turn is checked by, beside the call: see `Guard` in call/policy.py
+instructions = "No medical advice."    what must not be said
+labels = ["medical_advice"]            what a breach is called; without it, breach
+on = "assistant"                       whose turns: assistant, caller or both
+action = "note"                        note, interrupt (we take it back) or end (with the sentence)
+sentence = "I have to end this call."
+enabled = true
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
@@ -57,8 +64,9 @@ from pydantic import TypeAdapter, ValidationError
 from voice_gateway.agent.colleagues import Transfer
 from voice_gateway.agent.hours import OpeningHours, read_hours
 from voice_gateway.agent.supervision import CONSULT, Supervision
-from voice_gateway.call.goodbye import TRANSFER
-from voice_gateway.call.policy import Idle
+from voice_gateway.call.goodbye import END_CALL, TRANSFER
+from voice_gateway.call.guardrail import PASSED
+from voice_gateway.call.policy import Guard, Idle
 from voice_gateway.caller.consent import LONGEST_OWN_WORDING, Wish, terms_for
 from voice_gateway.errors import GatewayError
 from voice_gateway.model.settings import SemanticVad, ServerVad, TurnDetection
@@ -68,7 +76,7 @@ BUILT_IN = Path(__file__).with_suffix("")
 
 Effort: TypeAlias = Literal["minimal", "low", "medium", "high", "xhigh"]
 Shape = TypeVar(
-    "Shape", bound="ServerVad | SemanticVad | Interruptions | Idle | Limits | Wish | Transfer | Supervision"
+    "Shape", bound="ServerVad | SemanticVad | Interruptions | Idle | Limits | Wish | Transfer | Supervision | Guard"
 )
 
 _DETECTIONS: Mapping[str, type[ServerVad | SemanticVad]] = {"server_vad": ServerVad, "semantic_vad": SemanticVad}
@@ -145,6 +153,7 @@ class Persona:
     transfer: Transfer | None = None
     hours: OpeningHours | None = None
     supervisor: Supervision = field(default_factory=Supervision)
+    guardrail: Guard | None = None
 
     @property
     def asks(self) -> bool:
@@ -222,13 +231,16 @@ def load_persona(path: Path) -> Persona:
         "keys": _keys(tables["keys"], problems),
         "hours": read_hours(tables["hours"], problems),
         "supervisor": _supervisor(tables["supervisor"], values, problems),
+        "guardrail": _guardrail(tables["guardrail"], problems),
     }
     if problems:
         raise PersonaError("".join(f"{path}: {problem}\n" for problem in problems).rstrip())
     return Persona(key=path.stem, **read, **values)
 
 
-_TABLES = ("turn_detection", "barge_in", "idle", "limits", "consent", "transfer", "hours", "supervisor", "keys")
+_TABLES = (
+    "turn_detection", "barge_in", "idle", "limits", "consent", "transfer", "hours", "supervisor", "guardrail", "keys",
+)  # fmt: skip
 _SWITCHES = ("greeting_clip", "thinking_sound")
 _LISTS = ("tools", "languages", "handoff")
 _MAY_BE_NONE = ("reasoning_effort", "introduction")
@@ -390,10 +402,36 @@ def _consent(given: Any, speaks: str, problems: list[str]) -> Wish | None:
 
 def _supervisor(given: Any, values: Mapping[str, Any], problems: list[str]) -> Supervision:
     brief = _plain("supervisor", Supervision, given, problems) or Supervision()
+    if given:
+        problems += _unspoken(brief, brief.voice_tools or values["tools"])
     if given and CONSULT not in (brief.voice_tools or values["tools"]):
         where = "supervisor.voice_tools" if brief.voice_tools else "tools"
         problems.append(f"{where}: without {CONSULT} nobody would ask the supervisor; add it, or take the table out")
     return brief
+
+
+def _guardrail(given: Any, problems: list[str]) -> Guard | None:
+    guard = _plain("guardrail", Guard, given, problems)
+    if guard is None:
+        return None
+    wrong = [label for label in guard.labels if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", label) or label == PASSED]
+    if wrong or not guard.labels:
+        told = ", ".join(wrong) or "nothing"
+        problems.append(f"guardrail.labels: holds {told}; name some in small letters, digits and _, but not {PASSED}")
+    if not guard.instructions.strip():
+        problems.append("guardrail.instructions: is empty; say what must not be said")
+    if guard.action == "end" and not guard.sentence.strip():
+        problems.append("guardrail.sentence: is empty; say what the caller hears when the call ends")
+    return guard
+
+
+def _unspoken(brief: Supervision, voice_tools: Sequence[str]) -> list[str]:
+    """The call's own tools can be used by the voice alone, once it has said what the supervisor wants said."""
+    return [
+        f"supervisor.tools: {name} is used by the voice when its supervisor says so; give it to the voice, too"
+        for name in (END_CALL, TRANSFER)
+        if name in brief.tools and name not in voice_tools
+    ]
 
 
 def _table(

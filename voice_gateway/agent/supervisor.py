@@ -29,7 +29,7 @@ from voice_gateway.agent.text_model import Ask, Reply, ToolCall
 from voice_gateway.agent.tools import Toolbox, ToolOutcome, failure
 from voice_gateway.call import events as ev
 from voice_gateway.call.gist import tidy
-from voice_gateway.call.goodbye import END_CALL
+from voice_gateway.call.goodbye import END_CALL, TRANSFER
 from voice_gateway.call.kept import KeptTurn
 from voice_gateway.ops import logs
 
@@ -63,10 +63,10 @@ PAUSED: Final = (
 NO_ANSWER: Final = (
     "The supervisor has no answer. Tell the caller that this does not work at the moment, and offer a way on."
 )
-THEN_END: Final = "Say this, then end the call with end_call."
-ENDS_SOON: Final = ToolOutcome(
-    '{"ok":true,"note":"The voice agent ends the call once it has said your answer."}', ok=True
-)
+THEN: Final = "Say this, and call {} in the same breath."
+LEFT_TO_THE_VOICE: Final = frozenset({END_CALL, TRANSFER})
+"""The call's own tools, which the bridge answers for: what comes of them depends on what was heard."""
+LEFT_SO: Final = ToolOutcome('{"ok":true,"note":"The voice agent does it once it has said your answer."}', ok=True)
 GIVEN_UP: Final = '{"error":"given_up"}'
 
 
@@ -104,7 +104,7 @@ class _Work:
 
     rounds: int = 0
     used: list[str] = field(default_factory=list)
-    ends: bool = False
+    then: str = ""
 
 
 class Supervisor:
@@ -144,7 +144,7 @@ class Supervisor:
             return {"error": "replaced", "message": SAY_NOTHING}
         if outcome != "answered":
             return self._fallback(outcome)
-        return {"say": task.result(), **({"then": THEN_END} if work.ends else {})}
+        return {"say": task.result(), **({"then": THEN.format(work.then)} if work.then else {})}
 
     def _outcome(self, task: asyncio.Task[str], case: Case) -> str:
         if not task.done():
@@ -224,9 +224,9 @@ class Supervisor:
 
     async def _use(self, case: Case, work: _Work, call: ToolCall) -> ToolOutcome:
         """One tool, on the record. What has an effect is not stopped with the question; the rest is."""
-        if call.name == END_CALL and END_CALL in case.toolbox.names:
-            work.ends = True
-            return ENDS_SOON
+        if call.name in LEFT_TO_THE_VOICE and call.name in case.toolbox.names:
+            work.then = call.name
+            return LEFT_SO
         case.tell(ev.SupervisorCalledTool(call.call_id, call.name[:64], call.arguments))
         task = asyncio.ensure_future(case.use(call.name, call.arguments))
         task.add_done_callback(lambda done: case.tell(_finished(call, done)))

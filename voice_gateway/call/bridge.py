@@ -8,8 +8,9 @@ owner, this bridge: the caller's sound (`hearing`), our voice (`speaking`, over 
 what the model says (`responses`), whose turn it is (`turns`), tools at work (`errands`), keys (`keypad`), who said what
 (`transcript`), what of it is not kept (`discretion`), what it costs (`costs`), when the caller silences us
 (`barge_in`), a caller who says nothing (`idle`), what he hears while a tool works (`thinking`), keys that we press
-(`dialling`), what somebody inside wants said (`saying`), who takes over (`handoff`), the way out (`goodbye`), what
-stands still (`watch`). A part that wants the call to end says `EndCall`; the bridge closes the record before it.
+(`dialling`), what somebody inside wants said (`saying`), what the supervisor does (`consults`), what is checked
+(`guardrail`), who takes over (`handoff`), the way out (`goodbye`), what stands still (`watch`). A part that wants the
+call to end says `EndCall`; the bridge closes the record before it.
 
 Rules
 -----
@@ -55,6 +56,7 @@ from voice_gateway.call.dialling import Dialling
 from voice_gateway.call.discretion import Discretion
 from voice_gateway.call.errands import Errands
 from voice_gateway.call.goodbye import Goodbye, Parting
+from voice_gateway.call.guardrail import Guardrail
 from voice_gateway.call.handoff import Handoffs, Stage
 from voice_gateway.call.hearing import Hearing
 from voice_gateway.call.idle import Idleness
@@ -111,6 +113,7 @@ class Bridge:
             model_usd=policy.earlier.model_usd if policy.earlier else 0.0,
         )
         self._consults = Consults(self._meter)
+        self._guardrail = Guardrail(policy.guard, self._barge_in, self._turns, self._parting, self._meter)
         self._opening = Opening(policy, self._speaking, self._turns, self._transcript)
         self._responses = Responses(
             self._speaking,
@@ -159,10 +162,11 @@ class Bridge:
             ev.ResponseStarted: self._responses.start,
             ev.ItemStarted: self._responses.open_item,
             ev.AudioFinished: self._speaking.finish_part,
-            ev.TextFinished: self._responses.finish_text,
+            ev.TextFinished: self._on_text_finished,
             ev.ToolCalled: self._errands.start,
             ev.ResponseFinished: self._on_response_finished,
             ev.ToolFinished: self._errands.finish,
+            ev.AsideFinished: self._on_aside_finished,
             ev.SupervisorCalledTool: self._consults.call_tool,
             ev.SupervisorToolFinished: self._consults.finish_tool,
             ev.SupervisorFinished: self._consults.finish,
@@ -404,14 +408,15 @@ class Bridge:
     def _on_idle_timed_out(self, event: ev.IdleTimedOut, now: float) -> list[do.Command]:  # noqa: ARG002 - as above
         return self._idle.time_out(now)
 
-    def _on_user_text(self, event: ev.UserTranscribed, now: float) -> list[do.Command]:  # noqa: ARG002 - as above
+    def _on_user_text(self, event: ev.UserTranscribed, now: float) -> list[do.Command]:
         turn = self._transcript.turn("caller", event.item_id)
         turn.text = turn.generated = event.text
         self._meter.add_transcription(event.billed_s)
         if not event.text.strip():
             return []
         spoke = entries.UserSpoke(event.item_id, event.text.strip(), turn.start_ms, turn.end_ms)
-        return [do.WriteEntry(spoke), *self._handoffs.note_late(event)]
+        checked = self._guardrail.check_callers(event, now)
+        return [do.WriteEntry(spoke), *self._handoffs.note_late(event), *checked]
 
     def _on_user_text_failed(self, event: ev.UserTranscriptionFailed, now: float) -> list[do.Command]:  # noqa: ARG002 - as above
         turn = self._transcript.turn("caller", event.item_id)
@@ -424,6 +429,13 @@ class Bridge:
         spoke = self._speaking.last_response == event.response_id
         finished = [*self._responses.finish(event, now), *self._errands.end_round(event, now, spoke=spoke)]
         return [*finished, *self._mind_the_budget(now)]
+
+    def _on_text_finished(self, event: ev.TextFinished, now: float) -> list[do.Command]:
+        return [*self._responses.finish_text(event, now), *self._guardrail.check_ours(event, now)]
+
+    def _on_aside_finished(self, event: ev.AsideFinished, now: float) -> list[do.Command]:
+        judged = self._guardrail.judge(event, now)
+        return [*judged, *self._mind_the_budget(now)] if judged else []
 
     def _on_text_model_answered(self, event: ev.TextModelAnswered, now: float) -> list[do.Command]:
         return [*self._consults.book(event, now), *self._mind_the_budget(now)]
@@ -483,7 +495,7 @@ class Bridge:
     def _close_record(self, end: do.EndCall, now: float) -> list[do.Command]:
         """Write down what was heard up to here, and that the call is over."""
         told = [*self._speaking.break_off(now), *self._errands.give_up(now), *self._consults.give_up(now)]
-        told += self._sayings.give_up()
+        told += [*self._sayings.give_up(), *self._guardrail.give_up()]
         ended = entries.CallEnded(
             end.reason,
             end.status,

@@ -146,6 +146,20 @@ class SwapModel:
     persona: str
 
 
+@dataclass(frozen=True, slots=True)
+class CheckTurn:
+    """Have the model say in a word what it makes of a turn, outside the conversation; `AsideFinished` comes back.
+
+    purpose: a name for this question. speaker: `caller` or `assistant`. said: the words, as data.
+    """
+
+    purpose: str
+    instructions: str
+    speaker: str
+    said: str = field(repr=False)
+    most_tokens: int = 200
+
+
 # --- inside the house -------------------------------------------------------------------------------------------
 
 
@@ -227,6 +241,7 @@ ModelCommand: TypeAlias = (
     | AddToolCall
     | AddFirstWords
     | AskAside
+    | CheckTurn
 )
 HandoffCommand: TypeAlias = PrepareHandoff | DropHandoff | UpdateSession | SwapModel
 Command: TypeAlias = (

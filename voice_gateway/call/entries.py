@@ -135,6 +135,17 @@ class SupervisorAnswered:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardrailTripped:
+    """A turn broke the rules that it was checked by. label: which, by the persona's list. action: what came of it."""
+
+    event_type: ClassVar[str] = "GUARDRAIL"
+    item_id: str
+    speaker: str
+    label: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
 class DigitReceived:
     """A key was pressed."""
 
@@ -438,6 +449,7 @@ Entry: TypeAlias = (
     | ToolAsked
     | ToolAnswered
     | SupervisorAnswered
+    | GuardrailTripped
     | DigitReceived
     | KeysPlayed
     | CallerPrompted

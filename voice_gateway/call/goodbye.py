@@ -64,7 +64,8 @@ class Goodbye:
     """How this call ends. sentence: the last word, where it is known. transfer_number: where the caller goes on to.
 
     spoken_in: the response that holds the last word, as far as is known. owed: the model has yet to be asked for a last
-    word, should that response bring none; or, of a last word of our own, should what we asked for not begin.
+    word, should that response bring none; or, of a last word of our own, should what we asked for not begin. firm: who
+    speaks into it does not change it.
     """
 
     reason: str
@@ -72,6 +73,7 @@ class Goodbye:
     transfer_number: str = ""
     spoken_in: str | None = None
     owed: bool = False
+    firm: bool = False
 
     @property
     def ask(self) -> do.CreateResponse:
@@ -99,7 +101,7 @@ class Parting:
         if self.goodbye is not None:
             return []
         self.goodbye, self.until = goodbye, now + LONGEST_S
-        self._turns.closing = self._was_taken_back
+        self._turns.closing = self._was_taken_back or goodbye.firm
         if goodbye.sentence:
             goodbye.owed, goodbye.spoken_in = True, None
             self._turns.wish(goodbye.ask, now)

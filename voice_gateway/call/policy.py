@@ -47,6 +47,23 @@ class Earlier:
 
 
 @dataclass(frozen=True, slots=True)
+class Guard:
+    """What is checked of a call, beside it (`guardrail`), and what comes of a breach.
+
+    instructions: what must not be, in words for a model. labels: what a breach may be called. on: whose turns. action:
+    `note` puts it on the record, `interrupt` also cuts our voice and has the model put it right, `end` ends the call
+    with the sentence.
+    """
+
+    instructions: str
+    labels: tuple[str, ...] = ("breach",)
+    on: Literal["assistant", "caller", "both"] = "assistant"
+    action: Literal["note", "interrupt", "end"] = "note"
+    sentence: str = "I am sorry, I have to end this call here. Goodbye."
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """How a call is led.
 
@@ -72,7 +89,7 @@ class Policy:
     transcribed: what the caller says is written down.
 
     tariff, text_tariff, transcription_usd_per_minute, line_usd_per_minute: what the call is billed, see `costs`.
-    max_cost_usd: 0 for no limit.
+    max_cost_usd: 0 for no limit. guard: what is checked beside the call; None checks nothing.
     """
 
     greeting: str = ""
@@ -106,6 +123,7 @@ class Policy:
     transcription_usd_per_minute: float = 0.0
     line_usd_per_minute: float = 0.0
     max_cost_usd: float = 0.0
+    guard: Guard | None = None
     budget_sentence: str = "We have to end this call here. Please call again tomorrow. Goodbye."
     persona: str = ""
     name: str = ""

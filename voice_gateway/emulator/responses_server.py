@@ -135,8 +135,8 @@ class ResponsesServer:
         async with self._news:
             self.requests.append(body)
             self._news.notify_all()
-        if faults.hang_s:
-            await self._wait(faults.hang_s, request)
+        if faults.hang_s and await self._is_left(faults.hang_s, request):
+            return self._error(503, "Nobody waits for this any more.")
         if faults.status and (not faults.times or len(self.requests) <= faults.times):
             return self._error(faults.status, "The service refuses on demand.", retry_after_s=faults.retry_after_s)
         try:
@@ -172,12 +172,13 @@ class ResponsesServer:
             return [Say("la " * (faults.long // 3))]
         return list(await asyncio.to_thread(self._mind.respond, asked))
 
-    async def _wait(self, seconds: float, request: Request) -> None:
-        """Not beyond the server's own end, nor when nobody waits for the answer any more."""
+    async def _is_left(self, seconds: float, request: Request) -> bool:
+        """Wait; True as soon as nobody waits for the answer any more, or the server is to end."""
         ends = {asyncio.ensure_future(self._leaving.wait()), asyncio.ensure_future(request.receive())}
-        await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for end in ends:
+        done, waiting = await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for end in waiting:
             end.cancel()
+        return bool(done)
 
     def _turned_away(self, request: Request) -> Response | None:
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")

@@ -114,6 +114,11 @@ def _ask_aside(command: do.AskAside) -> dict[str, Any]:
     return {"type": "response.create", "response": response}
 
 
+def _check_turn(command: do.CheckTurn) -> dict[str, Any]:
+    data = encode({"speaker": command.speaker, "said": command.said}).decode()
+    return _ask_aside(do.AskAside(command.purpose, command.instructions, data, command.most_tokens))
+
+
 _WRITERS: Final[Mapping[type, Callable[[Any], dict[str, Any]]]] = {
     do.CreateResponse: _create_response,
     do.CancelResponse: _cancel_response,
@@ -125,4 +130,5 @@ _WRITERS: Final[Mapping[type, Callable[[Any], dict[str, Any]]]] = {
     do.AddToolCall: _add_tool_call,
     do.AddFirstWords: _add_first_words,
     do.AskAside: _ask_aside,
+    do.CheckTurn: _check_turn,
 }

@@ -346,7 +346,7 @@ class Dialect:
             return outgoing.append(command.audio)
         message = outgoing.message(command)
         message["event_id"] = self._event_id(message["type"])
-        if isinstance(command, do.AskAside):
+        if isinstance(command, do.AskAside | do.CheckTurn):
             self._purposes.add(command.purpose)
         return outgoing.encode(message)
 

@@ -50,6 +50,7 @@ STALLS: Final = ("media_stalled", "speech_stalled", "response_stalled", "send_bl
 TRANSFER_OUTCOMES: Final = ("completed", "answered", "busy", "no-answer", "failed", "canceled")
 END_OUTCOMES: Final = ("ended", "failed", "left_open")
 TOOL_OUTCOMES: Final = ("ok", "failed", "timeout", "unknown", "refused")
+GUARDRAIL_OUTCOMES: Final = ("passed", "tripped", "failed")
 SUPERVISOR_OUTCOMES: Final = ("answered", "replaced", "deadline", "refused", "failed")
 TRACE_OUTCOMES: Final = ("kept", "cut", "failed", "discarded")
 RECORDING_OUTCOMES: Final = ("kept", "failed", "discarded")
@@ -250,6 +251,10 @@ class Metrics:
         """Another program had a tool do its work. outcome: ok or failed."""
         self._model.mcp(door, outcome).inc()
 
+    def checked(self, outcome: str, duration_s: float) -> None:
+        """A turn was held against its persona's guardrail: it passed, tripped it, or there was no good answer."""
+        self._model.checked(outcome).observe(duration_s)
+
     def tokens_used(self, model: str, modality: str, *, fresh: int = 0, cached: int = 0, output: int = 0) -> None:
         """One response's tokens of one modality. fresh: input that was not cached."""
         if fresh:
@@ -444,6 +449,16 @@ class _ModelSeries:
         self.foreign_up = Gauge(
             "voice_mcp_server_up", "1 while a foreign server answers.", ["server"], registry=registry
         )
+        checked = Histogram(
+            "voice_guardrail_seconds",
+            "From a turn's text to what its guardrail makes of it.",
+            ["outcome"],
+            buckets=_TOOL_TIMES,
+            registry=registry,
+        )
+        self.checked = _Family(checked, GUARDRAIL_OUTCOMES)
+        for outcome in GUARDRAIL_OUTCOMES:
+            self.checked(outcome)
         self.cost = Counter("voice_cost_usd", "What calls cost, in US dollars.", registry=registry)
         tokens = Counter(
             "voice_tokens", "Tokens used.", ["model", "direction", "modality", "cached"], registry=registry
