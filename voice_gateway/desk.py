@@ -128,6 +128,7 @@ def account(client: str) -> str:
 
 
 def _in_writing(role: Role) -> Role:
-    """A role that writes, without the tools that are of no use outside a live call."""
+    """A role that writes: its supervisor is for who must speak at once, and some tools are for a live call alone."""
+    role = role.alone or role
     persona = replace(role.persona, instructions=role.persona.instructions.rstrip() + IN_WRITING)
     return Role(persona, role.toolbox.pick([tool.name for tool in role.toolbox.tools if not tool.in_call]))

@@ -321,6 +321,8 @@ class Makings:
     def doubts(self) -> tuple[str, ...]:
         """Sentences about personas that can answer and may not do so as they are meant to."""
         found: list[str] = []
+        if self.supervisor is not None and not any(role.supervisor for role in self._cast.roles):
+            found.append("SUPERVISOR_MODEL is set, but no persona lists the tool that asks a supervisor.")
         for persona in (role.persona for role in self._cast.roles):
             found += [f"persona {persona.key}: {doubt}" for doubt in self._doubts_about(persona)]
         return tuple(found)

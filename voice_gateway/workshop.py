@@ -17,6 +17,9 @@ from voice_gateway.call.events import CallFacts, InnerEvent
 from voice_gateway.call.kept import Kept
 from voice_gateway.store.tables import Tables
 
+IN_WRITING = "api"
+"""The channel of conversations that nobody speaks in."""
+
 
 class Workshop:
     """The toolbox as every call sees it: `session.Tools`. Knows of a live call what was said in it, as it is kept."""
@@ -53,7 +56,7 @@ class Workshop:
 
     def note(self, facts: CallFacts, entry: entries.Entry) -> None:
         """Keep what is said while the call goes on: `journal.Listener`."""
-        if isinstance(entry, entries.CallStarted):
+        if isinstance(entry, entries.CallStarted | entries.CallResumed):
             self._kept[facts.call_sid] = Kept()
         kept = self._kept.get(facts.call_sid)
         if kept is not None:
@@ -67,6 +70,8 @@ class Workshop:
     async def run(self, call: CallFacts, name: str, arguments: str) -> tuple[str, bool]:
         """Run a tool for a call: `session.Tools`."""
         role = self._role(call)
+        if call.channel == IN_WRITING:  # who writes has the time to think for himself
+            role = role.alone or role
         consult = None
         if self._supervisor is not None and role.supervisor is not None:
             consult = partial(self._consult, self._supervisor, call, role, role.supervisor)

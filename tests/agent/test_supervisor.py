@@ -19,7 +19,7 @@ from voice_gateway.agent.text_model import Ask, Reply, TextModel, ToolCall
 from voice_gateway.agent.tools import Toolbox, ToolContext, ToolOutcome, tool
 from voice_gateway.call import events as ev
 from voice_gateway.call.kept import KeptTurn
-from voice_gateway.emulator.faculties import Act, UseTool
+from voice_gateway.emulator.faculties import UseTool
 from voice_gateway.emulator.responses_server import ResponsesServer, TextFaults
 from voice_gateway.emulator.scenarios import ScriptedMind, When
 
@@ -291,17 +291,25 @@ async def test_the_calls_end_ends_it(world: World) -> None:
     assert not left
 
 
-BOOK: list[Act] = [UseTool("book", {"day": "friday"})]
+class Booking:
+    """A text model that books, at once, and then says so."""
+
+    model = "booking"
+
+    async def ask(self, question: Ask, *, timeout_s: float) -> Reply:
+        assert timeout_s > 0
+        done = any(item.get("type") == "function_call_output" for item in question.items)
+        return Reply("Booked.") if done else Reply(calls=(ToolCall("c1", "book", '{"day": "friday"}'),))
 
 
-@pytest.mark.parametrize("world", [[BOOK, BOOK, "Booked."]], indirect=True)
 async def test_an_effect_goes_on_beyond_the_deadline_and_is_not_done_again(world: World) -> None:
+    supervisor = Supervisor(Booking(), deadline_s=5.0, sentence=SENTENCE, clock=time.monotonic)
     world.office.open.clear()
-    late = await world.supervisor.consult(world.case(supervision=Supervision(deadline_s=0.3)), "")
+    late = await supervisor.consult(world.case(supervision=Supervision(deadline_s=0.3)), "")
     assert late["fallback"] == "deadline"
     assert world.all(ev.SupervisorToolFinished) == []
     world.office.open.set()
-    assert await world.supervisor.consult(world.case(), "") == {"say": "Booked."}
+    assert await supervisor.consult(world.case(), "") == {"say": "Booked."}
     assert world.office.booked == ["friday"]
     answers = [json.loads(event.output) for event in world.all(ev.SupervisorToolFinished)]
     assert [answer["success"] for answer in answers] == [True, True]

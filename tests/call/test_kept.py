@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from voice_gateway.call import entries
 from voice_gateway.call.discretion import NOT_KEPT
-from voice_gateway.call.kept import MOST_LETTERS, MOST_TURNS, Kept
+from voice_gateway.call.kept import MOST_LETTERS, MOST_OUTPUT, MOST_TURNS, Kept
 
 
 def caller(text: str, start_ms: int | None = None) -> entries.UserSpoke:
@@ -55,3 +55,17 @@ def test_of_a_very_long_call_the_newest_turns_are_there() -> None:
     long = told(*(caller("x" * 5000, n) for n in range(10)))
     assert len(long) == MOST_LETTERS // 5000
     assert len(told(caller("x" * 100_000, 1))) == 1
+
+
+def test_what_tools_were_asked_and_said_stands_between_the_turns() -> None:
+    kept = Kept()
+    kept.take(caller("Is Friday free?", 1000))
+    kept.take(entries.ToolAsked("c1", "look", '{"day":"friday"}'))
+    kept.take(entries.ToolAnswered("c1", "look", '{"free":true}', ok=True, duration_ms=5))
+    kept.take(ours("Yes.", 3000))
+    assert [(turn.speaker, turn.said) for turn in kept.turns()] == [
+        ("caller", "Is Friday free?"), ("tool", '{"free":true}'), ("assistant", "Yes."),
+    ]  # fmt: skip
+    assert (kept.turns()[1].name, kept.turns()[1].arguments) == ("look", '{"day":"friday"}')
+    kept.take(entries.ToolAnswered("c2", "list", "x" * 10_000, ok=True, duration_ms=5))
+    assert len(kept.turns()[-1].said) == MOST_OUTPUT

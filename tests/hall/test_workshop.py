@@ -119,6 +119,13 @@ async def test_the_receptionist_asks_her_supervisor_and_an_appointment_is_booked
         "speaker": "assistant", "said": "Good day, you have reached the reception. How may I help you?",
     }  # fmt: skip
     assert {turn["speaker"] for turn in desk.seen["transcript"]} == {"assistant", "caller"}
+    desk.workshop.note(CALL, entries.ToolAsked("c9", "book_appointment", booking.arguments, "supervisor"))
+    desk.workshop.note(CALL, entries.ToolAnswered("c9", "book_appointment", answers[-1], ok=True, duration_ms=5))
+    desk.workshop.note(CALL, entries.ToolAnswered("c8", CONSULT, json.dumps(booked), ok=True, duration_ms=5))
+    await desk.ask("Please cancel my appointment.")
+    told = [turn for turn in desk.seen["transcript"] if turn["speaker"] == "tool"]
+    assert [turn["name"] for turn in told] == ["book_appointment"], "and not what it said itself"
+    assert told[0]["arguments"] == booking.arguments
     assert "35699" not in json.dumps(desk.server.requests), "who calls is nobody's business there"
     assert desk.server.requests[-1]["safety_identifier"] == "hash of 12 letters"
     assert {each["name"] for each in desk.server.requests[-1]["tools"]} == {
@@ -148,6 +155,9 @@ async def test_after_its_end_nothing_of_a_call_is_left(desk: Desk) -> None:
     desk.says("Too late.")
     await desk.workshop.run(CALL, CONSULT, "{}")
     assert desk.seen["transcript"] == []
+    desk.workshop.note(CALL, entries.CallResumed("no_answer", 0.0))  # nobody took the call that was put through
+    await desk.ask("I am back.")
+    assert [turn["said"] for turn in desk.seen["transcript"]] == ["I am back."]
 
 
 async def test_odd_questions_are_answered(desk: Desk) -> None:

@@ -45,11 +45,16 @@ _READ_THE_MENU = frozenset({"lookup_menu", "recommend_pairing", "get_menu", "pla
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A persona and the tools it works with. supervisor: those of its supervisor, None where it has none to ask."""
+    """A persona and the tools it works with.
+
+    supervisor: the tools of its supervisor, None where it has none to ask. alone: it as it works without one, where it
+    has one.
+    """
 
     persona: Persona
     toolbox: Toolbox
     supervisor: Toolbox | None = None
+    alone: Role | None = None
 
     @property
     def tool_names(self) -> tuple[str, ...]:
@@ -119,7 +124,9 @@ class Cast:
         """A persona of now, one that was there before, or the default one; with the tools that can be had now."""
         role = self._roles.get(key) or self._former.get(key) or self._roles[self._routes.default]
         supervisor = role.supervisor and self._joined(role.supervisor, role.persona.supervisor.tools)
-        return replace(role, toolbox=self._joined(role.toolbox, role.persona.tools), supervisor=supervisor)
+        alone = role.alone and replace(role.alone, toolbox=self._joined(role.alone.toolbox, role.alone.persona.tools))
+        toolbox = self._joined(role.toolbox, role.persona.tools)
+        return replace(role, toolbox=toolbox, supervisor=supervisor, alone=alone)
 
     def _joined(self, toolbox: Toolbox, names: Sequence[str]) -> Toolbox:
         wanted = _from_elsewhere(names)
@@ -246,7 +253,8 @@ def _role_of(persona: Persona, sources: Sources) -> Role:
     plays = persona.cast_as(supervised=sources.supervised)
     if not (sources.supervised and persona.asks):
         return Role(plays, toolbox.without(CONSULT))
-    return Role(plays, voice if brief.voice_tools else toolbox, own)
+    alone = Role(persona.cast_as(supervised=False), toolbox.without(CONSULT))
+    return Role(plays, voice if brief.voice_tools else toolbox, own, alone)
 
 
 def _tools_of(key: str, where: str, names: Sequence[str], sources: Sources) -> Toolbox:

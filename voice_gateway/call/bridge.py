@@ -113,7 +113,7 @@ class Bridge:
             model_usd=policy.earlier.model_usd if policy.earlier else 0.0,
         )
         self._consults = Consults(self._meter)
-        self._guardrail = Guardrail(policy.guard, self._barge_in, self._turns, self._parting, self._meter)
+        self._guardrail = Guardrail(lambda: self._policy.guard, self._barge_in, self._turns, self._parting, self._meter)
         self._opening = Opening(policy, self._speaking, self._turns, self._transcript)
         self._responses = Responses(
             self._speaking,

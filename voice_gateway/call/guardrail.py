@@ -31,6 +31,7 @@ Rules
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from voice_gateway.call import commands as do
@@ -77,10 +78,13 @@ class _Check:
 
 
 class Guardrail:
-    """guard: what is checked, and what comes of a breach; None checks nothing."""
+    """Which checks are under way."""
 
-    def __init__(self, guard: Guard | None, barge_in: BargeIn, turns: Turns, parting: Parting, meter: Meter) -> None:
-        self.guard = guard
+    def __init__(
+        self, guard: Callable[[], Guard | None], barge_in: BargeIn, turns: Turns, parting: Parting, meter: Meter
+    ) -> None:
+        """guard: what is checked now, and what comes of a breach, for another persona may lead; None: nothing is."""
+        self._guard = guard
         self._barge_in = barge_in
         self._turns = turns
         self._parting = parting
@@ -89,6 +93,10 @@ class Guardrail:
         self._checked: set[str] = set()
         self._count = 0
         self._corrections = 0
+
+    @property
+    def guard(self) -> Guard | None:
+        return self._guard()
 
     # --- asking -----------------------------------------------------------------------------------------------------
 

@@ -14,16 +14,23 @@ from voice_gateway.call.gist import tidy
 from voice_gateway.call.transcript import CUT
 
 MOST_TURNS: Final = 80
-MOST_LETTERS: Final = 16_000
+MOST_LETTERS: Final = 24_000
+MOST_OUTPUT: Final = 2_000
+"""Of what a tool was asked, and of what it said."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptTurn:
-    """speaker: `caller` or `assistant`. start_ms: when it began, as far as is known."""
+    """speaker: `caller`, `assistant` or `tool`. start_ms: when it began, as far as is known.
+
+    name, arguments: of a tool, as JSON text; said is its output then.
+    """
 
     speaker: str
     said: str
     start_ms: float
+    name: str = ""
+    arguments: str = ""
 
 
 @dataclass(slots=True)
@@ -32,6 +39,8 @@ class Kept:
 
     paused: bool = False
     _turns: list[KeptTurn] = field(default_factory=list)
+    _asked: dict[str, str] = field(default_factory=dict)
+    """The arguments of tools at work, by the call's id."""
 
     def take(self, entry: entries.Entry) -> None:
         match entry:
@@ -39,12 +48,17 @@ class Kept:
                 self._put("caller", entry.text, entry.start_ms)
             case entries.AssistantSpoke():
                 self._put("assistant", f"{entry.text}{CUT if entry.interrupted else ''}", entry.start_ms)
+            case entries.ToolAsked():
+                self._asked[entry.call_id] = entry.arguments
+            case entries.ToolAnswered():
+                output, arguments = entry.output, self._asked.pop(entry.call_id, "")
+                self._put("tool", output[:MOST_OUTPUT], None, entry.name, arguments[:MOST_OUTPUT])
             case entries.RecordingPaused():
                 self.paused = True
             case entries.RecordingResumed():
                 self.paused = False
 
-    def _put(self, speaker: str, text: str, start_ms: int | None) -> None:
+    def _put(self, speaker: str, text: str, start_ms: int | None, name: str = "", arguments: str = "") -> None:
         """A turn goes where it began: a caller's text may come after our answer to it."""
         said = tidy(text)
         if not said or said == tidy(CUT):
@@ -53,7 +67,7 @@ class Kept:
         place = len(self._turns)
         while place and self._turns[place - 1].start_ms > begins:
             place -= 1
-        self._turns.insert(place, KeptTurn(speaker, said, begins))
+        self._turns.insert(place, KeptTurn(speaker, said, begins, name, arguments))
 
     def turns(self) -> tuple[KeptTurn, ...]:
         """The newest turns, oldest first; of a very long call not all of them."""

@@ -70,7 +70,8 @@ class Narrator:
                 self.flush()
                 self._teller.line(None, "", Text(f"understood: {entry.text}", "dim"))
             case entries.ToolAsked():
-                self._teller.line(self._clock(), "tool", f"{entry.name} {_compact(entry.arguments)}")
+                told = f"{entry.name} {_compact(entry.arguments)}"
+                self._teller.line(self._clock(), "tool", told, f"by the {entry.by}" if entry.by else "")
             case entries.ToolAnswered():
                 outcome = "" if entry.ok else "failed: "
                 self._teller.line(

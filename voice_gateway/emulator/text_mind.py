@@ -70,7 +70,7 @@ def _unfolded(line: Line) -> Iterator[Line]:
         yield line
         return
     turns = next(turns for turns in told.values() if _is_conversation(turns))
-    heard = _without_fillers([Line(_role(turn), _first(turn, _WORDS)) for turn in turns])
+    heard = _without_fillers([line for place, turn in enumerate(turns) for line in _lines(turn, f"told_{place}")])
     yield from heard
     beside = next((str(value) for name, value in told.items() if "context" in name and isinstance(value, str)), "")
     if beside and (not heard or heard[-1].role != "user"):
@@ -82,8 +82,8 @@ def _without_fillers(heard: Sequence[Line]) -> Sequence[Line]:
     followed = [*heard[1:], Line("assistant", "")]
     return [
         line
-        for place, (line, next_one) in enumerate(zip(heard, followed, strict=True))
-        if not place or line.role == "user" or next_one.role == "user" or line.text.rstrip().endswith("?")
+        for place, (line, next_one) in enumerate(zip(heard, followed, strict=False))
+        if not place or line.role != "assistant" or next_one.role == "user" or line.text.rstrip().endswith("?")
     ]
 
 
@@ -99,6 +99,15 @@ def _is_conversation(value: Any) -> bool:
     return isinstance(value, list) and all(
         isinstance(turn, dict) and _first(turn, _WHO) and _first(turn, _WORDS) for turn in value
     )
+
+
+def _lines(turn: Mapping[str, Any], call_id: str) -> Sequence[Line]:
+    """A turn of the conversation; of a tool both what it was asked and what it said."""
+    said = _first(turn, _WORDS)
+    if _first(turn, _WHO).lower() != "tool":
+        return (Line(_role(turn), said),)
+    name, arguments = _first(turn, ("name", "tool")), _first(turn, ("arguments",))
+    return Line("tool_call", arguments, name, call_id), Line("tool_output", said, name, call_id)
 
 
 def _role(turn: Mapping[str, Any]) -> Literal["user", "assistant"]:

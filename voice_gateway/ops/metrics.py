@@ -430,16 +430,10 @@ class _ModelSeries:
             registry=registry,
         )
         self.tool = _Family(tool, tools, TOOL_OUTCOMES)
-        supervised = Histogram(
-            "voice_supervisor_seconds",
-            "From a question to the supervisor to its end.",
-            ["outcome"],
-            buckets=_TOOL_TIMES,
-            registry=registry,
-        )
-        self.supervised = _Family(supervised, SUPERVISOR_OUTCOMES)
-        for outcome in SUPERVISOR_OUTCOMES:
-            self.supervised(outcome)
+        told = "From a question to the supervisor to its end."
+        self.supervised = _by_outcome("voice_supervisor_seconds", told, SUPERVISOR_OUTCOMES, registry)
+        told = "From a turn's text to what its guardrail makes of it."
+        self.checked = _by_outcome("voice_guardrail_seconds", told, GUARDRAIL_OUTCOMES, registry)
         mcp = Counter("voice_mcp_calls", "Tools called by other programs.", ["door", "outcome"], registry=registry)
         self.mcp = _Family(mcp, MCP_DOORS, TOOL_OUTCOMES)
         foreign = Counter(
@@ -449,16 +443,6 @@ class _ModelSeries:
         self.foreign_up = Gauge(
             "voice_mcp_server_up", "1 while a foreign server answers.", ["server"], registry=registry
         )
-        checked = Histogram(
-            "voice_guardrail_seconds",
-            "From a turn's text to what its guardrail makes of it.",
-            ["outcome"],
-            buckets=_TOOL_TIMES,
-            registry=registry,
-        )
-        self.checked = _Family(checked, GUARDRAIL_OUTCOMES)
-        for outcome in GUARDRAIL_OUTCOMES:
-            self.checked(outcome)
         self.cost = Counter("voice_cost_usd", "What calls cost, in US dollars.", registry=registry)
         tokens = Counter(
             "voice_tokens", "Tokens used.", ["model", "direction", "modality", "cached"], registry=registry
@@ -480,6 +464,13 @@ class _QueueSeries:
         self._age.set_function(queue.oldest_age_s)
         self._refused.set_function(lambda: queue.refused)
         self._failures.set_function(lambda: queue.failures)
+
+
+def _by_outcome(name: str, told: str, outcomes: tuple[str, ...], registry: CollectorRegistry) -> _Family[Histogram]:
+    family = _Family(Histogram(name, told, ["outcome"], buckets=_TOOL_TIMES, registry=registry), outcomes)
+    for outcome in outcomes:
+        family(outcome)
+    return family
 
 
 class _HouseSeries:

@@ -323,6 +323,20 @@ def _tools(played: Sequence[Act], length_s: float) -> Iterator[Span]:
         asked |= {command.call_id: (act.at_s, command) for command in act.commands if isinstance(command, do.RunTool)}
     for from_s, tool in asked.values():
         yield Span(from_s, length_s, tool.name, f"{tool.arguments}\nno answer", good=False)
+    yield from _tools_of_supervisor(played, length_s)
+
+
+def _tools_of_supervisor(played: Sequence[Act], length_s: float) -> Iterator[Span]:
+    asked: dict[str, tuple[float, ev.SupervisorCalledTool]] = {}
+    for act in played:
+        if isinstance(act.event, ev.SupervisorCalledTool):
+            asked[act.event.call_id] = (act.at_s, act.event)
+        elif isinstance(act.event, ev.SupervisorToolFinished) and act.event.call_id in asked:
+            from_s, tool = asked.pop(act.event.call_id)
+            detail = f"{tool.arguments}\n{act.event.output}"
+            yield Span(from_s, act.at_s, f"supervisor: {tool.name}", detail, act.event.ok)
+    for from_s, tool in asked.values():
+        yield Span(from_s, length_s, f"supervisor: {tool.name}", f"{tool.arguments}\nno answer", good=False)
 
 
 def _responses(played: Sequence[Act], length_s: float) -> Iterator[Span]:
