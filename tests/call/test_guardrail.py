@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from scene import Scene, ended
 
@@ -247,3 +249,13 @@ def test_a_check_costs_and_is_booked() -> None:
 def test_another_aside_is_none_of_its_business() -> None:
     scene = guarded(NOTE)
     assert scene.tell(ev.AsideFinished("resp_9", "summary", "completed", "advice")) == []
+
+
+def test_another_persona_brings_its_own_guardrail() -> None:
+    scene = guarded(NOTE)
+    says(scene, 1)
+    scene.bridge._adopt(replace(scene.bridge._policy, guard=Guard("No jokes.", ("joke",))), "")
+    answers(scene, checks(scene)[0], "advice")
+    assert figures(scene) == ["guardrail_failed"], "what was asked about the rules of before counts for nothing now"
+    says(scene, 2)
+    assert "No jokes." in checks(scene)[1].instructions

@@ -11,7 +11,8 @@ from voice_gateway.caller import media_stream
 from voice_gateway.caller.tokens import TokenVerdict
 from voice_gateway.model import refusal
 from voice_gateway.model.catalogue import FATAL_CODES
-from voice_gateway.ops.metrics import DROP_REASONS, MODEL_ERRORS, REFUSALS, LoopLag, Metrics
+from voice_gateway.ops.labels import DROP_REASONS, MODEL_ERRORS, REFUSALS
+from voice_gateway.ops.metrics import LoopLag, Metrics
 from voice_gateway.switchboard import Refusal
 from voice_gateway.web import twilio
 

@@ -103,15 +103,7 @@ class Bridge:
         self._idle = Idleness(policy.idle, self._turns, self._parting)
         self._watch = Watch(policy, self._hearing, self._speaking, self._turns)
         self._discretion = Discretion(self._transcript, lambda: self._hearing.written_ms)
-        self._meter = Meter(
-            began_at,
-            policy.tariff,
-            policy.line_usd_per_minute,
-            policy.transcription_usd_per_minute,
-            policy.max_cost_usd,
-            policy.text_tariff,
-            model_usd=policy.earlier.model_usd if policy.earlier else 0.0,
-        )
+        self._meter = Meter.of(policy, began_at)
         self._consults = Consults(self._meter)
         self._guardrail = Guardrail(lambda: self._policy.guard, self._barge_in, self._turns, self._parting, self._meter)
         self._opening = Opening(policy, self._speaking, self._turns, self._transcript)
@@ -164,13 +156,13 @@ class Bridge:
             ev.AudioFinished: self._speaking.finish_part,
             ev.TextFinished: self._on_text_finished,
             ev.ToolCalled: self._errands.start,
-            ev.ResponseFinished: self._on_response_finished,
+            ev.ResponseFinished: self._paid(self._on_response_finished),
             ev.ToolFinished: self._errands.finish,
-            ev.AsideFinished: self._on_aside_finished,
+            ev.AsideFinished: self._paid(self._guardrail.judge),
             ev.SupervisorCalledTool: self._consults.call_tool,
             ev.SupervisorToolFinished: self._consults.finish_tool,
             ev.SupervisorFinished: self._consults.finish,
-            ev.TextModelAnswered: self._on_text_model_answered,
+            ev.TextModelAnswered: self._paid(self._consults.book),
             ev.GoodbyeAsked: self._on_goodbye_asked,
             ev.HangUpAsked: self._on_hang_up_asked,
             ev.SayAsked: self._sayings.take,
@@ -427,18 +419,14 @@ class Bridge:
 
     def _on_response_finished(self, event: ev.ResponseFinished, now: float) -> list[do.Command]:
         spoke = self._speaking.last_response == event.response_id
-        finished = [*self._responses.finish(event, now), *self._errands.end_round(event, now, spoke=spoke)]
-        return [*finished, *self._mind_the_budget(now)]
+        return [*self._responses.finish(event, now), *self._errands.end_round(event, now, spoke=spoke)]
 
     def _on_text_finished(self, event: ev.TextFinished, now: float) -> list[do.Command]:
         return [*self._responses.finish_text(event, now), *self._guardrail.check_ours(event, now)]
 
-    def _on_aside_finished(self, event: ev.AsideFinished, now: float) -> list[do.Command]:
-        judged = self._guardrail.judge(event, now)
-        return [*judged, *self._mind_the_budget(now)] if judged else []
-
-    def _on_text_model_answered(self, event: ev.TextModelAnswered, now: float) -> list[do.Command]:
-        return [*self._consults.book(event, now), *self._mind_the_budget(now)]
+    def _paid(self, handle: Callable[[Any, float], list[do.Command]]) -> Callable[[Any, float], list[do.Command]]:
+        """After what costs money the call may have cost what it may."""
+        return lambda event, now: [*handle(event, now), *self._mind_the_budget(now)]
 
     def _mind_the_budget(self, now: float) -> list[do.Command]:
         goodbye = Goodbye("call_budget", self._policy.budget_sentence)

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 from voice_gateway.call import entries
 from voice_gateway.call.events import AsideFinished, ResponseFinished, TextModelAnswered
+from voice_gateway.call.policy import Policy
 from voice_gateway.call.usage import Tariff, Usage
 
 SPOKEN_MS_PER_TOKEN = 50
@@ -42,6 +44,19 @@ class Meter:
     text_tariff: Tariff | None = None
     model_usd: float = 0.0
     model: str = ""
+
+    @classmethod
+    def of(cls, policy: Policy, began_at: float) -> Self:
+        """A call's, by how it is led."""
+        return cls(
+            began_at,
+            policy.tariff,
+            policy.line_usd_per_minute,
+            policy.transcription_usd_per_minute,
+            policy.max_cost_usd,
+            policy.text_tariff,
+            model_usd=policy.earlier.model_usd if policy.earlier else 0.0,
+        )
 
     @property
     def priced(self) -> bool:
