@@ -217,8 +217,7 @@ class TextSession:
             if role.persona.key == self._role.persona.key:
                 self._role = role
                 return
-            before, self._role = self._means.settings(self._role), role
-            self._record.facts = replace(self._record.facts, persona=role.persona.key)
+            before, self._role = self._means.settings(self._role), self._hand_over(role)
             settings = self._means.settings(role)
             self._meter.tariff = self._means.tariff(settings.model)
             if self._model is None or not self._model.alive or settings.model != before.model:
@@ -226,6 +225,15 @@ class TextSession:
                 return
             self._model.dialect.settings = settings
             self._model.send(self._model.dialect.configure())
+
+    def _hand_over(self, role: Role) -> Role:
+        """On record, once there is one."""
+        former, key = self._role.persona.key, role.persona.key
+        self._record.facts = replace(self._record.facts, persona=key)
+        if self._is_on_record:
+            self._lines.append(f"[Handed over from {former} to {key}]")
+            self._record.write(entries.HandedOff(former, key, "api"))
+        return role
 
     async def end(self, reason: str) -> None:
         """End it, whatever is under way."""

@@ -310,14 +310,14 @@ async def test_a_session_is_on_the_record_like_a_call(opened: Any) -> None:
     assert await house.desk.end("shop", "default")
     assert [event.event_type for event in house.shelf.events] == [
         "CALL_STARTED", "TRANSCRIPT_USER", "MODEL_JOINED", "RESPONSE_DONE", "TRANSCRIPT_ASSISTANT",
-        "TRANSCRIPT_USER", "RESPONSE_DONE", "TRANSCRIPT_ASSISTANT", "CALL_ENDED",
+        "HANDED_OFF", "TRANSCRIPT_USER", "RESPONSE_DONE", "TRANSCRIPT_ASSISTANT", "CALL_ENDED",
     ]  # fmt: skip
     assert {event.call_sid for event in house.shelf.events} == {session.record_id}
     started = house.shelf.patches[0]
     assert (started.channel, started.from_number, started.persona) == ("api", "api:shop", "waiter")
     (ended,) = house.shelf.payloads("CALL_ENDED")
     assert (ended["reason"], ended["transcript"]) == (
-        "closed", "Caller: Hello\nAssistant: Good day.\nCaller: Bye\nAssistant: Bye."
+        "closed", "Caller: Hello\nAssistant: Good day.\n[Handed over from waiter to cfo]\nCaller: Bye\nAssistant: Bye."
     )  # fmt: skip
     assert ended["cost_usd"] > 0
 

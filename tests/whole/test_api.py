@@ -86,6 +86,14 @@ async def test_the_doors_are_shut_without_keys_and_the_model_is_left_alone_where
         assert (await client.get("/ai/healthz")).json()["realtime_enabled"] is True
     off = {**OPEN, "AI_REALTIME_ENABLED": "false", "AI_RATE_LIMIT": "2/hour"}
     async with staging(settings=off) as running, asking(running) as client:
+        for path in ("/ai/docs", "/ai/openapi.json"):
+            assert (await client.get(path, headers={"Authorization": ""})).status_code == 200
+        document = (await client.get("/ai/openapi.json")).json()
+        shown = (await client.get("/ai/docs")).text
+        assert "<script" not in shown
+        for path, operations in document["paths"].items():
+            assert path in shown
+            assert all(operation["operationId"] in shown for operation in operations.values())
         for path in ("/ai/healthz", "/healthz"):
             told = {"ok": True, "persona": "waiter", "service": "voice-agent", "realtime_enabled": False}
             assert (await client.get(path)).json() == told

@@ -25,6 +25,7 @@ from voice_gateway.ops.privacy import mask_number
 from voice_gateway.switchboard import LiveCall, Switchboard
 from voice_gateway.text_session import Answer, Delta, Piece, Restarted, TextError, TextSession, ToolUsed
 from voice_gateway.web import shapes
+from voice_gateway.web.docs import POLICY, page
 from voice_gateway.web.doors import Door, Doorkeeper, Visit, answer, read_json, read_shape
 from voice_gateway.web.event_stream import MEDIA_TYPE, EventStream, event
 from voice_gateway.web.health import SERVICE
@@ -69,11 +70,16 @@ class ApiDoors:
         self._keeper = keeper
         self.doors = self._table()
         self._document = orjson.dumps(document(self.doors, house.version))
+        self._page = page(self.doors, house.version)
 
     def routes(self) -> list[BaseRoute]:
         inner = [self._keeper.route(door, PREFIX) for door in self.doors if door.path.startswith(PREFIX)]
         app = Starlette(
-            routes=[*inner, Route("/openapi.json", self._show_document, methods=["GET"])],
+            routes=[
+                *inner,
+                Route("/openapi.json", self._show_document, methods=["GET"]),
+                Route("/docs", self._show_page, methods=["GET"]),
+            ],
             exception_handlers={HTTPException: _refuse},
         )
         app.router.redirect_slashes = False
@@ -271,6 +277,10 @@ class ApiDoors:
     async def _show_document(self, _request: Request) -> Response:
         return Response(self._document, media_type="application/json", headers={"cache-control": "no-store"})
 
+    async def _show_page(self, _request: Request) -> Response:
+        headers = {"content-security-policy": POLICY, "cache-control": "no-store", "x-content-type-options": "nosniff"}
+        return Response(self._page, media_type="text/html", headers=headers)
+
     def _live_call(self, call_sid: str) -> LiveCall:
         call = self._house.switchboard.find(call_sid)
         if call is None:
@@ -286,7 +296,7 @@ _NO_STREAM: Final = "its media stream is not up yet, or is gone; try again in a 
 _SAY: Final = """\
 With `call_sid` something is said in a live call; without, in a text session: a conversation in writing with a \
 persona, which keeps its context from one text to the next and uses its tools for real. Sessions are yours alone; \
-one that is not used for AI_SESSION_IDLE_SECONDS ends. As a stream the answer comes as events: `delta` `{"text"}` as \
+one that is not used for `AI_SESSION_IDLE_SECONDS` ends. As a stream the answer comes as events: `delta` `{"text"}` as \
 it is written, `tool` `{"name","ok"}`, `restart` `{}` where what came since the last tool is void, and at the end \
 `done` with the whole answer, or `error` with a problem. Whoever closes the stream stops the answer."""
 _SAYINGS: Final[dict[str, dict[str, Any]]] = {
