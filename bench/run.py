@@ -119,7 +119,7 @@ def _measure(
     for calls in (int(number) for number in options.calls.split(",")):
         for _ in range(options.rounds):
             for contender in chosen:
-                waited = _wait_for_quiet(core, options.patience)
+                waited = wait_for_quiet(core, options.patience)
                 before, began = figures.cpu_by_process(), time.monotonic()
                 result = uvloop.run(trial.run(contender, calls, options.seconds, core, counts=counts))
                 after, seconds = figures.cpu_by_process(), time.monotonic() - began
@@ -128,7 +128,7 @@ def _measure(
     return results
 
 
-def _wait_for_quiet(core: int, patience_s: float) -> float:
+def wait_for_quiet(core: int, patience_s: float) -> float:
     """Until the gateway's core had next to nothing to do for a second. Returns how long that took, or all patience."""
     began = time.monotonic()
     while time.monotonic() - began < patience_s:

@@ -3,7 +3,8 @@
 alone    in this process: from the model's function call to its output ready to be sent: bridge, schema check, dispatch,
          effects once, the answer as JSON, both entries of the record. Milliseconds; goal: p99 of 2.
 between  in a gateway of its own on another core, with calls that talk all the time: from the function call at the
-         model's socket until its output is there again.
+         model's socket until its output is there again; for `handoff_to`, until the `session.update` with the other
+         persona is there, which the model confirms at once. Goal for that: 10 ms.
 sound    the same calls, by turns with and without tools: the delays of `bench/run.py`. Goal: p99 of 5 with tools.
 
 `idle` tools do nothing (bench/idle_tools.py); `lookup_menu` and `take_message` are the house's, over SQLite.
@@ -25,7 +26,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -35,6 +36,7 @@ import uvloop
 from bench import contenders, trial
 from bench.figures import Span, percentile
 from bench.idle_tools import ARGUMENTS
+from bench.run import wait_for_quiet
 from bench.sides import Model
 from voice_gateway.agent.cast import Role
 from voice_gateway.agent.own import whole_toolbox
@@ -64,9 +66,12 @@ OVERHEAD_GOAL_MS, SOUND_GOAL_MS = 2.0, 5.0
 PERSONA = """
 name = "Bench"
 greeting = ""
-tools = ["on_the_loop", "in_a_thread", "once", "lookup_menu", "take_message"]
-instructions = "You are measured."
+tools = ["on_the_loop", "in_a_thread", "once", "lookup_menu", "take_message", "handoff_to"]
+handoff = ["{other}"]
+instructions = "You are {own}, and you are measured."
 """
+PERSONAS = {"first": "second", "second": "first"}
+HANDOFF = "handoff_to"
 
 
 def main() -> int:
@@ -74,6 +79,7 @@ def main() -> int:
     far_core, gateway_core = contenders.cores()
     os.sched_setaffinity(0, {far_core})
     logs.configure("error")
+    wait_for_quiet(far_core, options.patience)
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
     print(f"{'alone':28}{'calls':>8}{'p50':>9}{'p99':>9}{'worst':>9}{'loop p50':>9}{'loop p99':>9}", end="")
     print(f"   ms; goal: p99 of {OVERHEAD_GOAL_MS:g}")
@@ -81,6 +87,7 @@ def main() -> int:
         _tell(name, took, worked)
     print("loop: processor time of the event loop's thread, which is what other calls wait for; others on this machine")
     print("do not lengthen it by taking turns.")
+    wait_for_quiet(gateway_core, options.patience)
     found = uvloop.run(between(options.calls, options.seconds, options.rounds, gateway_core))
     print(f"\n{f'between, {options.calls} calls':28}{'calls':>8}{'p50':>9}{'p99':>9}{'worst':>9}   ms")
     for name, took in found.took.items():
@@ -95,6 +102,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--calls", type=int, default=50, help="calls at once")
     parser.add_argument("--seconds", type=float, default=8.0, help="of each turn, with and without tools")
     parser.add_argument("--rounds", type=int, default=4, help="turns of each kind")
+    parser.add_argument("--patience", type=float, default=30.0, help="seconds to wait for a quiet machine, each time")
     return parser.parse_args()
 
 
@@ -172,8 +180,8 @@ async def _many(ask: Ask, name: str, arguments: str, count: int) -> Took:
         given = given.replace("rw-cap", f"item-{number}") if given == ARGUMENTS else given
         began, working = time.perf_counter(), time.thread_time()
         sent = await ask(f"{name}_{number}", name, given)
-        took.append(1000 * (time.perf_counter() - began))
         worked.append(1000 * (time.thread_time() - working))
+        took.append(1000 * (time.perf_counter() - began))
         if not sent or '{\\"error' in sent:
             raise RuntimeError(f"{name} does not work: {sent}")
         if number % 50 == 0:
@@ -203,6 +211,9 @@ class Asking(Model):
         self.asks = False
         self._asked: dict[str, tuple[str, float]] = {}
         self._count = 0
+        self._session: dict[str, Any] = {}
+        self._persona = "first"
+        self._swap_at = 0.0
 
     def _answer(self, length_s: float, every_s: float, interrupted_after_s: float) -> None:
         super()._answer(length_s, every_s, interrupted_after_s)
@@ -214,7 +225,8 @@ class Asking(Model):
         if self.gone or not self.asks or self.call is None:
             return
         self._count += 1
-        tools = [*((name, ARGUMENTS) for name in IDLE), *HOUSE]
+        swap = (HANDOFF, orjson.dumps({"persona": PERSONAS[self._persona]}).decode())
+        tools = [*((name, ARGUMENTS) for name in IDLE), *HOUSE, swap]
         name, arguments = tools[self._count % len(tools)]
         if "%d" in arguments:
             arguments %= self._count
@@ -227,16 +239,33 @@ class Asking(Model):
         added = {"response_id": response_id, "item": item | {"status": "in_progress", "arguments": ""}}
         self._say({"type": "response.output_item.added"} | added)
         self._asked[call_id] = (name, time.monotonic())
+        self._swap_at = time.monotonic() if name == HANDOFF else 0.0
         self._say({"type": "response.output_item.done", "response_id": response_id, "item": whole})
         self._say({"type": "response.done", "response": response | {"status": "completed", "output": [whole]}})
 
+    def _change(self, session: dict[str, Any]) -> None:
+        """Another persona, in the same session."""
+        if self._swap_at:
+            self.took.setdefault(f"{HANDOFF}, to the update", []).append(1000 * (time.monotonic() - self._swap_at))
+            self._swap_at, self._persona = 0.0, PERSONAS[self._persona]
+        changed = session.get("audio", {})
+        audio = {leg: known | changed.get(leg, {}) for leg, known in self._session["audio"].items()}
+        self._session = self._session | session | {"audio": audio}
+        self._say({"type": "session.updated", "event_id": "event_2", "session": self._session})
+
     def told(self, payload: bytes) -> None:
+        if b"session.update" in payload[:50]:
+            session = orjson.loads(payload)["session"]
+            if self._session:
+                self._change(session)
+                return
+            self._session = session | {"id": "sess_1"}
         if b"conversation.item.create" not in payload[:60]:
             super().told(payload)
             return
         item = orjson.loads(payload)["item"]
         name, asked_at = self._asked.pop(item.get("call_id", ""), ("", 0.0))
-        if name:
+        if name and name != HANDOFF:
             self.took.setdefault(name, []).append(1000 * (time.monotonic() - asked_at))
             if '"error"' in item["output"][:12]:
                 raise RuntimeError(f"{name} does not work: {item['output'][:200]}")
@@ -246,8 +275,9 @@ async def between(calls: int, seconds: float, rounds: int, core: int) -> Found:
     """Calls that talk, by turns with and without tools, in one gateway."""
     found, far = Found(), trial.FarSides(Asking)
     with tempfile.TemporaryDirectory(prefix="voice-gateway-bench-") as folder:
-        (Path(folder) / "bench.toml").write_text(PERSONA)
-        settings = (("TOOLS_MODULES", IDLE_TOOLS), ("PERSONAS_DIR", folder), ("DEFAULT_PERSONA", "bench"))
+        for own, other in PERSONAS.items():
+            (Path(folder) / f"{own}.toml").write_text(PERSONA.format(own=own, other=other))
+        settings = (("TOOLS_MODULES", IDLE_TOOLS), ("PERSONAS_DIR", folder), ("DEFAULT_PERSONA", "first"))
         gateway = contenders.CONTENDERS["gateway"]
         contender = replace(gateway, settings=(*gateway.settings, *settings))
         async with far.listening(), contenders.running(contender, far.model_port, core) as running:
