@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from served import AUTHORIZATION, TOKEN, Serve
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -85,6 +87,28 @@ async def test_bad_input_is_answered_clearly_and_the_connection_goes_on(serve: S
             assert (answer["id"], answer["error"]["code"]) == (identity, code), message
             assert told in answer["error"]["message"]
         assert "result" in await ask(ws, {"id": 2, "method": "tools.list"})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["id", "method", "params", "name", "args", "key"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_whatever_a_message_is_it_is_a_request_or_told_why_not(message: Any) -> None:
+    try:
+        request = small._read(orjson.dumps(message, option=orjson.OPT_NON_STR_KEYS).decode())
+        small._identity(request)
+        name, arguments, key = small._wish(request)
+    except (small.RequestError, TypeError):  # TypeError: a number that this JSON cannot write
+        return
+    assert isinstance(orjson.loads(arguments), dict)
+    assert isinstance(name + key, str)
 
 
 STRANGERS: list[tuple[str, dict[str, str], int]] = [

@@ -116,6 +116,22 @@ async def test_bad_bodies_get_an_error_and_harm_nothing(serve: Serve) -> None:
     assert still.status_code == 200
 
 
+async def test_what_json_can_say_and_few_programs_read_is_a_clear_error(serve: Serve) -> None:
+    served = await serve()
+    headers = ACCEPT | {"Authorization": AUTHORIZATION, "Content-Type": "application/json"}
+    call = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"lookup_menu","arguments":{"query":%s}}}'
+    async with httpx.AsyncClient() as http:
+        for strange in ('"\\ud800"', "1" * 400, "NaN", "[" * 200 + "]" * 200, '"\\u0000"'):
+            answer = await http.post(f"{served.url}/mcp", content=call % strange, headers=headers)
+            told = answer.json()
+            assert "error" in told or "content" in told["result"], strange
+            assert "Traceback" not in answer.text
+            assert "nternal" not in answer.text, strange
+        answer = await http.post(f"{served.url}/mcp", content=call % ("1" * 40), headers=headers)
+    assert answer.json()["result"]["isError"]
+    assert "query: Input should be a valid string" in answer.text
+
+
 async def test_many_clients_at_once(serve: Serve) -> None:
     served = await serve()
 

@@ -7,6 +7,7 @@ can act on. A client's key for what must be done once stands in `_meta` as `idem
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -48,7 +49,7 @@ def standard_server(offer: Offer, door: str, version: str) -> Server[dict[str, A
 
     async def call_tool(_context: Context, params: CallToolRequestParams) -> CallToolResult:
         key = (params.meta or {}).get(KEY)
-        arguments = orjson.dumps(params.arguments or {}).decode()
+        arguments = json.dumps(params.arguments or {})  # the standard library's takes whatever its `loads` gave
         return _result(await offer.call(door, params.name, arguments, key if isinstance(key, str) else ""))
 
     return Server(NAME, version=version, on_list_tools=list_tools, on_call_tool=call_tool)
