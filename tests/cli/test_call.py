@@ -152,9 +152,8 @@ async def test_a_scenario_is_played_and_held_against_the_gateways_record(gateway
         "lookup_customer was called",
         "the call was to be ended by the caller",
     ]
-    other = judge(SCENARIOS["ebitda"], record.happened("completed"))
-    assert other[0] == "fetch_financials was not called; called: lookup_customer, end_call"
-    assert "start the gateway with DEFAULT_PERSONA=cfo" in other[-1]
+    (other,) = judge(SCENARIOS["ebitda"], record.happened("completed"))
+    assert "receptionist answered, and ebitda is for cfo: start the gateway with DEFAULT_PERSONA=cfo" in other
 
 
 @pytest.mark.usefixtures("hummed")

@@ -96,9 +96,11 @@ def _read(path: Path, call_sid: str) -> Record | None:
 
 def judge(scenario: Scenario, happened: Happened) -> list[str]:
     """What was to happen in a scenario and did not, in sentences without numbers of people."""
+    if wrong := list(_wrong_persona(scenario, happened)):
+        return wrong  # all else would follow from it
     found = failings(expected_of(scenario), happened, datetime.now(UTC).date())
     hint = f" ({scenario.name} needs {scenario.after} to be played before it)" if scenario.after and found else ""
-    return [f"{scrub(failing)}{hint}" for failing in found] + list(_wrong_persona(scenario, happened))
+    return [f"{scrub(failing)}{hint}" for failing in found]
 
 
 def expected_of(scenario: Scenario) -> Expected:
