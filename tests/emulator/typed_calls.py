@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from voice_gateway.agent.once import Once
-from voice_gateway.agent.personas import load_personas
+from voice_gateway.agent.personas import Persona, load_personas
 from voice_gateway.agent.toolbox import house_toolbox
-from voice_gateway.agent.tools import Toolbox, ToolContext
+from voice_gateway.agent.toolbox.handing_over import handoff_among
+from voice_gateway.agent.tools import Toolbox, ToolContext, tool_from
+from voice_gateway.call.handoff import HANDOFF_TO
 from voice_gateway.emulator.faculties import Line, Say, Situation, UseTool
 from voice_gateway.emulator.mind import RuleMind
 from voice_gateway.emulator.scenario import Scenario
@@ -46,10 +48,24 @@ class TypedCall:
     def __post_init__(self) -> None:
         self._whole = load_personas()[self.persona]
         self._persona = self._whole.cast_as(supervised=self.supervised)
-        self._toolbox = house_toolbox().pick(self._persona.tools)
+        self._toolbox = self._tools_of(self._persona)
+        self.personas = [self.persona]
         self._once = Once(lambda: 0.0)
         self._mind = RuleMind(today=self.now.date)
         self._count = 0
+
+    def _tools_of(self, persona: Persona) -> Toolbox:
+        """As the cast has them: a handoff knows its colleagues."""
+        colleagues = {key: load_personas()[key].name for key in persona.handoff}
+        own = tool_from(handoff_among(colleagues)) if colleagues else None
+        return house_toolbox().without(HANDOFF_TO).joined([own] if own else []).pick(persona.tools)
+
+    def _hand_over(self, key: str) -> None:
+        """Another persona leads the call from now on; what was said stays."""
+        self.personas.append(key)
+        self._whole = load_personas()[key]
+        self._persona = self._whole.cast_as(supervised=self.supervised)
+        self._toolbox = self._tools_of(self._persona)
 
     async def greet(self) -> None:
         await self._respond(self._persona.greeting_instructions)
@@ -86,6 +102,9 @@ class TypedCall:
         raise AssertionError(f"it never spoke: {self.uses}")
 
     async def _run(self, call: UseTool) -> str:
+        if call.name == HANDOFF_TO:  # the bridge's own, too
+            self._hand_over(_read(call)["persona"])
+            return '{"say":"One moment, I am handing you over."}'
         if call.name == _END:  # the bridge's own, see call/goodbye.py
             self.ended = True
             return '{"ok":true,"say":"Goodbye!"}'
@@ -149,7 +168,7 @@ async def play(scenario: Scenario, tables: Tables, now: datetime, sid: str = "CA
         await call.say(line)
         if call.ended:
             break
-    return Happened(call.said, call.uses, "gateway" if call.ended else "caller", (call.persona,))
+    return Happened(call.said, call.uses, "gateway" if call.ended else "caller", tuple(call.personas))
 
 
 async def fresh_tables(folder: Path) -> Tables:

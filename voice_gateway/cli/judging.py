@@ -58,7 +58,7 @@ class Record:
     def _personas(self) -> Iterator[str]:
         before = ""
         for event in self.events:
-            key = event["payload"].get("persona")
+            key = event["payload"].get("to_persona" if event["event_type"] == "HANDED_OFF" else "persona")
             if isinstance(key, str) and key and key != before:
                 yield key
                 before = key

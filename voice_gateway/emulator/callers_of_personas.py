@@ -92,6 +92,33 @@ CFO: Final = (
         ),
     ),
 )
+SWAPPED: Final = (
+    Scenario(
+        "swapped",
+        "asks the waiter for a price, then for the finance chief and a figure, and for the waiter again",
+        conversation(
+            "Hello, how much is a cappuccino?",
+            "Thank you. Can I talk to the finance chief, please?",
+            "What was our EBITDA in the third quarter of 2026?",
+            "Can I talk to the waiter again, please?",
+            "And how much is an espresso?",
+            _BYE,
+        ),
+        persona="waiter",
+        expected=Expected(
+            uses=(
+                Use("lookup_menu", {"query": r".*cappuccino"}, "rw-cap"),
+                Use("handoff_to", {"persona": "cfo"}),
+                Use("fetch_financials", {"period": "2026-?Q3"}, r'"ebitda":\s*70380'),
+                Use("handoff_to", {"persona": "waiter"}),
+                Use("lookup_menu", {"query": r".*espresso"}, "rw-esp"),
+            ),
+            hears=(r"3[,. ]?000|three thousand", r"70[,. ]?380|seventy thousand", r"2[,. ]?000|two thousand"),
+            ends="gateway",
+            personas=("waiter", "cfo", "waiter"),
+        ),
+    ),
+)
 BARTENDER: Final = (
     Scenario(
         "id-checked",
@@ -317,4 +344,4 @@ RECEPTIONIST: Final = (
         ),
     ),
 )
-CALLERS_OF_PERSONAS: Final = (*WAITER, *CFO, *BARTENDER, *MEMBER_SERVICES, *RECEPTIONIST)
+CALLERS_OF_PERSONAS: Final = (*WAITER, *SWAPPED, *CFO, *BARTENDER, *MEMBER_SERVICES, *RECEPTIONIST)

@@ -19,7 +19,7 @@ from voice_gateway.emulator.asking import GO_AHEAD, question, read_back
 from voice_gateway.emulator.choice import choose, functions, looks_up
 from voice_gateway.emulator.common_words import agrees, is_about, meaning
 from voice_gateway.emulator.faculties import Act, Say, Situation, UseTool
-from voice_gateway.emulator.phrasing import Told, refusal, report
+from voice_gateway.emulator.phrasing import Told, own_words, refusal, report
 from voice_gateway.emulator.schemas import (
     Schema,
     advises,
@@ -118,7 +118,8 @@ class RuleMind:
         """What to do about the answers of tools: the next step they were called for, or to tell them."""
         answers = [Told(call.output, call.arguments, not looks_up(call.name)) for call in talk.fresh]
         told = report(answers, " ".join(talk.topic) or talk.said)
-        if not talk.since_asked or len(talk.since_asked) > MOST_ROUNDS * 2:
+        worded = any(own_words(call.output) for call in talk.fresh)
+        if worded or not talk.since_asked or len(talk.since_asked) > MOST_ROUNDS * 2:
             return [Say(told)]
         errand = self._errand(situation, talk)
         return errand.after(told) if errand else [Say(told)]

@@ -18,6 +18,7 @@ from voice_gateway.emulator.wording import listed, readable, words
 
 ROWS_SPOKEN: Final = 4
 FACTS_SPOKEN: Final = 5
+FACTS_WITH_ROWS: Final = 4  # from so many facts on, rows beside them are too much for an ear
 LONGEST: Final = 400  # characters of a plain text that are read aloud
 
 Fact: TypeAlias = tuple[str, str, bool]
@@ -38,6 +39,7 @@ _ALWAYS_TOLD: Final = {"authority", "source", "citation", "standard"}
 _AMOUNTS: Final = {"price", "cost", "amount", "total", "balance", "value"}
 _NO_AMOUNTS: Final = {"quantity", "count", "rate", "percent", "percentage", "minute", "hour", "day", "year", "number"}
 _IDENTIFIER: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|[\w-]*_\w*\d[\w-]*", re.IGNORECASE)
+_TO_BE_SAID: Final = ("speech", "say")
 _WHOLE: Final = re.compile(r"\S+\s.*[.!?]", re.DOTALL)
 _FAILED: Final = {"error", "failed", "failure", "denied", "rejected", "unavailable", "not_found"}
 
@@ -79,6 +81,13 @@ def report(answers: Sequence[Told], asked: str = "") -> str:
         if not any(_grew_into(contents[place], later) for later in contents[place + 1 :])
     ]
     return " ".join(dict.fromkeys(told))
+
+
+def own_words(output: str) -> str:
+    """What an answer wants to be said as it stands; empty: it does not say."""
+    content = _read(output)
+    told = (content.get(key) for key in _TO_BE_SAID) if isinstance(content, dict) else ()
+    return next((text for text in told if isinstance(text, str) and text.strip()), "")
 
 
 def refusal(output: str) -> str:
@@ -156,7 +165,7 @@ def _all(content: Mapping[str, Any], facts: Sequence[Fact], done: str, arguments
     given = {_comparable(value) for value in (arguments or {}).values()}
     facts = [fact for fact in facts if _comparable(fact[1]) not in given] or facts  # what the caller said he knows
     rows = {key: value for key, value in content.items() if _is_rows(value) and not _is_silent(key)}
-    rows = rows if len(facts) < FACTS_SPOKEN else {}
+    rows = rows if len(facts) < FACTS_WITH_ROWS else {}
     told = [_fact(*fact) for fact in facts[:FACTS_SPOKEN]]
     return done + _sentence(listed([*told, *(_listing(key, value) for key, value in rows.items())]))
 

@@ -21,6 +21,7 @@ _NAME: Final = re.compile(
     r"[^\W\d_a-z][\w'\u2019-]*[^\W\d_A-Z][\w'\u2019-]*"  # a capital, and somewhere a small letter
     r"(?:\s+(?:(?:with|of|de|du|la)\s+)?(?:[^\W\d_a-z][\w'\u2019-]+|\d+\s?cl))*"
 )
+_ACRONYM: Final = re.compile(r"\b[A-Z]{4,}\b")
 _BEGINNING: Final = re.compile(r"(?:^|[.!?:;\n\"\u201c\u2022*#>-])\s*$")
 _SUCH_AS: Final = re.compile(r"\b(?:such as|including|like|e\.g\.|for example|for instance),?\s+|:\s+")
 _WRAP: Final = re.compile(r"\n(?!\s*[-*\u2022\n])")
@@ -39,7 +40,7 @@ def vocabulary(instructions: str, tools: Iterable[Schema], lines: Iterable[Line]
     enums = [str(value) for tool in tools for schema in properties(tool).values() for value in choices(schema)]
     told = [row["name"] for line in lines if line.role == "tool_output" for row in rows(line.text) if "name" in row]
     texts = [instructions, *(text for tool in tools for text in descriptions(tool))]
-    found = [name for text in texts for name in (*examples(text), *_names(text))]
+    found = [name for text in texts for name in (*examples(text), *_names(text), *_ACRONYM.findall(text))]
     known: set[str] = set()
     kept: list[str] = []
     for phrase in [*enums, *map(str, told), *found]:
