@@ -204,6 +204,24 @@ def test_a_voice_that_was_held_and_then_cut_ends_where_it_was_held() -> None:
     assert sounding(story.unheard) == pytest.approx((1.55, 2.05), abs=0.001)
 
 
+def test_a_call_that_was_handed_over_shows_it_and_where_the_caller_spoke_after_it() -> None:
+    entry = do.WriteEntry(entries.HandedOff("waiter", "cfo", "tool", "tax", 900, another_session=True))
+    story = tell(
+        written(
+            (0.0, ev.CallerJoined("MZ1"), []),
+            *((0.02 * n, ev.CallerAudio(HUM, 20 * n), [do.AppendAudio(HUM)]) for n in range(1, 50)),
+            (2.0, ev.Woke(), [do.SwapModel("cfo"), do.AppendAudio(HUM * 25), do.AddNote("You are cfo."), entry]),
+            (3.0, ev.SpeechStarted("user_2", 1000), []),
+            (4.0, ev.SpeechStopped("user_2", 2000), []),
+            (4.1, ev.UserTranscribed("user_2", "Hello"), []),
+        )
+    )
+    (turn,) = story.turns
+    assert (turn.from_s, turn.to_s) == pytest.approx((2.5, 3.5)), "it counts from half a second before the swap"
+    assert [remark.name for remark in story.remarks] == ["Handed off"]
+    assert "to_persona cfo" in draw(story)
+
+
 class Reader(HTMLParser):
     """A page's text by element, its attributes, and whether every element is closed where it was opened."""
 

@@ -4,13 +4,13 @@
 No await stands between a check and its act, so the list of (now, event) of a call replays it exactly.
 
 Its rules stand here and at the heads of its parts, each with the tests that hold it. The parts have plain state and one
-owner, this bridge: the caller's sound (`hearing`), our voice (`speaking`, over `playout`), the first words (`opening`),
-what the model says (`responses`), whose turn it is (`turns`), tools at work (`errands`), keys (`keypad`), who said what
-(`transcript`), what of it is not kept (`discretion`), what it costs (`costs`), when the caller silences us
-(`barge_in`), a caller who says nothing (`idle`), what he hears while a tool works (`thinking`), keys that we press
-(`dialling`), what somebody inside wants said (`saying`), what the supervisor does (`consults`), what is checked
-(`guardrail`), who takes over (`handoff`), the way out (`goodbye`), what stands still (`watch`). A part that wants the
-call to end says `EndCall`; the bridge closes the record before it.
+owner, this bridge: the caller's sound (`hearing`) and turn (`listening`), our voice (`speaking`, over `playout`), the
+first words (`opening`), what the model says (`responses`), whose turn it is (`turns`), tools at work (`errands`), keys
+(`keypad`), who said what (`transcript`), what of it is not kept (`discretion`), what it costs (`costs`), when the
+caller silences us (`barge_in`), a caller who says nothing (`idle`), what he hears while a tool works (`thinking`), keys
+that we press (`dialling`), what somebody inside wants said (`saying`), what the supervisor does (`consults`), what is
+checked (`guardrail`), who takes over (`handoff`), the way out (`goodbye`), what stands still (`watch`). A part that
+wants the call to end says `EndCall`; the bridge closes the record before it.
 
 Rules
 -----
@@ -61,6 +61,7 @@ from voice_gateway.call.handoff import Handoffs, Stage
 from voice_gateway.call.hearing import Hearing
 from voice_gateway.call.idle import Idleness
 from voice_gateway.call.keypad import Keypad
+from voice_gateway.call.listening import Listening
 from voice_gateway.call.opening import Opening
 from voice_gateway.call.policy import Policy
 from voice_gateway.call.responses import Responses
@@ -107,6 +108,16 @@ class Bridge:
         self._consults = Consults(self._meter)
         self._guardrail = Guardrail(lambda: self._policy.guard, self._barge_in, self._turns, self._parting, self._meter)
         self._opening = Opening(policy, self._speaking, self._turns, self._transcript)
+        self._listening = Listening(
+            self._hearing,
+            self._speaking,
+            self._turns,
+            self._transcript,
+            self._barge_in,
+            self._parting,
+            self._idle,
+            self._meter,
+        )
         self._responses = Responses(
             self._speaking,
             self._turns,
@@ -145,12 +156,12 @@ class Bridge:
             ev.ModelUnavailable: self._on_model_gone,
             ev.ModelLost: self._on_model_gone,
             ev.ModelErred: self._on_model_erred,
-            ev.SpeechStarted: self._on_speech_started,
-            ev.SpeechStopped: self._on_speech_stopped,
-            ev.TurnCommitted: self._on_turn_committed,
+            ev.SpeechStarted: self._listening.start,
+            ev.SpeechStopped: self._listening.stop,
+            ev.TurnCommitted: self._listening.commit,
             ev.IdleTimedOut: self._on_idle_timed_out,
             ev.UserTranscribed: self._on_user_text,
-            ev.UserTranscriptionFailed: self._on_user_text_failed,
+            ev.UserTranscriptionFailed: self._listening.leave_unwritten,
             ev.ResponseStarted: self._responses.start,
             ev.ItemStarted: self._responses.open_item,
             ev.AudioFinished: self._speaking.finish_part,
@@ -376,44 +387,12 @@ class Bridge:
 
     # --- the model leg: the caller's turn ---------------------------------------------------------------------------
 
-    def _on_speech_started(self, event: ev.SpeechStarted, now: float) -> list[do.Command]:
-        self._turns.start_speech(now)
-        self._speaking.take = None
-        self._transcript.turn("caller", event.item_id).start_ms = event.audio_start_ms + round(self._hearing.offset_ms)
-        self._idle.reset()
-        taken_back = [] if self._turns.closing else self._parting.take_back()
-        return [*self._barge_in.start_speech(event, now), *taken_back]
-
-    def _on_speech_stopped(self, event: ev.SpeechStopped, now: float) -> list[do.Command]:
-        self._barge_in.stop_speech()
-        self._turns.stop_speech(now)
-        end_ms = event.audio_end_ms + round(self._hearing.offset_ms)
-        self._transcript.turn("caller", event.item_id).end_ms = end_ms
-        self._speaking.caller_stopped_at = self._hearing.stopped_at(end_ms, now)
-        self._hearing.forget_until(end_ms)
-        return []
-
-    def _on_turn_committed(self, event: ev.TurnCommitted, now: float) -> list[do.Command]:  # noqa: ARG002 - as above
-        self._turns.commit(now)
-        return []
-
     def _on_idle_timed_out(self, event: ev.IdleTimedOut, now: float) -> list[do.Command]:  # noqa: ARG002 - as above
         return self._idle.time_out(now)
 
     def _on_user_text(self, event: ev.UserTranscribed, now: float) -> list[do.Command]:
-        turn = self._transcript.turn("caller", event.item_id)
-        turn.text = turn.generated = event.text
-        self._meter.add_transcription(event.billed_s)
-        if not event.text.strip():
-            return []
-        spoke = entries.UserSpoke(event.item_id, event.text.strip(), turn.start_ms, turn.end_ms)
-        checked = self._guardrail.check_callers(event, now)
-        return [do.WriteEntry(spoke), *self._handoffs.note_late(event), *checked]
-
-    def _on_user_text_failed(self, event: ev.UserTranscriptionFailed, now: float) -> list[do.Command]:  # noqa: ARG002 - as above
-        turn = self._transcript.turn("caller", event.item_id)
-        turn.text = turn.text or ""  # there will be none
-        return [do.WriteEntry(entries.FaultSeen("model", event.code or "transcription_failed", event.message))]
+        told = [*self._listening.write_down(event), *self._handoffs.note_late(event)]
+        return [*told, *self._guardrail.check_callers(event, now)] if event.text.strip() else told
 
     # --- the model leg: our turn ------------------------------------------------------------------------------------
 

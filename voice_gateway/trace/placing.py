@@ -62,6 +62,20 @@ def caller_origin(played: Sequence[Act]) -> float:
     return min(at_s - (stamp_s - first_ms) for at_s, stamp_s in frames)
 
 
+def model_origins(played: Sequence[Act], *, straight: bool) -> Iterator[tuple[Act, float]]:
+    """Each act with the time at which the model's clock stood at 0, which is that of the sound it was given.
+
+    A session that was put in (`SwapModel`) counts from what it was given first. straight: in µ-law.
+    """
+    origin_s, bytes_per_s = caller_origin(played), RATE_HZ if straight else 48_000
+    for act in played:
+        yield act, origin_s
+        swap = next((at for at, each in enumerate(act.commands) if isinstance(each, do.SwapModel)), None)
+        if swap is not None:
+            given = sum(each.length for each in act.commands[swap:] if isinstance(each, Appended))
+            origin_s = act.at_s - given / bytes_per_s
+
+
 def caller_sound(played: Sequence[Act], length_s: float) -> Samples:
     """What the caller said, from the webhook on. What lies outside the call by its time stamp is left out."""
     sound = np.zeros(max(0, round(length_s * RATE_HZ)), np.int16)

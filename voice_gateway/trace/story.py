@@ -28,8 +28,8 @@ from voice_gateway.trace.placing import (
     Samples,
     Voice,
     acts,
-    caller_origin,
     caller_sound,
+    model_origins,
     place_voice,
 )
 
@@ -128,10 +128,11 @@ def tell(trace: Trace) -> Story:
     played = acts(trace)
     length_s = max(0.0, trace.length_s) + _TAIL_S
     voice = place_voice(played)
-    received = _received(played, straight=trace.heading.policy.audio_format == "pcmu")
+    straight = trace.heading.policy.audio_format == "pcmu"
+    received = _received(played, straight=straight)
     ours, ghosts = _our_turns(played, voice, received, length_s)
     written = [(act.at_s, entry) for act in played for entry in _entries(act)]
-    turns = sorted([*_callers_turns(played), *ours], key=lambda turn: turn.from_s)
+    turns = sorted([*_callers_turns(played, straight=straight), *ours], key=lambda turn: turn.from_s)
     return Story(
         heading=trace.heading,
         length_s=length_s,
@@ -140,7 +141,7 @@ def tell(trace: Trace) -> Story:
         unheard=_lay_out(ghosts, length_s),
         first_heard_s=_first_heard(played, voice),
         turns=tuple(turns),
-        answers=tuple(_answers(played, voice)),
+        answers=tuple(_answers(played, voice, straight=straight)),
         cuts=tuple(_cuts(played, voice)),
         tools=tuple(_tools(played, length_s)),
         responses=tuple(_responses(played, length_s)),
@@ -160,13 +161,12 @@ def _entries(act: Act) -> Iterator[entries.Entry]:
 # --- turns ------------------------------------------------------------------------------------------------------
 
 
-def _callers_turns(played: Sequence[Act]) -> Iterator[Turn]:
+def _callers_turns(played: Sequence[Act], *, straight: bool) -> Iterator[Turn]:
     """Where the model heard him speak; the text may have come much later, or never."""
-    origin_s = caller_origin(played)
     began: dict[str, float] = {}
     ended: dict[str, float] = {}
     texts: dict[str, str] = {}
-    for act in played:
+    for act, origin_s in model_origins(played, straight=straight):
         match act.event:
             case ev.SpeechStarted():
                 began[act.event.item_id] = origin_s + act.event.audio_start_ms / 1000
@@ -272,11 +272,10 @@ def _lay_out(ghosts: Iterable[_Ghost], length_s: float) -> Samples:
 # --- waits and cuts ---------------------------------------------------------------------------------------------
 
 
-def _answers(played: Sequence[Act], voice: Voice) -> Iterator[Answer]:
+def _answers(played: Sequence[Act], voice: Voice, *, straight: bool) -> Iterator[Answer]:
     """From the caller's last sound to the first of the answer that he heard. A turn that he went on with has none."""
-    origin_s = caller_origin(played)
     stopped_s: float | None = None
-    for act in played:
+    for act, origin_s in model_origins(played, straight=straight):
         match act.event:
             case ev.SpeechStarted():
                 stopped_s = None
