@@ -5,6 +5,7 @@ alone    in this process: from the model's function call to its output ready to 
 between  in a gateway of its own on another core, with calls that talk all the time: from the function call at the
          model's socket until its output is there again; for `handoff_to`, until the `session.update` with the other
          persona is there, which the model confirms at once. Goal for that: 10 ms.
+handoff  in this process: our own part of a handoff, and of telling another session what was said (bench/handoff.py).
 sound    the same calls, by turns with and without tools: the delays of `bench/run.py`. Goal: p99 of 5 with tools.
 
 `idle` tools do nothing (bench/idle_tools.py); `lookup_menu` and `take_message` are the house's, over SQLite.
@@ -33,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import orjson
 import uvloop
 
-from bench import contenders, trial
+from bench import contenders, handoff, trial
 from bench.figures import Span, percentile
 from bench.idle_tools import ARGUMENTS
 from bench.run import wait_for_quiet
@@ -87,6 +88,8 @@ def main() -> int:
         _tell(name, took, worked)
     print("loop: processor time of the event loop's thread, which is what other calls wait for; others on this machine")
     print("do not lengthen it by taking turns.")
+    for name, took in handoff.measure(options.count).items():
+        _tell(f"handoff, {name}", took)
     wait_for_quiet(gateway_core, options.patience)
     found = uvloop.run(between(options.calls, options.seconds, options.rounds, gateway_core))
     print(f"\n{f'between, {options.calls} calls':28}{'calls':>8}{'p50':>9}{'p99':>9}{'worst':>9}   ms")
