@@ -1,0 +1,116 @@
+"""Handoffs among whatever else happens, with a model that keeps to its protocol: it never has to refuse anything."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import replace
+from random import Random
+from typing import get_args
+
+from far_model import FarModel
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_any_order import LAWFUL, check_record
+
+from voice_gateway.call import commands as do
+from voice_gateway.call import entries
+from voice_gateway.call import events as ev
+from voice_gateway.call.bridge import Policy
+from voice_gateway.call.goodbye import LONGEST_S
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["talk", "talk", "hand over", "hand over", "wait", "listen", "say"]),
+        st.sampled_from([0.0, 0.1, 0.4, 1.5, 5.0]),
+    ),
+    min_size=2,
+    max_size=12,
+)
+
+
+class ManyModels(FarModel):
+    """A far model whose session may be changed, or another one put in its place. sessions: how many there were."""
+
+    def __init__(self, policy: Policy, random: Random) -> None:
+        super().__init__(replace(policy, persona="waiter"), random)
+        self.sessions = 1
+
+    def hand_over(self) -> None:
+        persona = self.random.choice(["waiter", "cfo", "singer"])
+        by = self.random.choice(["api", "tool", "keypad"])
+        cut = self.random.random() < 0.3
+        if cut:
+            self.forbidden.clear()  # whether and when it is cut is the handoff's
+        self.tell(ev.HandoffAsked(persona, by, "why", cut))
+
+    def _carry(self, command: do.Command) -> None:
+        super()._carry(command)
+        match command:
+            case do.PrepareHandoff():
+                self._forget(ev.HandoffReady, ev.HandoffFailed)
+                self._prepare(command.persona)
+            case do.DropHandoff():
+                self._forget(ev.HandoffReady, ev.HandoffFailed)
+            case do.UpdateSession():
+                answer: ev.Event = ev.SessionUpdated(command.persona)
+                if self.random.random() < 0.1:
+                    answer = ev.UpdateRefused(command.persona, "invalid_value", "")
+                if self.random.random() < 0.95:
+                    self.later(self.now + self.random.choice([0.0, 0.06, 0.4]), answer)
+            case do.SwapModel():
+                if self._active is not None or self._answers_itself:
+                    self.refusals.append("a response is lost with its session")
+                self.sessions += 1
+                self.sent.clear()  # the new session knows none of the old one's items
+                self._forget(*(set(get_args(ev.ModelEvent)) - {ev.UserTranscribed}))
+            case do.AddToolCall():
+                self.answers = [each for each in self.answers if each != command.call_id]
+
+    def _prepare(self, persona: str) -> None:
+        policy = replace(self._policy, persona=persona, introduction=self.random.choice([None, "", "Here."]))
+        if self.random.random() < 0.15:
+            self.later(self.now + self.random.choice([0.0, 1.0]), ev.HandoffFailed(persona, "timeout", ""))
+        elif self.random.random() < 0.5:
+            self.later(self.now, ev.HandoffReady(persona, policy))
+        else:
+            after = self.random.choice([0.0, 0.4, 3.0])
+            self.later(self.now + after, ev.HandoffReady(persona, policy, "sess_n", "model"))
+
+    def _forget(self, *kinds: type) -> None:
+        self._due = [due for due in self._due if not isinstance(due[2], kinds)]
+        heapq.heapify(self._due)
+
+
+@settings(max_examples=150, deadline=None)
+@given(LAWFUL, st.integers(0, 2**32), STEPS)
+def test_among_handoffs_nothing_is_refused_and_nothing_is_lost(
+    policy: Policy, seed: int, steps: list[tuple[str, float]]
+) -> None:
+    scene = ManyModels(policy, Random(seed))  # noqa: S311 - drawn, to be drawn again
+    scene.begin()
+    for step, seconds in steps:
+        if scene.bridge.has_ended:
+            break
+        if step == "talk":
+            scene.caller_talks(seconds)
+        elif step == "hand over":
+            scene.hand_over()
+        elif step == "say":
+            scene.say()
+        elif step == "wait":
+            scene.talk(seconds)
+        else:
+            scene.pass_until(scene.now + seconds)
+    scene.tell(ev.GoodbyeAsked("operator"))
+    scene.pass_until(scene.now + LONGEST_S + 0.1)
+    assert scene.refusals == []
+    assert scene.heard_at == sorted(scene.heard_at), "in the order in which it was said"
+    assert scene.bridge.has_ended
+    said = [command for _, command in scene.said]
+    check_record(said)
+    led = ["waiter"]
+    for entry in scene.entries(entries.HandedOff):
+        assert entry.from_persona == led[-1] != entry.to_persona
+        led.append(entry.to_persona)
+    swaps = sum(isinstance(command, do.SwapModel) for command in said)
+    assert swaps == scene.sessions - 1 == sum(e.another_session for e in scene.entries(entries.HandedOff))
