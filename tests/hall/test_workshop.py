@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,16 @@ async def test_after_its_end_nothing_of_a_call_is_left(desk: Desk) -> None:
     desk.workshop.note(CALL, entries.CallResumed("no_answer", 0.0))  # nobody took the call that was put through
     await desk.ask("I am back.")
     assert [turn["said"] for turn in desk.seen["transcript"]] == ["I am back."]
+
+
+async def test_who_writes_is_served_without_the_supervisor(desk: Desk) -> None:
+    facts = replace(CALL, call_sid="api-1", channel="api")
+    output, _ = await desk.workshop.run(facts, CONSULT, "{}")
+    assert json.loads(output)["error"] == "unknown_tool"
+    output, ok = await desk.workshop.run(facts, "check_availability", f'{{"date": "{a_workday():%Y-%m-%d}"}}')
+    assert ok
+    assert json.loads(output)["available"]
+    assert desk.server.requests == []
 
 
 async def test_odd_questions_are_answered(desk: Desk) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from voice_gateway import app, config, launch
 from voice_gateway.agent.personas import Persona
+from voice_gateway.agent.supervision import CONSULT
 from voice_gateway.agent.toolbox import HOUSE_TOOLS
 from voice_gateway.cli.show import Teller
 from voice_gateway.config import Settings
@@ -89,5 +90,11 @@ def _row(persona: Persona, settings: Settings) -> tuple[str, ...]:
         f"{seconds:g} s" + (f", {usd:g} USD" if usd else ""),
         f"in {persona.hours.zone}" if persona.hours else "always",
         method if settings.recording_enabled else "off",
-        ", ".join(persona.tools) or "none",
+        (", ".join(persona.tools) or "none") + _supervised(persona),
     )
+
+
+def _supervised(persona: Persona) -> str:
+    if CONSULT not in persona.tools:
+        return ""
+    return f"; its supervisor: {', '.join(persona.supervisor.tools) or 'none'}"
