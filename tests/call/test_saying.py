@@ -210,6 +210,17 @@ def test_nothing_is_begun_in_a_goodbye(scene: Scene) -> None:
     assert asked_for(scene) == [exactly("Goodbye.").instructions]
 
 
+def test_a_goodbye_is_never_cut_by_a_saying(scene: Scene) -> None:
+    scene.tell(ev.GoodbyeAsked("operator", "Goodbye."))
+    scene.answer("resp_1", "item_1", 2.0, text="Goodbye.")
+    scene.pass_until(scene.now + 1.0)
+    say(scene, interrupt=True)
+    assert outcomes(scene) == {"say_1": "ending"}
+    assert scene.all(do.ClearPlayout) == []
+    scene.pass_until(scene.now + 2.0)
+    assert ended(scene).transcript == "Assistant: Goodbye."
+
+
 def test_the_end_of_the_call_ends_all_sayings(scene: Scene) -> None:
     say(scene)
     say(scene, number=2)

@@ -176,7 +176,7 @@ class Bridge:
             ev.TextModelAnswered: self._paid(self._consults.book),
             ev.GoodbyeAsked: self._on_goodbye_asked,
             ev.HangUpAsked: self._on_hang_up_asked,
-            ev.SayAsked: self._sayings.take,
+            ev.SayAsked: lambda event, now: self._sayings.take(event, now, parting=self._parting.goodbye is not None),
             ev.KeysAsked: self._dialling.take,
             ev.HandoffAsked: self._handoffs.ask,
             ev.HandoffReady: self._handoffs.be_ready,

@@ -23,8 +23,9 @@ Rules
 6. It is over when all of it was heard, or was cut; then nothing more of it is said.
    test_a_saying_is_over_when_it_was_heard
    test_a_caller_who_cuts_in_ends_the_saying
-7. Nothing is begun once a goodbye is under way, and the end of the call ends them all.
+7. Nothing is begun once a goodbye is under way, nor is the goodbye cut; and the end of the call ends them all.
    test_nothing_is_begun_in_a_goodbye
+   test_a_goodbye_is_never_cut_by_a_saying
    test_the_end_of_the_call_ends_all_sayings
 """
 
@@ -131,11 +132,11 @@ class Sayings:
             ends.append(self._look_again_at)
         return min(ends, default=None)
 
-    def take(self, event: ev.SayAsked, now: float) -> list[do.Command]:
-        """Somebody wants something said."""
+    def take(self, event: ev.SayAsked, now: float, *, parting: bool) -> list[do.Command]:
+        """Somebody wants something said. parting: a goodbye is being said, and is not cut for it."""
         asked = do.WriteEntry(entries.SayingAsked(event.saying_id, event.by, event.mode, event.text, event.interrupt))
-        if len(self._waiting) >= MOST_WAITING:
-            return [asked, _ended(event, "full")]
+        if parting or len(self._waiting) >= MOST_WAITING:
+            return [asked, _ended(event, "ending" if parting else "full")]
         if not event.text.strip():
             return [asked, _ended(event, "failed")]
         if not event.interrupt:
