@@ -36,7 +36,10 @@ class Store(Protocol):
 
 @dataclass(slots=True)
 class CallRecord:
-    """The record of one call. seq counts its entries from 1. facts: as of now, for a handoff changes who answers."""
+    """The record of one call. seq counts its entries from 1.
+
+    facts: as of now: a handoff changes who answers, and the language may change, too.
+    """
 
     facts: CallFacts
     _journal: Journal
@@ -48,6 +51,8 @@ class CallRecord:
         self._seq += 1
         if isinstance(entry, entries.HandedOff):
             self.facts = replace(self.facts, persona=entry.to_persona)
+        if isinstance(entry, entries.LanguageSet):
+            self.facts = replace(self.facts, language=entry.language)
         self._keys = self._keys + 1 if isinstance(entry, entries.DigitReceived) else 0
         self._journal.write(self.facts, self._seq, entry, keys_in_a_row=self._keys)
 
@@ -136,6 +141,8 @@ def _changes(facts: CallFacts, entry: entries.Entry, at: datetime) -> dict[str, 
             }
         case entries.MediaStarted():
             return {"stream_sid": entry.stream_sid, "answered_at": at}
+        case entries.LanguageSet():
+            return {"language": entry.language}
         case entries.ModelJoined():
             return {"model": entry.model}
         case entries.HandedOff():

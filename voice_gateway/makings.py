@@ -170,7 +170,7 @@ class Makings:
         return await self._open_model(facts)
 
     async def _open_model(self, facts: CallFacts) -> ModelSocket:
-        return await self.open_model(self._model_settings(self.role(facts)), facts)
+        return await self.open_model(self._model_settings(self.role(facts), facts.language), facts)
 
     async def open_model(self, wanted: ModelSettings, facts: CallFacts) -> ModelSocket:
         """Open a session of the model's; `ModelRefused` says why not."""
@@ -199,21 +199,22 @@ class Makings:
         role = self.role(facts)
         if facts.persona and role.persona.key != facts.persona:
             raise PersonaError(f"there is no persona {facts.persona!r}; there are {', '.join(sorted(self._cast.keys))}")
-        return self._model_settings(role)
+        return self._model_settings(role, facts.language)
 
-    def _model_settings(self, role: Role) -> ModelSettings:
+    def _model_settings(self, role: Role, language: str = "") -> ModelSettings:
+        """language: the one that was chosen in the call, if any."""
         settings, persona = self._settings, role.persona
         model = self.model_of(persona)
         transcription = settings.openai_transcription_model
         return ModelSettings(
             model=model,
             voice=self._voice(persona),
-            instructions=persona.role_instructions,
+            instructions=persona.instructions_in(language),
             tools=tuple(role.toolbox.specs()),
             audio_format=settings.openai_audio_format,
             turn_detection=persona.turn_detection
             and replace(persona.turn_detection, interrupt_response=self._model_interrupts(persona)),
-            transcription=Transcription(transcription, language=persona.transcribed_language)
+            transcription=Transcription(transcription, language=persona.transcribed_in(language))
             if transcription
             else None,
             reasoning_effort=persona.reasoning_effort if reasons(model) else None,

@@ -142,6 +142,18 @@ class Relay:
         if prepared is not None and self.in_use is not None:
             self.in_use.send(self.in_use.dialect.change(prepared.settings, prepared.persona))
 
+    def speak(self, facts: ev.CallFacts) -> None:
+        """Have the session in use go on in the language in the facts; it is answered in the name of no persona."""
+        if self._casting is None or self.in_use is None:
+            return
+        try:
+            settings = self._casting.settings(facts)
+        except (GatewayError, ValueError) as error:
+            self._log.warning("call.language_refused", language=facts.language, reason=str(error))
+            return
+        if not needs_another_session(self.in_use.dialect.settings, settings):
+            self.in_use.send(self.in_use.dialect.change(settings, ""))
+
     def swap(self, *, held: bool) -> None:
         """Put the session that stands ready in the place of the one in use. held: the caller's side is behind."""
         prepared, self._prepared = self._prepared, None

@@ -160,6 +160,7 @@ class Session:
             do.PrepareHandoff: lambda command: self.models.prepare(self._record.facts, command.persona),
             do.DropHandoff: lambda _: self.models.drop(),
             do.UpdateSession: lambda _: self.models.update(),
+            do.SetLanguage: lambda command: self.models.speak(replace(self._record.facts, language=command.language)),
             do.SwapModel: lambda _: self.models.swap(held=self._flushing),
             do.CheckTurn: self._tell_model,
             do.KeepGreeting: self._keep_greeting,

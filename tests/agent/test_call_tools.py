@@ -6,7 +6,7 @@ import pytest
 
 from voice_gateway.agent.toolbox import house_toolbox
 from voice_gateway.agent.tools import ToolContext
-from voice_gateway.call.events import InnerEvent, KeysAsked
+from voice_gateway.call.events import InnerEvent, KeysAsked, LanguageAsked
 from voice_gateway.call.goodbye import TRANSFER
 
 
@@ -44,3 +44,25 @@ async def test_where_nobody_is_there_a_caller_is_not_put_through() -> None:
     found = await house_toolbox().run(TRANSFER, '{"reason":"wants a refund"}', ToolContext())
     assert not found.ok
     assert "Offer to take a message" in found.output
+
+
+@pytest.mark.parametrize("language", ["fr", "FR", " fr-CA "])
+async def test_a_call_goes_on_in_a_language_of_its_persona(language: str) -> None:
+    told: list[InnerEvent] = []
+
+    def tell(event: InnerEvent) -> bool:
+        told.append(event)
+        return True
+
+    context = ToolContext(language="en", languages=("en", "fr"), tell=tell)
+    found = await house_toolbox().run("set_language", f'{{"language":"{language}"}}', context)
+    assert found.ok
+    assert told == [LanguageAsked("fr")]
+
+
+@pytest.mark.parametrize("language", ["de", "", "French"])
+async def test_a_language_that_the_persona_does_not_speak_is_refused(language: str) -> None:
+    context = ToolContext(language="en", languages=("en", "fr"), tell=lambda _event: True)
+    found = await house_toolbox().run("set_language", f'{{"language":"{language}"}}', context)
+    assert not found.ok
+    assert "The languages of this call are: en, fr." in found.output

@@ -117,11 +117,14 @@ def test_the_colleague_is_read_and_the_model_is_told_who_it_is(tmp_path: Path) -
 
 def test_of_several_languages_the_first_is_spoken_first_and_none_is_forced_on_the_transcription(tmp_path: Path) -> None:
     several = load_persona(write(tmp_path, SOUND + 'languages = ["fr", "en", "rw"]\n'))
-    assert (several.language, several.transcribed_language) == ("fr", "")
+    assert (several.language, several.transcribed_in("")) == ("fr", "")
     assert "fr, en, rw. Begin in fr;" in several.role_instructions
     assert several.role_instructions.startswith("Be kind.\n\n")
+    assert several.transcribed_in("rw") == "rw"
+    assert "fr, en, rw. You now speak rw;" in several.instructions_in("rw")
+    assert several.instructions_in("de") == several.role_instructions
     one = load_persona(write(tmp_path, SOUND + 'language = "fr"\n'))
-    assert (one.language, one.transcribed_language, one.role_instructions) == ("fr", "fr", "Be kind.")
+    assert (one.language, one.transcribed_in("rw"), one.instructions_in("rw")) == ("fr", "fr", "Be kind.")
 
 
 def test_the_calls_own_tool_has_the_name_that_the_call_knows() -> None:
@@ -195,6 +198,10 @@ def test_a_later_folder_wins(tmp_path: Path) -> None:
         (SOUND + "[transfer]\nto = '+15550100009'\nrings_s = 1\n", "transfer: rings_s is 1; it must be from 5 to 120"),
         (SOUND + "[transfer]\nto = '+15550100009'\nwhisper = '{who}'\n", "transfer: whisper: there is no {who}, only"),
         (SOUND + "[transfer]\nto = '+15550100009'\nunanswered = ' '\n", "transfer: unanswered: must not be empty"),
+        (
+            SOUND + 'language = "en"\ntools = ["set_language"]\n',
+            "languages: set_language stands in tools, so name at least",
+        ),
         (SOUND + "hours = 3\n", "hours: must be a table with zone and open, not 3"),
         (SOUND + "turn_detection = 1\n", "turn_detection: must be a table"),
         (SOUND + "barge_in = false\n", "barge_in: must be a table, not False"),

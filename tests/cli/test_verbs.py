@@ -114,6 +114,26 @@ async def test_check_lists_every_tool_and_where_it_stands(tmp_path: Path) -> Non
     assert "Traceback" not in err
 
 
+async def test_check_shows_who_answers_and_what_is_doubtful_in_it(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "porter.toml").write_text(
+        'name = "Porter"\ninstructions = "You open doors."\nvoice = "basso"\nmodel = "gpt-realtime"\n'
+        'reasoning_effort = "low"\nlanguages = ["en", "fr"]\n[limits]\nmax_call_seconds = 7200\n'
+    )
+    _, out, err = await run("serve", "--check", cwd=tmp_path, PERSONAS_DIR="own")
+    (row,) = [line for line in out.splitlines() if line.strip().startswith("porter")]
+    assert row.split()[1:6] == ["basso", "gpt-realtime,", "low", "en,", "fr"]
+    assert "3600 s" in row
+    for doubt in (
+        "persona porter: voice is basso, which is none of alloy, ",
+        "persona porter: model is gpt-realtime, which is shut down on 2027-01-20. Use gpt-realtime-2.1.",
+        "persona porter: reasoning_effort is low, but gpt-realtime does not reason; it is left out.",
+        "persona porter: limits.max_call_seconds is above MAX_CALL_SECONDS, and 3600 counts.",
+        "The price list has no price for gpt-realtime",
+    ):
+        assert doubt in err
+
+
 async def test_an_unknown_persona_is_an_error_in_a_sentence(tmp_path: Path) -> None:
     code, _, err = await run("serve", cwd=tmp_path, DEFAULT_PERSONA="astronaut")
     assert code == 2

@@ -52,7 +52,8 @@ COMPLAINTS = 5
 class ToolContext:
     """What a tool may know of the call it works for, and do to it. market: whose menu and prices; None for all.
 
-    digits: the keys that the caller has pressed so far. now: when the tool was asked. key: the same for a repetition of
+    language: in which the call is led; languages: those it may be led in, where these are several. digits: the keys
+    that the caller has pressed so far. now: when the tool was asked. key: the same for a repetition of
     the same wish, so that what has an effect is done once; empty outside a call. tell: tells the call something, True
     when it is live; for async tools alone, which run on the event loop. transcript: the conversation so far, as it is
     kept. consult: asks the call's supervisor, where it has one; returns what to tell the model.
@@ -63,6 +64,7 @@ class ToolContext:
     to_number: str = field(default="", repr=False)
     persona: str = ""
     language: str = ""
+    languages: tuple[str, ...] = ()
     digits: str = field(default="", repr=False)
     market: str | None = None
     now: datetime = field(default_factory=lambda: datetime.now(UTC))

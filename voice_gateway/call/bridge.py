@@ -179,6 +179,7 @@ class Bridge:
             ev.SayAsked: lambda event, now: self._sayings.take(event, now, parting=self._parting.goodbye is not None),
             ev.KeysAsked: self._dialling.take,
             ev.HandoffAsked: self._handoffs.ask,
+            ev.LanguageAsked: self._handoffs.speak,
             ev.HandoffReady: self._handoffs.be_ready,
             ev.HandoffFailed: self._handoffs.fail,
             ev.SessionUpdated: self._handoffs.confirm,

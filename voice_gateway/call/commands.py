@@ -160,6 +160,13 @@ class CheckTurn:
     most_tokens: int = 200
 
 
+@dataclass(frozen=True, slots=True)
+class SetLanguage:
+    """Have the model's session go on in another language of its persona's. language: ISO 639-1."""
+
+    language: str
+
+
 # --- inside the house -------------------------------------------------------------------------------------------
 
 
@@ -243,7 +250,7 @@ ModelCommand: TypeAlias = (
     | AskAside
     | CheckTurn
 )
-HandoffCommand: TypeAlias = PrepareHandoff | DropHandoff | UpdateSession | SwapModel
+HandoffCommand: TypeAlias = PrepareHandoff | DropHandoff | UpdateSession | SwapModel | SetLanguage
 Command: TypeAlias = (
     CallerCommand | ModelCommand | HandoffCommand | KeepGreeting | RunTool | WriteEntry | Observe | EndCall
 )

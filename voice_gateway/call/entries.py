@@ -163,6 +163,14 @@ class KeysPlayed:
 
 
 @dataclass(frozen=True, slots=True)
+class LanguageSet:
+    """The call goes on in another language. language: ISO 639-1."""
+
+    event_type: ClassVar[str] = "LANGUAGE_SET"
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallerPrompted:
     """The caller said nothing for so long that he was asked whether he is still there. count: since he last spoke."""
 
@@ -452,6 +460,7 @@ Entry: TypeAlias = (
     | GuardrailTripped
     | DigitReceived
     | KeysPlayed
+    | LanguageSet
     | CallerPrompted
     | HandedOff
     | GoodbyeBegun

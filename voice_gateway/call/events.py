@@ -311,6 +311,13 @@ class KeysAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class LanguageAsked:
+    """The call is to go on in another language. language: ISO 639-1, one of the persona's."""
+
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
 class SendBlocked:
     """A leg does not take what we send. waited_s: for how long by now."""
 
@@ -428,7 +435,7 @@ class CallFacts:
     """Who calls whom, known before any media. Numbers are as the carrier gave them, never assumed to be E.164.
 
     digits: the keys that the caller has pressed so far, as a tool is told them. channel: `twilio`, or `api` for what
-    is said in writing.
+    is said in writing. language: the one that was chosen during the call, ISO 639-1; empty for the persona's own.
     """
 
     call_sid: str
@@ -439,6 +446,7 @@ class CallFacts:
     persona: str = ""
     digits: str = field(default="", repr=False)
     channel: str = "twilio"
+    language: str = ""
 
 
 CallerEvent: TypeAlias = CallerJoined | CallerAudio | DigitPressed | MarkReached | CallerLeft
@@ -475,6 +483,7 @@ InnerEvent: TypeAlias = (
     | GoodbyeAsked
     | SayAsked
     | KeysAsked
+    | LanguageAsked
     | SendBlocked
     | PauseAsked
     | ResumeAsked

@@ -48,6 +48,11 @@ Rules
 10. Keys that stand for a persona hand over to it, when they are pressed alone.
     test_a_key_hands_over_to_its_persona
     test_a_key_among_others_hands_over_to_nobody
+11. In another of its languages the same persona goes on at once: what the model says next is in it. While a handoff is
+    being confirmed the session is another persona's, and the wish is passed over.
+    test_a_call_goes_on_in_another_language_from_the_next_response_on
+    test_a_change_of_language_does_not_undo_a_handoff
+    test_a_language_that_the_model_refuses_is_on_record
 """
 
 from __future__ import annotations
@@ -164,6 +169,12 @@ class Handoffs:
         self._pending = _Handoff(event, now)
         return [*dropped, *self.prepare()]
 
+    def speak(self, event: ev.LanguageAsked, now: float) -> list[do.Command]:  # noqa: ARG002 - a handler's shape
+        """Go on in another language (rule 11)."""
+        if self.holds_asks or self._on.parting.goodbye is not None or not self._on.hearing.model_is_there:
+            return []
+        return [do.SetLanguage(event.language), do.WriteEntry(entries.LanguageSet(event.language))]
+
     def prepare(self) -> list[do.Command]:
         """Once there is a model; what was asked for before waits for it."""
         if self._pending is None or not self._on.hearing.model_is_there:
@@ -179,7 +190,9 @@ class Handoffs:
         return []
 
     def fail(self, event: ev.HandoffFailed | ev.UpdateRefused, now: float) -> list[do.Command]:
-        """It cannot be had (rule 8)."""
+        """It cannot be had (rule 8); what is of no persona is of a change of language (rule 11)."""
+        if not event.persona:
+            return [do.WriteEntry(entries.FaultSeen("model", event.code, event.message))]
         handoff = self._pending
         if handoff is None or event.persona != handoff.asked.persona:
             return []
@@ -241,7 +254,9 @@ class Handoffs:
         return [*cut, do.UpdateSession(handoff.asked.persona)]
 
     def confirm(self, event: ev.SessionUpdated, now: float) -> list[do.Command]:
-        """The session is another persona's now (rule 1)."""
+        """The session is another persona's now (rule 1); of no persona it is the same one's in another language."""
+        if not event.persona:
+            return []
         handoff, late, self._late = self._pending, self._late, None
         if handoff is not None and handoff.sent_at is not None and handoff.asked.persona == event.persona:
             self._pending = None

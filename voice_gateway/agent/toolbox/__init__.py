@@ -17,6 +17,7 @@ from voice_gateway.agent.toolbox.reception import (
 )
 from voice_gateway.agent.toolbox.recording import pause_recording, resume_recording, stop_recording
 from voice_gateway.agent.toolbox.savings import get_member_balance, redeem_voucher
+from voice_gateway.agent.toolbox.speech import set_language
 from voice_gateway.agent.tools import Toolbox, ToolFunction
 
 HOUSE_TOOLS: tuple[ToolFunction, ...] = (
@@ -24,7 +25,8 @@ HOUSE_TOOLS: tuple[ToolFunction, ...] = (
     fetch_financials, check_tax_rule,
     get_member_balance, redeem_voucher,
     lookup_customer, check_availability, book_appointment, cancel_appointment,
-    take_message, end_call, handoff_to, transfer_to_human, send_dtmf, get_next_response_from_supervisor,
+    take_message, end_call, handoff_to, transfer_to_human, send_dtmf, set_language,
+    get_next_response_from_supervisor,
     pause_recording, resume_recording, stop_recording,
 )  # fmt: skip
 

@@ -1,0 +1,54 @@
+"""A call that goes on in another language of its persona, as dialogues."""
+
+from __future__ import annotations
+
+import pytest
+from scene import Scene
+
+from voice_gateway.call import commands as do
+from voice_gateway.call import entries
+from voice_gateway.call import events as ev
+from voice_gateway.call.bridge import Policy
+
+
+@pytest.fixture
+def hotel() -> Scene:
+    scene = Scene(Policy(audio_format="pcmu", persona="porter"))
+    scene.begin()
+    scene.pass_until(1.0)
+    return scene
+
+
+def test_a_call_goes_on_in_another_language_from_the_next_response_on(hotel: Scene) -> None:
+    hotel.tell(ev.ResponseStarted("resp_1"))
+    hotel.tell(ev.ToolCalled("resp_1", "item_f", "call_1", "set_language", "{}"))
+    hotel.tell(ev.ResponseFinished("resp_1", "completed"))
+    hotel.tell(ev.LanguageAsked("fr"))
+    hotel.tell(ev.ToolFinished("call_1", "{}"))
+    asked = [command for _, command in hotel.said if isinstance(command, do.SetLanguage | do.CreateResponse)]
+    assert asked == [do.SetLanguage("fr"), do.CreateResponse()]
+    assert hotel.tell(ev.SessionUpdated("")) == []
+    assert [entry.language for entry in hotel.entries(entries.LanguageSet)] == ["fr"]
+
+
+def test_a_change_of_language_does_not_undo_a_handoff(hotel: Scene) -> None:
+    hotel.tell(ev.HandoffAsked("maid", "api"))
+    hotel.tell(ev.HandoffReady("maid", Policy(audio_format="pcmu", persona="maid")))
+    assert hotel.all(do.UpdateSession) == [do.UpdateSession("maid")]
+    assert hotel.tell(ev.LanguageAsked("fr")) == []
+    hotel.tell(ev.SessionUpdated("maid"))
+    assert [entry.to_persona for entry in hotel.entries(entries.HandedOff)] == ["maid"]
+    hotel.tell(ev.LanguageAsked("fr"))
+    assert hotel.all(do.SetLanguage) == [do.SetLanguage("fr")]
+
+
+def test_a_language_that_the_model_refuses_is_on_record(hotel: Scene) -> None:
+    hotel.tell(ev.LanguageAsked("fr"))
+    hotel.tell(ev.UpdateRefused("", "invalid_value", "no such language"))
+    assert [fault.code for fault in hotel.entries(entries.FaultSeen)] == ["invalid_value"]
+    assert not hotel.bridge.has_ended
+
+
+def test_who_takes_his_leave_goes_on_in_no_other_language(hotel: Scene) -> None:
+    hotel.tell(ev.GoodbyeAsked("operator", "Goodbye."))
+    assert hotel.tell(ev.LanguageAsked("fr")) == []
