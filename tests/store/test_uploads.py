@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from structlog.testing import capture_logs
 from voice_gateway.store import waiting
 from voice_gateway.store.bucket import Bucket
 from voice_gateway.store.database import fetch
+from voice_gateway.store.lease import Lease, take_lease
 from voice_gateway.store.records import KEEPING_LEG, EventRecord, RecordingRecord, new_id
 from voice_gateway.store.sqlite import SqliteStore
 from voice_gateway.store.statements import Statement
@@ -368,6 +370,14 @@ async def test_of_two_who_share_the_file_one_brings_and_the_other_takes_over(
     here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("voice_gateway.store.uploads.LEASE_POLL_S", 0.02)
+    asked: list[int] = []
+
+    def counted(store: Path, work: str) -> Lease | None:
+        asked.append(1)
+        return take_lease(store, work)
+
+    monkeypatch.setattr("voice_gateway.store.uploads.take_lease", counted)
+    began = time.monotonic()
     first, second = here.uploads(), here.uploads()
     async with bringing(second), bringing(first):
         await here.record("CA1")
@@ -377,6 +387,7 @@ async def test_of_two_who_share_the_file_one_brings_and_the_other_takes_over(
         await here.record("CA2")
         await until(lambda: left.uploaded == 1)
     assert len(here.there) == 2
+    assert len(asked) < 10 + 2 * (time.monotonic() - began) / 0.02, "who waits for it does not spin"
 
 
 CHILD = """

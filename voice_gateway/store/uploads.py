@@ -150,7 +150,7 @@ class Uploads:
         self._closing = True
         if self._thread.ident is None:
             return
-        self._wake()
+        self._wake(surely=True)
         self._thread.join(timeout_s)
         if self._thread.is_alive() and self._loop is not None and self._task is not None:
             with suppress(RuntimeError):  # it has ended meanwhile
@@ -181,8 +181,8 @@ class Uploads:
             "lastError": self.last_error,
         }
 
-    def _wake(self) -> None:
-        if self._loop is not None and not self._news.is_set():
+    def _wake(self, *, surely: bool = False) -> None:
+        if self._loop is not None and (surely or not self._news.is_set()):
             with suppress(RuntimeError):  # the loop is closed: nobody brings anything any more
                 self._loop.call_soon_threadsafe(self._news.set)
 
@@ -195,6 +195,7 @@ class Uploads:
             while not (lease := take_lease(self._store.path, "uploads")):
                 if self._closing:
                     return
+                self._news.clear()
                 await self._rest(LEASE_POLL_S)
             await self._store.work([_AGAIN])
             self._tidy()
