@@ -14,6 +14,7 @@ import far_side
 import postgres_server
 import psycopg
 import pytest
+import structlog
 
 from voice_gateway.store.diary import Hours
 from voice_gateway.store.local_rows import LocalRows
@@ -22,6 +23,15 @@ from voice_gateway.store.remote_rows import RemoteRows
 from voice_gateway.store.rows import Rows
 from voice_gateway.store.sqlite import SqliteStore
 from voice_gateway.store.tables import Tables
+
+
+@pytest.fixture(autouse=True)
+def every_word_is_logged() -> Iterator[None]:
+    """Whatever level a test before this one has left."""
+    before = structlog.get_config()
+    structlog.reset_defaults()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")
