@@ -177,6 +177,12 @@ async def test_something_is_said_in_a_live_call_and_what_was_heard_comes_back(st
         assert any(event.name == "clear" for event in call.events), "our own voice was cut for it"
         status, told = await post(client, "/ai/say", text="More.", call_sid=sid)
         assert (status, told["status"]) == (200, "accepted")
+        told = (await post(client, "/ai/persona", key="cfo", call_sid=sid))[1]
+        assert (told["active"], told["pending"]) == ("cfo", True), "what is being said is said first"
+        async with asyncio.timeout(10):
+            while (await client.get("/ai/calls")).json()["calls"][0]["persona"] != "cfo":  # noqa: ASYNC110 - as a program would look
+                await asyncio.sleep(0.05)
+        assert (await post(client, "/ai/persona", key="cfo", call_sid=sid))[1]["pending"] is False
         await call.hang_up()
         _, events = await record_of(running, call)
         assert (await post(client, "/ai/say", text="Hello?", call_sid=sid))[0] == 404
@@ -185,7 +191,8 @@ async def test_something_is_said_in_a_live_call_and_what_was_heard_comes_back(st
     assert 0 < cut["heard_ms"] < cut["total_ms"]
     assert payloads(events, "BARGE_IN") == []
     assert [each["by"] for each in payloads(events, "SAYING_ASKED")] == ["api:shop"] * 3
-    assert [each["outcome"] for each in payloads(events, "SAYING_ENDED")][:2] == ["heard", "heard"]
+    assert [each["outcome"] for each in payloads(events, "SAYING_ENDED")] == ["heard"] * 3
+    assert [(each["by"], each["to_persona"]) for each in payloads(events, "HANDED_OFF")] == [("api", "cfo")]
 
 
 async def test_a_call_without_a_stream_yet_takes_nothing(staging: Staging) -> None:
