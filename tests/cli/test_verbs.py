@@ -253,3 +253,11 @@ def test_faults_are_read_by_name() -> None:
 def test_a_fault_that_cannot_be_had_is_told(word: str) -> None:
     with pytest.raises(typer.BadParameter):
         read_faults([word], Faults)
+
+
+async def test_a_script_that_is_none_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "script.json").write_text('["Hello.", {"says": "x"}]')
+    code, _, err = await run("emulate", "model", "--tones", "--port", "0", "--script", "script.json", cwd=tmp_path)
+    assert code == 2
+    assert "--script script.json: entry 2 is no response" in " ".join(err.split())
+    assert "Traceback" not in err

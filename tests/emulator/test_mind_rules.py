@@ -33,10 +33,12 @@ HANDOFF = {
 LANGUAGE = {
     "type": "function",
     "name": "set_language",
-    "description": "Go on in another language.",
+    "description": "Go on in another language: the caller speaks it, or asks for it.",
     "parameters": {
         "type": "object",
-        "properties": {"language": {"type": "string", "description": "ISO 639-1, such as en or rw."}},
+        "properties": {
+            "language": {"type": "string", "description": "ISO 639 code of one of the languages of this call."}
+        },
         "required": ["language"],
     },
 }
