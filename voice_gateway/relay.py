@@ -28,7 +28,7 @@ class Casting(Protocol):
     """What a call needs of a persona that takes over. facts: those of the call, with that persona in them."""
 
     def settings(self, facts: ev.CallFacts) -> ModelSettings:
-        """Of the model's session. Raises `GatewayError` for a persona that is not there."""
+        """Of the model's session. Raises `GatewayError` for a persona that is not there, or not now."""
 
     def policy(self, facts: ev.CallFacts) -> Policy:
         """How it leads the call."""
@@ -92,12 +92,12 @@ class Relay:
         self.drop()
         facts = replace(facts, persona=persona)
         if self._casting is None or self.in_use is None:
-            self._ask(ev.HandoffFailed(persona, "unknown_persona", "there is nobody else"))
+            self._ask(ev.HandoffFailed(persona, "not_there", "there is nobody else"))
             return
         try:
             settings, policy = self._casting.settings(facts), self._casting.policy(facts)
         except (GatewayError, ValueError) as error:
-            self._ask(ev.HandoffFailed(persona, "unknown_persona", str(error)))
+            self._ask(ev.HandoffFailed(persona, "not_there", str(error)))
             return
         self._prepared = prepared = _Prepared(persona, settings)
         if needs_another_session(self.in_use.dialect.settings, settings):

@@ -174,7 +174,7 @@ async def test_a_session_that_cannot_be_had_is_told_and_the_first_one_goes_on(
 
 async def test_a_persona_that_is_not_there_is_told(line: Line) -> None:
     line.relay.prepare(FACTS, "nobody")
-    assert line.told[-1] == ev.HandoffFailed("nobody", "unknown_persona", "there is no persona nobody")
+    assert line.told[-1] == ev.HandoffFailed("nobody", "not_there", "there is no persona nobody")
 
 
 async def test_a_session_that_is_lost_while_it_stands_ready_is_told(line: Line) -> None:
