@@ -160,7 +160,7 @@ async def test_while_the_file_is_locked_records_wait_and_health_says_so(tmp_path
 
 
 async def test_a_full_disk_keeps_records_until_there_is_room(tmp_path: Path, event: Maker) -> None:
-    store = SqliteStore(tmp_path / "store.db", linger_s=0, max_bytes=256_000)
+    store = SqliteStore(tmp_path / "store.db", linger_s=0, max_bytes=285_000)
     await store.start()
     assert await store.write_durably(event(1, payload={"text": "x" * 60_000}))
     assert not await store.write_durably(event(2, payload={"text": "y" * 90_000}), timeout_s=0.3)
