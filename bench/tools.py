@@ -130,9 +130,9 @@ async def alone(count: int) -> dict[str, Took]:
         async with _desk(path) as ask:
             gc.collect()
             gc.freeze()  # as the gateway does at its start
-            took = {f"idle, {name}": await _many(ask, name, ARGUMENTS, count) for name in IDLE}
+            took = {f"idle, {name}": await _many(ask, name, ARGUMENTS, 20 + count) for name in IDLE}
             for name, arguments in HOUSE:
-                took[f"{name}, with its own work"] = await _many(ask, name, arguments, count // 3)
+                took[f"{name}, with its own work"] = await _many(ask, name, arguments, 20 + count // 3)
             return took
 
 
