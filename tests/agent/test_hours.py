@@ -95,6 +95,18 @@ def test_an_hour_that_is_left_out_is_passed_over() -> None:
     assert minutes == 8 * 60, "from six to three by the clock, and that is an hour less"
 
 
+def test_a_span_that_ends_or_begins_in_an_hour_that_is_left_out_does_so_when_clocks_are_put_forward() -> None:
+    late = hours(BAR.replace("thu-sat", "sat"))
+    assert is_open(late, "2026-03-29T01:59"), "until half past two, and that is not reached"
+    assert not is_open(late, "2026-03-29T03:00")
+    early = hours(BAR.replace("thu-sat", "sun").replace("18:00-02:30", "02:30-06:00"))
+    assert not is_open(early, "2026-03-29T01:59")
+    assert is_open(early, "2026-03-29T03:00"), "half past two is over by then"
+    never = hours(BAR.replace("thu-sat", "sun").replace("18:00-02:30", "02:10-02:50"))
+    begin = datetime(2026, 3, 28, 20, 0, tzinfo=UTC)
+    assert not any(never.is_open(begin + timedelta(minutes=minute)) for minute in range(12 * 60))
+
+
 def test_a_whole_day_and_a_range_over_the_weeks_end() -> None:
     always = hours('zone = "UTC"\nsay = "x"\n[open]\nsun-sat = "00:00-24:00"\n')
     weekend = hours('zone = "UTC"\nsay = "x"\n[open]\nsat-mon = "00:00-24:00"\n')

@@ -70,10 +70,23 @@ class OpeningHours:
 
 
 def _moment(day: date, minutes: int, zone: ZoneInfo, *, fold: int) -> datetime:
-    """What a clock on the wall shows, in UTC: two moments are never compared by what clocks show."""
+    """What a clock on the wall shows, in UTC: two moments are never compared by what clocks show.
+
+    What it never shows, because an hour is left out then, is the moment at which clocks are put forward.
+    """
     days, rest = divmod(minutes, _WHOLE_DAY)
     wall = datetime.combine(day + timedelta(days=days), time(rest // 60, rest % 60, fold=fold), zone)
-    return wall.astimezone(UTC)
+    shown = wall.astimezone(UTC)
+    if shown.astimezone(zone).replace(tzinfo=None) == wall.replace(tzinfo=None):
+        return shown
+    before, after = wall.replace(fold=1).astimezone(UTC), wall.replace(fold=0).astimezone(UTC)
+    while after - before > timedelta(seconds=1):
+        middle = before + (after - before) / 2
+        if middle.astimezone(zone).utcoffset() == before.astimezone(zone).utcoffset():
+            before = middle
+        else:
+            after = middle
+    return after.replace(microsecond=0)
 
 
 # --- from a file ------------------------------------------------------------------------------------------------
