@@ -52,6 +52,36 @@ def test_a_changed_file_counts_from_the_next_call_on(own: Path) -> None:
     assert cast.role("porter").persona.greeting == "A different greeting."
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "turn_detection = { type = [] }",
+        "idle = { prompts = 99999999999999999999 }",
+        pytest.param(f"voice = {'[' * 3000}{']' * 3000}", id="nested"),
+    ],
+)
+def test_a_file_that_no_value_fits_into_turns_no_caller_away(own: Path, line: str) -> None:
+    clock = Clock()
+    cast = living(own, clock)
+    (own / "porter.toml").write_text(f"{OWN.format(greeting='New.')}{line}\n")
+    clock.now += 3.0
+    cast.choose("", "")
+    assert cast.role("porter").persona.greeting == "Good evening."
+    with pytest.raises(GatewayError, match="porter"):
+        living(own, clock)
+
+
+def test_routes_of_the_wrong_kind_turn_no_caller_away(own: Path, tmp_path: Path) -> None:
+    clock, routes = Clock(), tmp_path / "routes.toml"
+    routes.write_text('[[route]]\npersona = "porter"\n')
+    cast = living(own, clock, routes)
+    routes.write_text("[[route]]\npersona = [1]\n")
+    clock.now += 3.0
+    assert cast.choose("", "") == "porter"
+    with pytest.raises(GatewayError, match="persona"):
+        living(own, clock, routes)
+
+
 def test_a_mistake_leaves_the_last_good_cast_until_it_is_mended(own: Path) -> None:
     clock = Clock()
     cast = living(own, clock)

@@ -175,6 +175,8 @@ class LivingCast(Cast):
             self.take_over(read_cast(self._sources))
         except GatewayError as error:
             self._log.error("personas.unusable", reason=str(error), advice="calls go on with the last good ones")
+        except Exception as fault:  # noqa: BLE001 - a caller stands before this: a fault of ours must not turn him away
+            self._log.error("personas.unread", exc_info=fault, advice="calls go on with the last good ones")
         else:
             self._log.info("personas.read", personas=sorted(self.keys))
 

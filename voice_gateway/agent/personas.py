@@ -221,7 +221,7 @@ def load_persona(path: Path) -> Persona:
     """Read one persona. Raises `PersonaError` with everything that is wrong in the file."""
     try:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise PersonaError(f"{path}: cannot be read as TOML: {error}") from error
     problems: list[str] = []
     if not re.fullmatch(r"[a-z][a-z0-9_-]{0,31}", path.stem):
@@ -347,7 +347,7 @@ def _turn_detection(given: Any, problems: list[str]) -> TurnDetection:
             f"answered; choose {' or '.join(_DETECTIONS)}"
         )
         return None
-    if kind not in _DETECTIONS:
+    if not isinstance(kind, str) or kind not in _DETECTIONS:
         problems.append(f"turn_detection.type: must be one of {', '.join(_DETECTIONS)}, not {kind!r}")
         return None
     return _table("turn_detection", _DETECTIONS[kind], given, problems, called=kind)
@@ -458,4 +458,6 @@ def _table(
         for each in error.errors():
             where = ".".join([name, *map(str, each["loc"])])
             problems.append(f"{where}: {each['msg'].removeprefix('Value error, ')}")
-        return None
+    except TypeError as error:  # TOML has numbers that JSON has no room for
+        problems.append(f"{name}: {error}")
+    return None

@@ -69,7 +69,7 @@ def load_routes(path: Path, personas: Collection[str], default: str) -> Routes:
     try:
         text = path.read_text(encoding="utf-8")
         given = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise RouteError(f"{path}: cannot be read as TOML: {error}") from error
     reading = _Reading(path, text.splitlines(), personas)
     routes = reading.routes(given)
@@ -105,7 +105,7 @@ class _Reading:
         for name in table.keys() - set(_FIELDS):
             self._complain(name, f"no such field; there are {', '.join(_FIELDS)}")
         persona = table.get("persona")
-        if persona not in self._personas:
+        if not isinstance(persona, str) or persona not in self._personas:
             self._complain("persona", f"{persona!r} is no persona; there are {', '.join(sorted(self._personas))}")
         percent = table.get("percent", 100)
         if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= 100:
