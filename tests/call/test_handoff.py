@@ -413,6 +413,24 @@ def test_a_turn_that_is_still_being_written_down_is_waited_for() -> None:
     assert do.AddLine("caller", "I want to know about tax.") in commands
 
 
+def test_something_that_is_said_while_a_text_is_waited_for_keeps_nobody_awake() -> None:
+    scene = call()
+    scene.tell(ev.SpeechStarted("user_1", 0))
+    scene.tell(ev.SpeechStopped("user_1", 500))
+    scene.answer("resp_2", "item_2", 0.5, text="Certainly.")
+    scene.tell(ASKED)
+    ready(scene, another=True)
+    scene.pass_until(scene.now + 1.0)
+    assert scene.all(do.SwapModel) == []
+    scene.tell(ev.SayAsked("say_1", "Your taxi is here.", "speak"))
+    scene.tell(ev.SpeechStarted("user_2", 2000))
+    scene.now += TEXT_PATIENCE_S
+    scene.tell(ev.Woke())
+    deadline = scene.bridge.deadline()
+    assert deadline is not None
+    assert deadline > scene.now, "or the session would wake it without rest"
+
+
 def test_a_turn_that_was_written_down_too_late_is_told_as_a_note() -> None:
     scene = call()
     scene.tell(ev.SpeechStarted("user_1", 0))

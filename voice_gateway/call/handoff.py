@@ -230,7 +230,10 @@ class Handoffs:
             return [*self._drop(), _fault("call_ending", handoff.asked.persona, "the call is being ended")]
         if now >= handoff.since + LONGEST_S:
             return self._give_up(handoff, "no_moment", f"no quiet moment within {LONGEST_S:g} s", now)
-        return [] if tools else self._take_over(handoff, now, quiet=quiet)
+        if tools:
+            handoff.quiet_since = None
+            return []
+        return self._take_over(handoff, now, quiet=quiet)
 
     def _await_word(self, handoff: _Handoff, until: float, now: float) -> list[do.Command]:
         """The model was told, and has not said anything to it yet."""
