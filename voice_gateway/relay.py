@@ -117,7 +117,7 @@ class Relay:
             self._fail(prepared, "internal_error", type(fault).__name__)
             return
         model.listen(lambda event: self._mind(prepared, event))
-        if model.alive:
+        if model.alive and self._prepared is prepared:
             self._take(ev.HandoffReady(prepared.persona, policy, model.ready.session_id, model.ready.model))
 
     def _mind(self, prepared: _Prepared, event: ev.ModelEvent) -> None:

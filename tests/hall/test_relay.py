@@ -203,6 +203,19 @@ async def test_what_is_not_needed_any_more_is_closed_even_on_its_way(line: Line)
     await asyncio.wait_for(_until(lambda: line.server.connected == 1), 10)
 
 
+async def test_a_session_that_is_dropped_in_the_step_in_which_it_is_there_is_not_told(line: Line) -> None:
+    line.relay.prepare(FACTS, "singer")
+    prepared = line.relay._prepared
+    assert prepared is not None
+    assert prepared.task is not None
+    prepared.task.add_done_callback(lambda _: line.relay.prepare(FACTS, "cfo"))  # before whoever waits for it is woken
+    line.house.gate.set()
+    await asyncio.wait_for(_until(lambda: len(line.server.sessions) == 2 and line.server.connected == 1), 10)
+    assert [event for event in line.told if isinstance(event, ev.HandoffReady)] == [
+        ev.HandoffReady("cfo", Policy(persona="cfo"))
+    ]
+
+
 async def test_a_call_that_ends_during_a_handoff_leaves_nothing_open(line: Line) -> None:
     line.relay.prepare(FACTS, "singer")
     await asyncio.sleep(0)
