@@ -154,6 +154,7 @@ class Gateway:
             supervisor=self._makings.supervisor,
             conceal=str if redactor is None else redactor.text,
             stranger=self._makings.safety_identifier,
+            now_for=self._makings.now_for,
         )
         self.mcp = self._new_mcp()
         if foreign is not None:

@@ -8,14 +8,17 @@ import hmac
 import math
 import re
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import orjson
 
 from voice_gateway.agent.cast import Cast, Role
 from voice_gateway.agent.greetings import Greetings
+from voice_gateway.agent.moment import with_moment, zone_of
 from voice_gateway.agent.personas import Persona, PersonaError
 from voice_gateway.agent.supervisor import Supervisor
 from voice_gateway.agent.text_model import TextModel
@@ -67,13 +70,19 @@ class Makings:
         metrics: Metrics,
         secret: bytes,
         traces: TraceFolder | None = None,
+        wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """secret: for names of callers that tell nobody their number. traces: where calls are traced, if they are."""
+        """secret: for names of callers that tell nobody their number. traces: where calls are traced, if they are.
+
+        wall_clock: the time in UTC, which models are told.
+        """
         self._settings = settings
         self._cast = cast
         self._metrics = metrics
         self._secret = secret
         self._traces = traces
+        self._wall_clock = wall_clock
+        self._zone = ZoneInfo(settings.diary_zone) if "diary_zone" in settings.model_fields_set else None
         self._log = logs.get("makings")
         self._hired: dict[str, dict[str, Role]] = {}
         self.prices = load_prices(Path(settings.prices_file) if settings.prices_file else BUILT_IN)
@@ -145,6 +154,10 @@ class Makings:
         """The name of the model that it speaks by."""
         return persona.model or self._settings.openai_realtime_model
 
+    def now_for(self, persona: Persona) -> datetime:
+        """A persona's local time: by the zone of its hours, else the diary's if that is set, else the machine's."""
+        return self._wall_clock().astimezone(zone_of(persona, self._zone))
+
     def tariff_of(self, facts: CallFacts) -> Tariff | None:
         """The prices of a call's model today."""
         return self.prices.tariff(self.model_of(self.role(facts).persona), today())
@@ -211,7 +224,7 @@ class Makings:
         return ModelSettings(
             model=model,
             voice=self._voice(persona),
-            instructions=persona.instructions_in(language),
+            instructions=with_moment(persona.instructions_in(language), self.now_for(persona)),
             tools=tuple(role.toolbox.specs()),
             audio_format=settings.openai_audio_format,
             turn_detection=persona.turn_detection

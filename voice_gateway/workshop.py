@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from voice_gateway.agent.cast import Role
 from voice_gateway.agent.once import Once
+from voice_gateway.agent.personas import Persona
 from voice_gateway.agent.supervisor import Case, Supervisor
 from voice_gateway.agent.tools import Toolbox, ToolContext, ToolOutcome
 from voice_gateway.call import entries
@@ -33,11 +34,12 @@ class Workshop:
         supervisor: Supervisor | None = None,
         conceal: Callable[[str], str] = str,
         stranger: Callable[[str], str] = lambda _: "",
+        now_for: Callable[[Persona], datetime] = lambda _: datetime.now().astimezone(),
     ) -> None:
         """tables: what the tools read and write. role: who answers a call. tell: tells a live call.
 
         supervisor: whom a voice may ask, if there is one. conceal: takes out of a text what must not be kept. stranger:
-        a name for a caller's number that tells nobody whose it is.
+        a name for a caller's number that tells nobody whose it is. now_for: the local time of a persona.
         """
         self._tables = tables
         self._once = Once(time.monotonic)
@@ -46,6 +48,7 @@ class Workshop:
         self._supervisor = supervisor
         self._conceal = conceal
         self._stranger = stranger
+        self._now_for = now_for
         self._kept: dict[str, Kept] = {}
 
     async def start(self) -> None:
@@ -118,7 +121,7 @@ class Workshop:
             use=partial(self._use, call, role, toolbox, None),
             tell=partial(self._tell, call.call_sid),
             transcript=heard.turns(),
-            now=datetime.now(UTC).astimezone(self._tables.diary.hours.zone),
+            now=self._now_for(role.persona),
             language=role.persona.language,
             caller=self._stranger(call.from_number),
             paused=heard.paused,

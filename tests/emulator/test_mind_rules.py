@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import Any
 
 import pytest
@@ -143,3 +144,21 @@ def test_an_answer_in_facts_tells_what_was_asked_and_what_it_rests_on() -> None:
     ]
     told = RuleMind().respond(Situation("", lines, (HOUSE["check_tax_rule"],)))
     assert told == [Say("The rate is 18 percent and the authority is VAT Act, Cap. 406.")]
+
+
+@pytest.mark.parametrize(
+    ("told", "day"),
+    [
+        ("You book.\n\nToday is Friday, 2026-11-20. It was 14:05 when you were told this.", "2026-11-21"),
+        ("Today's date: 2026-12-31.", "2027-01-01"),
+        ("You book.", "2030-06-02"),
+        ("Today is 2026-13-45.", "2030-06-02"),
+    ],
+)
+def test_tomorrow_counts_from_the_day_that_the_instructions_tell(told: str, day: str) -> None:
+    book = {
+        "type": "function", "name": "book_table", "description": "Book a table.",
+        "parameters": {"type": "object", "properties": {"date": {**TEXT, "format": "date"}}, "required": ["date"]},
+    }  # fmt: skip
+    mind, lines = RuleMind(today=lambda: date(2030, 6, 1)), [Line("user", "Please book a table for tomorrow.")]
+    assert mind.respond(Situation(told, lines, (book,))) == [UseTool("book_table", {"date": day})]

@@ -22,7 +22,7 @@ class TwoMinds:
         self.waiter, self.cfo = waiter, cfo
 
     def respond(self, situation: Situation) -> Sequence[Act]:
-        return (self.cfo if situation.instructions == "You count." else self.waiter).respond(situation)
+        return (self.cfo if situation.instructions.startswith("You count.") else self.waiter).respond(situation)
 
 
 async def test_the_waiter_hands_over_to_the_finance_chief_within_one_session(staging: Staging) -> None:

@@ -66,6 +66,11 @@ _THIS_NUMBER: Final = re.compile(
 )
 
 
+_DAY_TOLD: Final = re.compile(
+    r"\b(?:today|current date|date of today)\b[^.\n]{0,40}?\b(\d{4}-\d\d-\d\d)\b", re.IGNORECASE
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Manners:
     """The sentences of a mind that has nothing else to say."""
@@ -82,7 +87,7 @@ class RuleMind:
     """A Mind without a model. It keeps nothing between responses and may serve any number of calls."""
 
     def __init__(self, manners: Manners | None = None, today: Callable[[], date] = date.today) -> None:
-        """today: the day around the caller, from which tomorrow counts."""
+        """today: the day around the caller, from which tomorrow counts where the instructions tell none."""
         self._manners = manners or Manners()
         self._today = today
 
@@ -130,7 +135,7 @@ class RuleMind:
             return None
         known = [name for name in vocabulary(situation.instructions, situation.tools, talk.lines) if name != DIGITS]
         asked_what = talk.ours.rstrip().endswith("?")
-        today = self._today()
+        today = _told_day(situation.instructions) or self._today()
         tool = choose(situation, talk.opening, open_question=asked_what, known=known, today=today)
         if tool is None and (meaning(talk.said) or talk.answers) and situation.tool_choice == "auto":
             tool = next(filter(advises, functions(situation)), None)
@@ -320,6 +325,15 @@ def _said_identifier(name: str, talk: Talk, schema: Schema) -> dict[str, Any]:
     answers = [answer.text for answer in talk.answers if answer.question == question(name, schema)]
     found = next((code for text in [*reversed(answers), *talk.opening] if (code := spelled.code(text))), "")
     return {name: found} if found else {}
+
+
+def _told_day(instructions: str) -> date | None:
+    """What the instructions say today is; the last word on it counts."""
+    told = _DAY_TOLD.findall(instructions)
+    try:
+        return date.fromisoformat(told[-1]) if told else None
+    except ValueError:
+        return None
 
 
 def _text(found: re.Match[str]) -> str:

@@ -27,6 +27,7 @@ _SUCH_AS: Final = re.compile(r"\b(?:such as|including|like|e\.g\.|for example|fo
 _WRAP: Final = re.compile(r"\n(?!\s*[-*\u2022\n])")
 _COMMON: Final = frozenset(
     words("I I'm The A An You Your We Our It If When Never Always Do Say Ask Use Call Greet Be Keep Speak Answer Then")
+    + words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday Today")
 )
 
 
