@@ -7,7 +7,8 @@ from scene import FRAME, Scene, ended
 from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
-from voice_gateway.call.discretion import NOT_KEPT
+from voice_gateway.call.bridge import Policy
+from voice_gateway.call.discretion import HIDDEN_JSON, NOT_KEPT
 
 CARD = "4111 1111 1111 1111"
 
@@ -115,6 +116,28 @@ def test_a_call_that_ends_while_paused_keeps_nothing_of_what_was_being_said(scen
     scene.tell(ev.CallerLeft("lost"))
     assert "4111" not in stored(scene)
     assert ended(scene).transcript == f"Assistant: {NOT_KEPT} — [interrupted]"
+
+
+def test_what_a_tool_was_given_in_a_pause_is_no_less_secret_when_it_answers_afterwards(scene: Scene) -> None:
+    scene.tell(ev.PauseAsked("tool"))
+    scene.tell(ev.ToolCalled("r1", "f1", "c1", "take_payment", f'{{"card":"{CARD}"}}'))
+    scene.tell(ev.ResumeAsked("tool"))
+    scene.tell(ev.ToolFinished("c1", f'{{"charged":"{CARD}"}}'))
+    scene.tell(ev.ToolCalled("r2", "f2", "c2", "lookup_menu", '{"query":"tea"}'))
+    scene.tell(ev.ToolFinished("c2", '{"found":[]}'))
+    assert "4111" not in stored(scene)
+    assert [entry.output for entry in scene.entries(entries.ToolAnswered)] == [HIDDEN_JSON, '{"found":[]}']
+
+
+def test_why_a_call_was_handed_over_in_a_pause_is_not_kept_though_it_is_over_by_then(scene: Scene) -> None:
+    scene.tell(ev.PauseAsked("tool"))
+    scene.tell(ev.HandoffAsked("cfo", "tool", f"to charge {CARD}"))
+    scene.tell(ev.ResumeAsked("tool"))
+    hear(scene, 0.2)
+    scene.tell(ev.HandoffReady("cfo", Policy(audio_format="pcmu", persona="cfo")))
+    scene.tell(ev.SessionUpdated("cfo"))
+    (handed,) = scene.entries(entries.HandedOff)
+    assert handed.reason == NOT_KEPT
 
 
 def test_the_tools_that_pause_are_no_secret(scene: Scene) -> None:

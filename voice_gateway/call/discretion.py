@@ -40,6 +40,7 @@ class Discretion:
         self._transcript = transcript
         self._written_ms = written_ms
         self._pauses: list[_Pause] = []
+        self._asked_in_a_pause: set[str] = set()
         self.was_asked_for = False
 
     @property
@@ -79,17 +80,27 @@ class Discretion:
                 return replace(entry, text=NOT_KEPT if entry.text else "", generated=NOT_KEPT, unsaid=unsaid)
             case entries.DigitReceived() if self.is_paused:
                 return replace(entry, digit=HIDDEN_DIGIT)
-            case entries.HandedOff() if self.is_paused:
+            case entries.HandedOff() if self._was_paused_since(now - (entry.waited_ms + 1) / 1000):
                 return replace(entry, reason=NOT_KEPT if entry.reason else "")
             case entries.SayingAsked() if self.is_paused:
                 return replace(entry, text=NOT_KEPT)
             case entries.ToolAsked() if self.is_paused and entry.name not in SWITCHES:
+                self._asked_in_a_pause.add(entry.call_id)
                 return replace(entry, arguments=HIDDEN_JSON)
-            case entries.ToolAnswered() if self.is_paused and entry.name not in SWITCHES:
+            case entries.ToolAnswered() if self._hides_answer(entry):
                 return replace(entry, output=HIDDEN_JSON)
             case entries.CallEnded():
                 return replace(entry, transcript=self._transcript.render())
         return entry
+
+    def _hides_answer(self, entry: entries.ToolAnswered) -> bool:
+        """An answer may repeat what was asked with, so it is no less secret when it comes after the pause."""
+        asked_in_a_pause = entry.call_id in self._asked_in_a_pause
+        self._asked_in_a_pause.discard(entry.call_id)
+        return (self.is_paused or asked_in_a_pause) and entry.name not in SWITCHES
+
+    def _was_paused_since(self, began: float) -> bool:
+        return any(pause.ended is None or pause.ended > began for pause in self._pauses)
 
     def _hides_caller(self, entry: entries.UserSpoke) -> bool:
         start_ms, end_ms = entry.start_ms, entry.end_ms
