@@ -19,9 +19,9 @@ from voice_gateway.model.socket import ModelRefused, ModelSocket
 from voice_gateway.ops import logs
 
 LEFT_OPEN_S = 5.0
-"""So long a session that was left may still write down what the caller had said to it."""
+"""So long a session that was left may still write down what the caller had said to it, and answer a check."""
 
-_STILL_TOLD = (ev.UserTranscribed, ev.UserTranscriptionFailed)
+_STILL_TOLD = (ev.UserTranscribed, ev.UserTranscriptionFailed, ev.AsideFinished)
 
 
 class Casting(Protocol):

@@ -141,6 +141,25 @@ def test_a_breach_is_on_the_record_and_the_call_goes_on() -> None:
     assert scene.all(do.AddNote) == []
 
 
+@pytest.mark.parametrize("session", ["", "sess_2"])
+@pytest.mark.parametrize("after", [None, Guard("Say nothing of money.", ("money",), action="end")])
+def test_a_breach_of_a_persona_that_has_handed_over_is_noted_by_its_own_rules(
+    session: str, after: Guard | None
+) -> None:
+    scene = guarded(INTERRUPT)
+    says(scene, 1, seconds=1.0)
+    scene.tell(ev.HandoffAsked("cfo", "api"))
+    scene.tell(ev.HandoffReady("cfo", Policy(audio_format="pcmu", persona="cfo", guard=after), session))
+    scene.tell(ev.SessionUpdated("cfo"))
+    scene.pass_until(scene.now + 3.0)
+    assert scene.entries(entries.HandedOff)
+    answers(scene, checks(scene)[0], "advice")
+    assert scene.entries(entries.GuardrailTripped) == [
+        entries.GuardrailTripped("item_1", "assistant", "advice", "note")
+    ]
+    assert figures(scene) == ["guardrail_tripped"]
+
+
 def test_our_voice_is_cut_at_what_was_heard_and_the_model_corrects_itself() -> None:
     scene = guarded(INTERRUPT)
     says(scene, 1, seconds=4.0)
@@ -256,6 +275,6 @@ def test_another_persona_brings_its_own_guardrail() -> None:
     says(scene, 1)
     scene.bridge._adopt(replace(scene.bridge._policy, guard=Guard("No jokes.", ("joke",))), "")
     answers(scene, checks(scene)[0], "advice")
-    assert figures(scene) == ["guardrail_failed"], "what was asked about the rules of before counts for nothing now"
+    assert figures(scene) == ["guardrail_tripped"], "what was asked about the rules of before is answered by them"
     says(scene, 2)
     assert "No jokes." in checks(scene)[1].instructions

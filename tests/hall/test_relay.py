@@ -151,8 +151,9 @@ async def test_what_the_first_session_still_writes_down_is_told(line: Line) -> N
     await line.until(ev.HandoffReady)
     line.relay.swap(held=False)
     line.told.clear()
-    first._tell((ev.UserTranscribed("item_1", "Hello"), ev.SpeechStarted("item_2", 0), ev.ModelLost("closed_1006", "")))
-    assert line.told == [ev.UserTranscribed("item_1", "Hello")], "its end is no loss any more"
+    written, checked = ev.UserTranscribed("item_1", "Hello"), ev.AsideFinished("resp_9", "guardrail:1", "completed", "")
+    first._tell((written, ev.SpeechStarted("item_2", 0), checked, ev.ModelLost("closed_1006", "")))
+    assert line.told == [written, checked], "nor what a check has cost; its end is no loss any more"
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ Rules
    check that failed and changes nothing; so is one more than `MOST_OPEN` at a time.
    test_an_answer_that_is_none_of_the_labels_changes_nothing
    test_a_check_without_an_answer_is_given_up
-3. A breach goes on the record, by its label, without the words. `note` leaves it at that.
+3. A breach goes on the record, by its label, without the words. `note` leaves it at that; so does what a persona said
+   that has handed over since.
    test_a_breach_is_on_the_record_and_the_call_goes_on
+   test_a_breach_of_a_persona_that_has_handed_over_is_noted_by_its_own_rules
 4. `interrupt`: our voice is cut where the ear is, as far as it is still heard, and the model is told to put it right.
    One that goes on breaking the rules is told so `MOST_CORRECTIONS` times in a row; from then on it is only noted.
    test_our_voice_is_cut_at_what_was_heard_and_the_model_corrects_itself
@@ -69,11 +71,12 @@ CORRECT_ANSWER = (
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """One that is under way. began_at: on the clock of `now`."""
+    """One that is under way. guard: by whose rules. began_at: on the clock of `now`."""
 
     check_id: str
     speaker: str
     item_id: str
+    guard: Guard
     began_at: float
 
 
@@ -120,7 +123,7 @@ class Guardrail:
         failed = self._give_up_old(now)
         if len(self._open) >= MOST_OPEN:
             return [*failed, do.Observe("guardrail_failed", 0.0)]
-        check = _Check(f"{PURPOSE}:{self._count}", speaker, item_id, now)
+        check = _Check(f"{PURPOSE}:{self._count}", speaker, item_id, self.guard, now)
         self._open.append(check)
         rules, labels = self.guard.instructions.strip(), ", ".join(self.guard.labels)
         instructions = INSTRUCTIONS.format(rules=rules, labels=labels, passed=PASSED)
@@ -143,7 +146,7 @@ class Guardrail:
         if check is None:
             return [*booked]
         self._open.remove(check)
-        label = self._label(event)
+        label = self._label(event, check.guard)
         took_s = now - check.began_at
         if label is None:
             return [*booked, do.Observe("guardrail_failed", took_s)]
@@ -152,21 +155,23 @@ class Guardrail:
             return [*booked, do.Observe("guardrail_passed", took_s)]
         return [*booked, do.Observe("guardrail_tripped", took_s), *self._act(check, label, now)]
 
-    def _label(self, event: ev.AsideFinished) -> str | None:
+    @staticmethod
+    def _label(event: ev.AsideFinished, guard: Guard) -> str | None:
         """The one word of the answer, None where it is no good."""
         word = event.text.strip().strip("\"'`.").lower() if event.status == "completed" else ""
-        return word if self.guard is not None and word in (PASSED, *self.guard.labels) else None
+        return word if word in (PASSED, *guard.labels) else None
 
     def _act(self, check: _Check, label: str, now: float) -> list[do.Command]:
-        action = "note" if self.guard is None or self._parting.goodbye is not None else self.guard.action
+        # What a persona said that was taken over from, nobody is there any more to take back.
+        action = "note" if self.guard != check.guard or self._parting.goodbye is not None else check.guard.action
         if action == "interrupt" and self._corrections >= MOST_CORRECTIONS:
             action = "note"
         tripped = do.WriteEntry(entries.GuardrailTripped(check.item_id, check.speaker, label, action))
-        if self.guard is None or action == "note":
+        if action == "note":
             return [tripped]
         silenced = self._barge_in.silence(now)
         if action == "end":
-            goodbye = Goodbye(PURPOSE, self.guard.sentence, firm=True)
+            goodbye = Goodbye(PURPOSE, check.guard.sentence, firm=True)
             return [tripped, *silenced, *self._parting.begin(goodbye, now)]
         self._corrections += 1
         note = CORRECT_OURS if check.speaker == "assistant" else CORRECT_ANSWER
