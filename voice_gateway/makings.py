@@ -208,12 +208,16 @@ class Makings:
         return replace(self._model_settings(role), output="text", turn_detection=None, transcription=None)
 
     def settings(self, facts: CallFacts) -> ModelSettings:
-        """Of the session for the persona in the facts: `relay.Casting`. Raises `PersonaError` if nobody is there."""
+        """Of the session for the persona in the facts: `relay.Casting`. Raises `PersonaError` if nobody is there.
+
+        Who is in the call already stays in it past his hours.
+        """
+        is_in_the_call = facts.persona in self._hired.get(facts.call_sid, {})
+        if not is_in_the_call and self._cast.closed(facts.persona) is not None:
+            raise PersonaError(f"{facts.persona} does not answer now: it is outside its hours")
         role = self.role(facts)
         if facts.persona and role.persona.key != facts.persona:
             raise PersonaError(f"there is no persona {facts.persona!r}; there are {', '.join(sorted(self._cast.keys))}")
-        if self._cast.closed(facts.persona) is not None:
-            raise PersonaError(f"{facts.persona} does not answer now: it is outside its hours")
         return self._model_settings(role, facts.language)
 
     def _model_settings(self, role: Role, language: str = "") -> ModelSettings:

@@ -58,6 +58,15 @@ def test_everything_is_that_of_the_persona_in_the_facts(makings: Makings) -> Non
     assert policy.greeting_to_keep == ""
 
 
+def test_who_is_in_a_call_when_his_hours_end_may_still_change_its_language(makings: Makings) -> None:
+    porter = CallFacts("CA1", persona="porter")
+    makings._hired["CA1"] = {}
+    makings.role(porter)  # as when his call began
+    assert makings.settings(replace(porter, language="fr")).instructions.startswith("You open doors.")
+    with pytest.raises(PersonaError, match="outside its hours"):
+        makings.settings(replace(porter, call_sid="CA2"))
+
+
 @pytest.mark.parametrize(("persona", "told"), [("nobody", "there is no persona"), ("porter", "outside its hours")])
 def test_nobody_takes_over_who_is_not_there(makings: Makings, persona: str, told: str) -> None:
     with pytest.raises(PersonaError, match=told):
