@@ -187,13 +187,18 @@ def test_hours_that_lead_nowhere_are_an_error_at_the_start(own: Path, instead: s
     assert str(caught.value).startswith(said)
 
 
-def test_a_market_without_a_menu_is_an_error_for_those_who_read_it(own: Path) -> None:
+def test_a_persona_says_whose_menu_it_needs(own: Path) -> None:
     text = OWN.format(greeting="Hi.").replace("take_message", "lookup_menu") + 'market = "KE"\n'
     (own / "porter.toml").write_text(text)
-    with pytest.raises(GatewayError, match="persona porter: market: the menu is that of MT or RW, not of KE"):
-        living(own, Clock())
+    assert living(own, Clock()).role("porter").needs_menu_of == "KE"
     (own / "porter.toml").write_text(text.replace("lookup_menu", "take_message"))
-    assert living(own, Clock()).role("porter").persona.market == "KE"
+    assert living(own, Clock()).role("porter").needs_menu_of == ""
+
+
+def test_a_market_is_a_country(own: Path) -> None:
+    (own / "porter.toml").write_text(OWN.format(greeting="Hi.") + 'market = "UK"\n')
+    with pytest.raises(GatewayError, match="market: must be a country of two letters such as RW or MT, not 'UK'"):
+        living(own, Clock())
 
 
 SUPERVISED = """

@@ -58,6 +58,7 @@ async def run(*arguments: str, cwd: Path, **environment: str) -> tuple[int, str,
         ["emulate", "carrier"],
         ["migrate"],
         ["erase"],
+        ["menu"],
         ["outbox"],
     ],
 )

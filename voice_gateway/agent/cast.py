@@ -23,7 +23,6 @@ from voice_gateway.agent.toolbox.handing_over import handoff_among
 from voice_gateway.agent.tools import Tool, Toolbox, ToolError, tool_from
 from voice_gateway.call.handoff import HANDOFF_TO
 from voice_gateway.errors import GatewayError
-from voice_gateway.store.tables import MARKETS
 
 LOOK_EVERY_S = 2.0
 ELSEWHERE = "mcp:"
@@ -40,7 +39,7 @@ class Elsewhere(Protocol):
         """Those there are now, at most `room`."""
 
 
-_READ_THE_MENU = frozenset({"lookup_menu", "recommend_pairing", "get_menu", "place_order"})
+READ_THE_MENU = frozenset({"lookup_menu", "recommend_pairing", "get_menu", "place_order"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +54,11 @@ class Role:
     toolbox: Toolbox
     supervisor: Toolbox | None = None
     alone: Role | None = None
+
+    @property
+    def needs_menu_of(self) -> str:
+        """The market whose menu its tools read; empty for none, or for all there are."""
+        return self.persona.market if READ_THE_MENU.intersection(self.tool_names) else ""
 
     @property
     def tool_names(self) -> tuple[str, ...]:
@@ -197,10 +201,6 @@ def _check(personas: Mapping[str, Persona]) -> None:
     """What no persona's file can show by itself. Raises `PersonaError`."""
     problems = []
     for key, persona in personas.items():
-        menu = sorted(_READ_THE_MENU.intersection(persona.tools))
-        if persona.market and menu and persona.market not in MARKETS:
-            markets, tools = " or ".join(sorted(MARKETS)), ", ".join(menu)
-            problems.append(f"market: the menu is that of {markets}, not of {persona.market}, and {tools} read it")
         problems += [f"hours.persona: {problem}" for problem in _astray(key, personas)]
         problems += _check_handoffs(persona, personas)
         problems[:] = [each if each.startswith("persona ") else f"persona {key}: {each}" for each in problems]

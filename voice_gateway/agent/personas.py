@@ -71,6 +71,7 @@ from voice_gateway.call.policy import Guard, Idle
 from voice_gateway.caller.consent import LONGEST_OWN_WORDING, Wish, terms_for
 from voice_gateway.errors import GatewayError
 from voice_gateway.model.settings import SemanticVad, ServerVad, TurnDetection
+from voice_gateway.store.markets import COUNTRIES
 
 BUILT_IN = Path(__file__).with_suffix("")
 """The folder of the personas that come with the program."""
@@ -277,7 +278,7 @@ def _values(given: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
             f"reasoning_effort: must be one of {', '.join(get_args(Effort))}, not {values['reasoning_effort']!r}"
         )
     values["market"] = values["market"].upper()
-    if values["market"] and not re.fullmatch(r"[A-Z]{2}", values["market"]):
+    if values["market"] and values["market"] not in COUNTRIES:
         problems.append(f"market: must be a country of two letters such as RW or MT, not {given['market']!r}")
     for name in ("voice", "model"):
         if values[name] and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]*", values[name]):

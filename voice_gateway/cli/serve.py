@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from voice_gateway import app, config, launch
 from voice_gateway.agent.personas import Persona
 from voice_gateway.agent.supervision import CONSULT
 from voice_gateway.agent.toolbox import HOUSE_TOOLS
+from voice_gateway.cli.menu import menu_doubts
 from voice_gateway.cli.show import Teller
 from voice_gateway.config import Settings
 from voice_gateway.errors import ConfigError
@@ -40,7 +42,8 @@ def serve(
             typer.echo(f"{name}={str(value).lower() if isinstance(value, bool) else value}")
         _show_personas(gateway, settings)
         _show_tools(gateway)
-        doubts = (*settings.warnings_at_start(), *gateway.unpriced(), *gateway.doubts())
+        menuless = asyncio.run(menu_doubts(settings, gateway.roles))
+        doubts = (*settings.warnings_at_start(), *gateway.unpriced(), *gateway.doubts(), *menuless)
         for sentence in (*settings.missing(), *doubts):
             typer.secho(sentence, fg="yellow", err=True)
         if settings.missing():

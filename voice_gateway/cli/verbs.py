@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from voice_gateway import __version__
-from voice_gateway.cli import call, clips, demo, emulate, erase, mcp, migrate, outbox, replay, serve, timeline
+from voice_gateway.cli import call, clips, demo, emulate, erase, mcp, menu, migrate, outbox, replay, serve, timeline
 from voice_gateway.cli.cast import scenario_guide
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("call", epilog=scenario_guide())(call.call)
 app.command("replay")(replay.replay)
 app.command("timeline")(timeline.timeline)
 app.command("migrate")(migrate.migrate)
+app.command("menu")(menu.menu)
 app.command("erase")(erase.erase)
 app.command("outbox")(outbox.outbox)
 app.command("clips")(clips.clips)

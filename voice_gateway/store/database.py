@@ -14,10 +14,11 @@ import orjson
 import structlog
 
 from voice_gateway.errors import GatewayError
+from voice_gateway.store.older_menu import widen_menu
 from voice_gateway.store.records import Row, json_text
 from voice_gateway.store.statements import FILL_OUTBOX
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 FIRST_WITH_OUTBOX = 2
 _ADDED: Final = (
     ("call_recordings", "bucket", "text"), ("call_recordings", "uploaded_at", "text"),
@@ -135,6 +136,7 @@ def _version(db: sqlite3.Connection, path: Path) -> int:
 
 def _create_tables(db: sqlite3.Connection, version: int) -> None:
     if version < SCHEMA_VERSION:
+        widen_menu(db)
         tables = Path(__file__).with_name("sqlite.sql").read_text(encoding="utf-8")
         fill = FILL_OUTBOX if version < FIRST_WITH_OUTBOX else ""
         steps = f"{_added_columns(db)}\n{tables}\n{fill}\npragma user_version = {SCHEMA_VERSION};"

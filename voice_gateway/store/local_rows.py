@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import orjson
 
 from voice_gateway.store.database import StoreError, is_corrupt, open_sound_database
+from voice_gateway.store.menu import put_menu
 from voice_gateway.store.records import Row, new_id
 from voice_gateway.store.rows import TablesAway
 from voice_gateway.store.writing import PATIENCE_S, transaction
@@ -21,6 +22,9 @@ from voice_gateway.store.writing import PATIENCE_S, transaction
 T = TypeVar("T")
 THREADS = 8
 """A query takes a millisecond; one that waits for the file's lock takes up to three seconds."""
+
+EXAMPLES = frozenset({"MT", "RW"})
+"""The markets of the demonstration's menu, which fills an empty one."""
 
 
 class LocalRows:
@@ -59,6 +63,9 @@ class LocalRows:
             return [_with_tags(row) for row in rows]
 
         return await self._have(read)
+
+    async def put_menu(self, market: str, items: Sequence[Row], *, replace: bool, dry_run: bool) -> Row:
+        return await self._write(lambda db: put_menu(db, market, items, replace=replace, dry_run=dry_run))
 
     async def pairings(self, item_id: str) -> list[Row]:
         sql = (

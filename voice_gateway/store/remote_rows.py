@@ -7,6 +7,7 @@ has a key. Connections are kept for as long as the far side keeps them, so a too
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
@@ -54,6 +55,11 @@ class RemoteRows:
 
     async def menu(self, market: str | None) -> list[Row]:
         return _rows(await self._read("menu_of", p_market=market))
+
+    async def put_menu(self, market: str, items: Sequence[Row], *, replace: bool, dry_run: bool) -> Row:
+        # Not sent again by itself: the counts would be those of the second time.
+        asked = {"p_market": market, "p_items": list(items), "p_replace": replace, "p_dry_run": dry_run}
+        return _row(await self._ask("put_menu", asked, again=False))
 
     async def pairings(self, item_id: str) -> list[Row]:
         return _rows(await self._read("pairings_of", p_item_id=item_id))

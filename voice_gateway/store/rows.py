@@ -7,6 +7,7 @@ be reached now.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from voice_gateway.store.records import Row
@@ -26,6 +27,15 @@ class Rows(Protocol):
 
     async def menu(self, market: str | None) -> list[Row]:
         """What is to be had, by category and name. tags: a list."""
+
+    async def put_menu(self, market: str, items: Sequence[Row], *, replace: bool, dry_run: bool) -> Row:
+        """Put checked items in, all or none; each takes the place of the one with its id.
+
+        items: id, name, category, price (decimal digits as text), currency, description, image_url, tags, available.
+        replace: what else the market has is withdrawn, that is not available any more. dry_run: only counts.
+        Returns added, replaced, withdrawn: counts; and strangers: ids of another market's items. If there are any,
+        nothing was written.
+        """
 
     async def pairings(self, item_id: str) -> list[Row]:
         """Items with their `upsell`, best first."""

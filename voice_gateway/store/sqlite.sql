@@ -168,13 +168,16 @@ create index if not exists idx_webhook_call on webhook_outbox(call_sid);
 create index if not exists idx_webhook_event on webhook_outbox(event_id);
 create index if not exists idx_webhook_refused on webhook_outbox(n) where refused is not null;
 
+-- market: ISO 3166-1 alpha-2. currency: ISO 4217. price: decimal digits as text, for SQLite's own numbers with a point are
+-- binary; a number that is written into it becomes such a text.
 create table if not exists menu_items (
   id text primary key not null,
-  market text not null default 'RW' check (market in ('RW', 'MT')),
+  market text not null default 'RW' check (market glob '[A-Z][A-Z]'),
   name text not null,
   category text not null,
-  price numeric not null check (price >= 0),
-  currency text not null check (currency in ('RWF', 'EUR')),
+  price text not null check (price glob '[0-9]*' and price not glob '*[^0-9.]*' and price not glob '*.*.*'
+    and price not glob '*.?????*' and length(price) <= 17),
+  currency text not null check (currency glob '[A-Z][A-Z][A-Z]'),
   description text not null default '',
   image_url text,
   tags text not null default '[]',

@@ -9,19 +9,17 @@ from zoneinfo import ZoneInfo
 from voice_gateway.store.calendars import Calendars
 from voice_gateway.store.diary import Diary, Hours
 from voice_gateway.store.finance import Books
+from voice_gateway.store.menu import MenuFile
 from voice_gateway.store.orders import Orders
 from voice_gateway.store.records import Row, clean_text, whole
 from voice_gateway.store.rows import Rows
 from voice_gateway.store.savings import Savings
 from voice_gateway.store.search import rank
 
-MARKETS = frozenset({"MT", "RW"})
-"""The countries that the menu has prices for; the tables know no other."""
-
 
 @dataclass(frozen=True, slots=True)
 class MenuItem:
-    """A row of `menu_items`. price: in whole units of currency (ISO 4217), 3000 RWF or 3.5 EUR."""
+    """A row of `menu_items`. price: in whole units of currency (ISO 4217), 3000 RWF, 3.5 EUR or 1.25 KWD."""
 
     id: str
     market: str
@@ -69,8 +67,12 @@ class Tables:
         await self._rows.close()
 
     async def menu(self, market: str | None = None) -> list[MenuItem]:
-        """All that is to be had, by category and name. market: one of `MARKETS`; None for all."""
+        """All that is to be had, by category and name. market: a country, ISO 3166-1 alpha-2; None for all."""
         return [_item(row) for row in await self._rows.menu(market)]
+
+    async def put_menu(self, menu: MenuFile, *, replace: bool = False, dry_run: bool = False) -> Row:
+        """Put an operator's menu in; see `Rows.put_menu`."""
+        return await self._rows.put_menu(menu.market, menu.items, replace=replace, dry_run=dry_run)
 
     async def lookup_menu(self, query: str, market: str | None = None, limit: int = 10) -> list[MenuItem]:
         """The items that a spoken query may mean, best first; see `search.rank`. An empty one means the whole menu."""

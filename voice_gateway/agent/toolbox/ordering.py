@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -11,6 +12,7 @@ from pydantic import Field
 from voice_gateway.agent.toolbox.at_hand import tables
 from voice_gateway.agent.tools import ToolContext, ToolFailed, tool
 from voice_gateway.store.orders import Message
+from voice_gateway.store.records import whole
 
 ADULT_YEARS = 18
 
@@ -55,14 +57,15 @@ async def place_order(
             raise ToolFailed(f"That may be {choices}. Ask which one, then order it by its id.")
     order_id = await at_hand.orders.place(found.id, quantity, context.call_sid, context.key or None)
     placed = await at_hand.orders.of_call(context.call_sid) if context.call_sid else []
-    total = sum(line.price * line.quantity for line in placed) or found.price * quantity
+    # In decimals: three of 0.1 are 0.3, whatever the digits of the currency.
+    total = sum(Decimal(str(line.price)) * line.quantity for line in placed) or Decimal(str(found.price)) * quantity
     return {
         "success": True,
         "orderId": order_id,
         "item": {"id": found.id, "name": found.name, "price": found.price, "currency": found.currency},
         "quantity": quantity,
         "order": [{"name": line.name, "quantity": line.quantity} for line in placed],
-        "total": round(total, 2),
+        "total": whole(total),
         "currency": found.currency,
     }
 
