@@ -136,3 +136,11 @@ async def test_a_call_that_is_over_is_forgotten() -> None:
     once.forget("CA1")
     await once.run("CA1", "place_order", "not json", kitchen)
     assert len(kitchen.keys) == 2
+
+
+async def test_arguments_that_are_nested_deep_are_a_wish_like_any_other() -> None:
+    once, kitchen = Once(Clock()), Kitchen()
+    deep = f'{{"item":{"[" * 500}{"]" * 500}}}'
+    assert await once.run("CA1", "place_order", deep, kitchen) == DONE
+    await once.run("CA1", "place_order", deep, kitchen)
+    assert len(kitchen.keys) == 1

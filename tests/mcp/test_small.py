@@ -75,6 +75,8 @@ BAD: list[tuple[Any, Any, str, str]] = [
     ({"id": 1, "method": "tool.call", "params": {"name": "get_menu", "key": 1}}, 1, "bad_request", "key must"),
     ({"id": 1, "method": "tool.call", "params": {"name": "fly"}}, 1, "unknown_tool", "'fly'"),
     ({"id": 1, "method": "tool.call", "params": {"name": "lookup_menu"}}, 1, "invalid_arguments", "query"),
+    (f'{{"id": 1, "method": "tool.call", "params": {{"name": "get_menu", "args": {{"a": {"[" * 500 + "]" * 500}}}}}}}', 1,
+     "bad_request", "too deep"),
     ({"id": 1, "method": "tool.call", "params": {"name": "end_call"}}, 1, "not_offered", "live call"),
 ]
 

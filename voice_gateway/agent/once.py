@@ -91,7 +91,7 @@ def _digest(name: str, arguments: str) -> str:
     """The same for the same arguments, however they are spaced and ordered."""
     try:
         text = orjson.dumps(orjson.loads(arguments or "{}"), option=orjson.OPT_SORT_KEYS)
-    except ValueError:
+    except (ValueError, orjson.JSONEncodeError):  # more levels can be read than written
         text = arguments.encode("utf-8", "replace")
     return hashlib.sha256(name.encode() + b"\n" + text).hexdigest()[:24]
 

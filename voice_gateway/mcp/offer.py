@@ -93,6 +93,6 @@ def _digest(name: str, arguments: str, key: str) -> str:
     """The same for the same wish, however its arguments are spaced and ordered."""
     try:
         text = orjson.dumps(orjson.loads(arguments or "{}"), option=orjson.OPT_SORT_KEYS)
-    except ValueError:
+    except (ValueError, orjson.JSONEncodeError):  # more levels can be read than written
         text = arguments.encode("utf-8", "replace")
     return hashlib.sha256(b"\n".join((key.encode("utf-8", "replace"), name.encode(), text))).hexdigest()[:40]

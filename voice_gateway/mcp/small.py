@@ -194,7 +194,11 @@ def _wish(request: dict[str, Any]) -> tuple[str, str, str]:
         raise RequestError("args must be an object")
     if not isinstance(key, str):
         raise RequestError("key must be a text")
-    return name, orjson.dumps(arguments or {}).decode(), key
+    try:
+        written = orjson.dumps(arguments or {}).decode()
+    except orjson.JSONEncodeError:
+        raise RequestError("args are nested too deep; 200 levels are plenty") from None
+    return name, written, key
 
 
 def _told(spec: dict[str, Any]) -> dict[str, Any]:
