@@ -13,6 +13,9 @@ from voice_gateway.ops import logs
 from voice_gateway.switchboard import Switchboard
 
 LAST_QUESTIONS_S = 2.0
+LAST_ANSWERS_S = 5.0
+"""When the calls have ended: so long for whoever is still being answered, in writing or over MCP. A client that takes
+nothing, or sends half a request, would hold the process for ever, and with it what the record has not written yet."""
 
 
 class Server(uvicorn.Server):
@@ -25,6 +28,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._switchboard = switchboard
         self._drain_s = drain_s
+        self.last_answers_s = LAST_ANSWERS_S
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining: asyncio.Task[None] | None = None
 
@@ -48,6 +52,20 @@ class Server(uvicorn.Server):
             # The carrier now asks what comes next for the calls just ended; silence would be an error to the caller.
             await asyncio.sleep(LAST_QUESTIONS_S)
         self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        cutting = asyncio.get_running_loop().call_later(self.last_answers_s, self._cut)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            cutting.cancel()
+
+    def _cut(self) -> None:
+        """Nobody waits for these connections any longer; each door is told that its client has left."""
+        logs.get("app").warning("gateway.connections_cut", connections=len(self.server_state.connections))
+        for connection in list(self.server_state.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()

@@ -56,6 +56,7 @@ async def test_an_effect_is_done_once_under_its_key(serve: Serve) -> None:
     assert again["result"] == first["result"] | {"repeat": True}
 
 
+DEEP = "[" * 500 + "]" * 500
 BAD: list[tuple[Any, Any, str, str]] = [
     ("{", None, "bad_request", "no JSON"),
     ("", None, "bad_request", "no JSON"),
@@ -75,8 +76,12 @@ BAD: list[tuple[Any, Any, str, str]] = [
     ({"id": 1, "method": "tool.call", "params": {"name": "get_menu", "key": 1}}, 1, "bad_request", "key must"),
     ({"id": 1, "method": "tool.call", "params": {"name": "fly"}}, 1, "unknown_tool", "'fly'"),
     ({"id": 1, "method": "tool.call", "params": {"name": "lookup_menu"}}, 1, "invalid_arguments", "query"),
-    (f'{{"id": 1, "method": "tool.call", "params": {{"name": "get_menu", "args": {{"a": {"[" * 500 + "]" * 500}}}}}}}', 1,
-     "bad_request", "too deep"),
+    (
+        f'{{"id": 1, "method": "tool.call", "params": {{"name": "get_menu", "args": {{"a": {DEEP}}}}}}}',
+        1,
+        "bad_request",
+        "too deep",
+    ),
     ({"id": 1, "method": "tool.call", "params": {"name": "end_call"}}, 1, "not_offered", "live call"),
 ]
 

@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -137,3 +138,17 @@ async def test_at_the_deadline_the_calls_that_are_left_are_ended(tmp_path: Path)
         await asyncio.sleep(0.5)
         assert await running.readiness() == (503, ["draining"]), "far carriers still get their answer"
         assert await asyncio.wait_for(running.process.wait(), 5) == 0
+
+
+async def test_a_client_that_takes_no_answer_does_not_hold_the_process(staging: Staging) -> None:
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        async with asyncio.timeout(15), staging() as running:
+            server = running.server
+            server.last_answers_s = 0.5
+            client.connect(server.servers[0].sockets[0].getsockname())
+            client.sendall(b"GET /ai/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 400)
+            connections = server.server_state.connections
+            while not any(each.transport.get_write_buffer_size() for each in connections):  # noqa: ASYNC110 - a gauge
+                await asyncio.sleep(0.01)
+            server.handle_exit(signal.SIGTERM, None)
