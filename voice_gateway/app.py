@@ -27,6 +27,7 @@ from voice_gateway.agent.tools import Toolbox
 from voice_gateway.budget import Budget, Limits
 from voice_gateway.call import entries
 from voice_gateway.call.events import CallFacts, GoodbyeAsked, InnerEvent
+from voice_gateway.call.goodbye import TRANSFER
 from voice_gateway.caller.consent import WORDINGS
 from voice_gateway.caller.farewells import Farewells
 from voice_gateway.caller.rest import TwilioRest
@@ -272,7 +273,7 @@ class Gateway:
         self._workshop.note(facts, entry)
         if not isinstance(entry, entries.CallEnded):
             return
-        self._workshop.take_back(facts)
+        self._workshop.take_back(facts, returns=entry.reason == TRANSFER)
         self._makings.take_back(facts)
 
     def _note_transfer(self, facts: CallFacts, entry: entries.Entry) -> None:

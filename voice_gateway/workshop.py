@@ -17,6 +17,7 @@ from voice_gateway.call import entries
 from voice_gateway.call.events import CallFacts, InnerEvent
 from voice_gateway.call.kept import Kept
 from voice_gateway.store.tables import Tables
+from voice_gateway.transfers import UNANSWERED
 
 IN_WRITING = "api"
 """The channel of conversations that nobody speaks in."""
@@ -61,13 +62,18 @@ class Workshop:
         """Keep what is said while the call goes on: `journal.Listener`."""
         if isinstance(entry, entries.CallStarted | entries.CallResumed):
             self._kept[facts.call_sid] = Kept()
+        elif isinstance(entry, entries.TransferEnded) and entry.outcome not in UNANSWERED:
+            self._once.forget(facts.call_sid)
         kept = self._kept.get(facts.call_sid)
         if kept is not None:
             kept.take(entry)
 
-    def take_back(self, facts: CallFacts) -> None:
-        """What a call had for itself, once it is over."""
-        self._once.forget(facts.call_sid)
+    def take_back(self, facts: CallFacts, *, returns: bool = False) -> None:
+        """What a call had for itself, once it is over. returns: its caller is put through, and may come back."""
+        if returns:
+            self._once.set_aside(facts.call_sid)
+        else:
+            self._once.forget(facts.call_sid)
         self._kept.pop(facts.call_sid, None)
 
     async def run(self, call: CallFacts, name: str, arguments: str) -> tuple[str, bool]:

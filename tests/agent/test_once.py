@@ -6,7 +6,7 @@ import asyncio
 
 import orjson
 
-from voice_gateway.agent.once import Once
+from voice_gateway.agent.once import MOST_ASIDE, Once
 from voice_gateway.agent.tools import ToolOutcome, failure
 
 DONE = ToolOutcome('{"orderId":"1"}', ok=True)
@@ -128,6 +128,28 @@ async def test_what_was_undone_may_be_wished_again_at_once() -> None:
     assert await once.run("CA1", "book_appointment", "{}", kitchen) == DONE
     assert orjson.loads((await once.run("CA1", "take_message", "{}", kitchen)).output)["repeat"]
     assert len(set(kitchen.keys)) == 3
+
+
+async def test_a_caller_who_comes_back_finds_what_was_done_before() -> None:
+    clock, kitchen = Clock(), Kitchen()
+    once = Once(clock)
+    await once.run("CA1", "place_order", "{}", kitchen)
+    once.set_aside("CA1")
+    clock.now += 30.0
+    assert orjson.loads((await once.run("CA1", "place_order", "{}", kitchen)).output)["repeat"]
+    once.set_aside("CA1")
+    clock.now += 600.0
+    assert await once.run("CA1", "place_order", "{}", kitchen) == DONE
+    assert len(set(kitchen.keys)) == 2, "or the tables would take the later order for the earlier one"
+
+
+async def test_what_is_set_aside_has_an_end() -> None:
+    once, kitchen = Once(Clock()), Kitchen()
+    for number in range(MOST_ASIDE + 5):
+        await once.run(f"CA{number}", "place_order", "{}", kitchen)
+        once.set_aside(f"CA{number}")
+    once.forget(f"CA{MOST_ASIDE}")
+    assert len(once._aside) == MOST_ASIDE - 1
 
 
 async def test_a_call_that_is_over_is_forgotten() -> None:

@@ -189,3 +189,18 @@ async def test_without_a_supervisor_the_receptionist_does_it_herself() -> None:
     assert led.toolbox.names == (CONSULT, "end_call")
     assert "filler" in led.persona.instructions
     assert CONSULT not in (led.supervisor or led.toolbox).names
+
+
+async def test_an_order_after_a_transfer_in_vain_is_another_one(desk: Desk) -> None:
+    caller, wish = replace(CALL, persona="waiter"), '{"item":"rw-cap","quantity":1}'
+    answers = []
+    for outcome in ("no-answer", "no-answer", "completed"):
+        output, ok = await desk.workshop.run(caller, "place_order", wish)
+        answers.append(json.loads(output))
+        assert ok, output
+        desk.workshop.take_back(caller, returns=True)
+        desk.workshop.note(caller, entries.TransferEnded(outcome, 20))
+        desk.workshop.note(caller, entries.CallResumed(outcome, 0.0))
+        desk.workshop._once._clock = lambda: time.monotonic() + 61.0 * len(answers)
+    assert len({answer["orderId"] for answer in answers}) == 3
+    assert not desk.workshop._once._aside, "nobody comes back from somebody who has answered"

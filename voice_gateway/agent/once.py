@@ -2,13 +2,15 @@
 
 A model asks twice when it was interrupted before it heard the answer, when its session was lost and another took over,
 or when a caller says "yes, please" two times. What a caller wants twice differs in its arguments (two cappuccinos are a
-quantity of two) or comes later. What failed or was refused may be tried again at once.
+quantity of two) or comes later. What failed or was refused may be tried again at once. A caller who was put through and
+comes back goes on with the same call: what was done before counts, and no later doing has the key of an earlier one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -17,6 +19,7 @@ import orjson
 from voice_gateway.agent.tools import ToolOutcome
 
 WINDOW_S = 60.0
+MOST_ASIDE = 200
 
 
 @dataclass(slots=True)
@@ -42,6 +45,7 @@ class Once:
         self._clock = clock
         self._window = window_s
         self._calls: dict[str, dict[str, _Effect]] = {}
+        self._aside: OrderedDict[str, dict[str, _Effect]] = OrderedDict()
 
     async def run(
         self, call_sid: str, name: str, arguments: str, work: Callable[[str], Awaitable[ToolOutcome]]
@@ -50,7 +54,7 @@ class Once:
 
         work: told the key of this doing, the same for a repetition; it is not stopped when whoever waits is cancelled.
         """
-        effects = self._calls.setdefault(call_sid, {})
+        effects = self._calls.setdefault(call_sid, self._aside.pop(call_sid, {}))
         wish = _digest(name, arguments)
         known = effects.get(wish)
         if known is not None and self._counts(known):
@@ -69,8 +73,17 @@ class Once:
                 effect.undone |= effect.name == name and effect.outcome.done()
 
     def forget(self, call_sid: str) -> None:
-        """The call is over."""
+        """The call is over, and nobody comes back."""
         self._calls.pop(call_sid, None)
+        self._aside.pop(call_sid, None)
+
+    def set_aside(self, call_sid: str) -> None:
+        """The caller is put through, and may come back."""
+        effects = self._calls.pop(call_sid, None)
+        if effects:
+            self._aside[call_sid] = effects
+        while len(self._aside) > MOST_ASIDE:
+            self._aside.popitem(last=False)
 
     def _counts(self, effect: _Effect) -> bool:
         if not effect.outcome.done():
