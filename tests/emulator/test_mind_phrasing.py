@@ -43,6 +43,7 @@ CISK = {"id": "mt-cis", "name": "Cisk Lager", "price": "3.50", "currency": "EUR"
         ({"ok": True}, "Done: pizza."),
         ({"ok": True, "message": "your order is on its way"}, "Your order is on its way."),
         ({"balance": 1234.5, "currency": "EUR"}, "The balance is 1,234.50 EUR."),
+        ({"balance": 0.125, "currency": "KWD"}, "The balance is 0.125 KWD."),
         ({"order": {"total": 9000, "currency": "RWF", "id": "o1"}}, "The order total is 9,000 RWF."),
         ("Table seven is free", "Table seven is free."),
         (42, "The answer is 42."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -14,6 +15,7 @@ import orjson
 import postgres_server
 import psycopg
 import pytest
+from far_side import SECRET_KEY, Supabase
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -24,7 +26,7 @@ from voice_gateway.cli.verbs import app
 from voice_gateway.errors import GatewayError
 from voice_gateway.store.database import open_database
 from voice_gateway.store.markets import COUNTRIES, DIGITS, money, read_price
-from voice_gateway.store.menu import MenuError, MenuFile, read_menu
+from voice_gateway.store.menu import MOST_ITEMS, MenuError, MenuFile, read_menu
 from voice_gateway.store.tables import Tables
 
 Read: TypeAlias = Callable[[str], list[tuple[Any, ...]]]
@@ -311,3 +313,22 @@ def test_the_verb_puts_a_menu_in_and_shows_it_and_serve_says_what_is_missing(tmp
     refused = run("menu", "--import", str(tmp_path / "menu.csv"), **place)
     assert isinstance(refused.exception, GatewayError)
     assert "--market US" in str(refused.exception)
+
+
+@pytest.mark.postgres
+async def test_the_verb_reaches_a_project_and_says_what_it_lacks(
+    tmp_path: Path, supabase: Supabase, database_of: Callable[[], psycopg.Connection[Any]]
+) -> None:
+    items = [{"id": f"kw-{n}", "name": f"Tea {n}", "category": "tea", "price": n} for n in range(MOST_ITEMS)]
+    (tmp_path / "menu.json").write_bytes(orjson.dumps(items))
+    place = {"TOOLS_STORE": "supabase", "SUPABASE_URL": supabase.url, "SUPABASE_SECRET_KEY": SECRET_KEY}
+    place["STORE_PATH"] = str(tmp_path / "store.db")
+    asked = ["menu", "--import", str(tmp_path / "menu.json"), "--market", "KW", "--currency", "KWD"]
+    done = await asyncio.to_thread(run, *asked, **place)
+    assert "Menu of KW, supabase: 5000 added, 0 replaced, 0 withdrawn." in done.output, done.exception
+    with database_of() as database:
+        assert database.execute("select count(*), max(price)::text from menu_items").fetchone() == (5000, "4999.000")
+        database.execute("drop function put_menu")
+    refused = await asyncio.to_thread(run, *asked, **place)
+    assert isinstance(refused.exception, GatewayError)
+    assert "apply the migrations (voice-gateway migrate)" in str(refused.exception)

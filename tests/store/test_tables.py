@@ -121,6 +121,14 @@ async def test_a_file_begun_anew_is_filled_again(tables: Tables, path: Path) -> 
     assert [item.name for item in await tables.lookup_menu("cappuccino")] == ["Cappuccino"]
 
 
+async def test_a_market_without_a_menu_has_nothing_made_anew(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(_: object) -> None:
+        pytest.fail("the file was read through again, which takes long")
+
+    monkeypatch.setattr(LocalRows, "_make", made)
+    assert await tables.menu("KW") == []
+
+
 async def test_without_a_seed_the_menu_is_empty(tmp_path: Path) -> None:
     tables = Tables(LocalRows(tmp_path / "own.db", seed=False))
     await tables.start()

@@ -280,7 +280,7 @@ def _moment(row: Mapping[str, Any]) -> str:
 
 
 def _money(row: Mapping[str, Any]) -> str:
-    """`3,500 RWF`: whole amounts without decimals, others with two."""
+    """`3,500 RWF`: whole amounts without decimals, others with two, or three where they have them."""
     amount = next((row[key] for key in _ROW_PRICES if isinstance(row.get(key), int | float | str)), None)
     if amount is None or isinstance(amount, bool) or amount == "":
         return ""
@@ -338,7 +338,8 @@ def _value(value: Any) -> str:
     elif isinstance(value, str):
         return when(value)
     if isinstance(value, float):
-        return f"{value:,.0f}" if value.is_integer() else f"{value:,.2f}"
+        digits = 3 if re.fullmatch(r"-?\d+\.\d{3}", str(value)) else 2  # 0.125 dinars are no 0.13
+        return f"{value:,.0f}" if value.is_integer() else f"{value:,.{digits}f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

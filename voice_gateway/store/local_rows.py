@@ -57,7 +57,8 @@ class LocalRows:
 
         def read() -> list[Row]:
             rows = self._read(sql, {"market": market})
-            if not rows and self._seed:  # the file may have been found broken and begun anew under us
+            # The file may have been found broken and begun anew under us. A market without a menu is no sign of that.
+            if not rows and self._seed and not self._read("select 1 from menu_items limit 1", ()):
                 self._make()
                 rows = self._read(sql, {"market": market})
             return [_with_tags(row) for row in rows]
