@@ -223,6 +223,19 @@ async def test_a_calendar_that_never_ends_is_not_read_to_its_end(far: Far, monke
     await away.close()
 
 
+async def test_a_rule_that_is_never_fulfilled_is_not_reckoned_for_ever(
+    far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calendars, "PATIENCE_S", 1.0)
+    away = Calendars([far.url], MALTA, wall_clock=lambda: NOW)
+    far.says = Response(calendar("DTSTART:20260101T090000Z\nDURATION:PT1H\nRRULE:FREQ=MINUTELY;BYSETPOS=2"))
+    async with asyncio.timeout(20):
+        assert not await away.read()
+    with pytest.raises(TablesAway):
+        away.busy(*DAY)
+    await away.close()
+
+
 # --- in the diary -----------------------------------------------------------------------------------------------
 
 

@@ -8,27 +8,30 @@ key, so neither logs nor errors name more of it than its host.
 from __future__ import annotations
 
 import asyncio
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import httpx
+import orjson
 import structlog
 
 from voice_gateway.store.rows import TablesAway
-
-if TYPE_CHECKING:
-    from voice_gateway.store.ical import Busy
 
 EVERY_S: Final = 300.0
 SOON_S: Final = 15.0
 """After a failure."""
 
 TIMEOUT_S: Final = 15.0
+PATIENCE_S: Final = 60.0
+"""For reading what came."""
+
 MOST_BYTES: Final = 20 << 20
 BEHIND: Final = timedelta(days=2)
 AHEAD: Final = timedelta(days=550)
@@ -46,6 +49,13 @@ class Span(NamedTuple):
 
     begins: datetime
     ends: datetime
+
+
+class Busy(NamedTuple):
+    """spans: in order, each once. left_out: how many events could not be read, and count for nothing."""
+
+    spans: list[Span]
+    left_out: int
 
 
 class Unreadable(ValueError):  # noqa: N818 - as it is said
@@ -132,7 +142,7 @@ class Calendars:
             async with asyncio.timeout(TIMEOUT_S):
                 data = await (self._fetch(source) if source.is_remote else asyncio.to_thread(_content, source))
             if data is not None:
-                busy = await asyncio.to_thread(_understood, data, self._zone, now - BEHIND, now + AHEAD)
+                busy = await _understood(data, self._zone, now - BEHIND, now + AHEAD)
                 source.spans, source.until = busy.spans, now + AHEAD
                 self._log.info("calendar.read", calendar=source.name, spans=len(busy.spans), left_out=busy.left_out)
         except (OSError, httpx.HTTPError, Unreadable) as error:  # TimeoutError is an OSError
@@ -178,11 +188,32 @@ def _content(source: _Source) -> bytes | None:
     return data
 
 
-def _understood(data: bytes, zone: ZoneInfo, begins: datetime, ends: datetime) -> Busy:
-    """In a thread: the library takes a tenth of a second to import, and a large calendar some seconds to be read."""
-    from voice_gateway.store.ical import busy_times  # noqa: PLC0415 - see above
+async def _understood(data: bytes, zone: ZoneInfo, begins: datetime, ends: datetime) -> Busy:
+    """Read in a process of its own, which can be ended. Raises `Unreadable`.
 
-    return busy_times(data, zone, begins, ends)
+    A rule may be such that it is looked for without an end and never comes about; no thread could be kept from that.
+    A large calendar takes seconds, which calls beside a thread would notice.
+    """
+    moments = [zone.key, begins.isoformat(), ends.isoformat()]
+    reader = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "voice_gateway.store.ical", *moments, stdin=PIPE, stdout=PIPE, stderr=DEVNULL
+    )
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            output, _ = await reader.communicate(data)
+    except TimeoutError:
+        raise Unreadable(f"it takes more than {PATIENCE_S:g} s to reckon its times") from None
+    finally:
+        if reader.returncode is None:
+            reader.kill()
+            await reader.wait()
+    if not output:
+        raise Unreadable("its reader died")
+    found = orjson.loads(output)
+    if "unreadable" in found:
+        raise Unreadable(found["unreadable"])
+    spans = [Span(*(datetime.fromtimestamp(at, UTC) for at in pair)) for pair in found["spans"]]
+    return Busy(spans, found["left_out"])
 
 
 def _client() -> httpx.AsyncClient:

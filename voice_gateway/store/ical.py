@@ -8,29 +8,24 @@ are those of the calendar's own zone (X-WR-TIMEZONE), or else of the zone that i
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import orjson
 from dateutil.rrule import rrulestr
 from icalendar import Calendar
 
-from voice_gateway.store.calendars import Span, Unreadable
+from voice_gateway.store.calendars import Busy, Span, Unreadable
 
 MOST_REPEATS: Final = 20_000
 """Of one event, from its first on: what repeats more often is no appointment."""
 
 MOST_SPANS: Final = 50_000
 Moment: TypeAlias = datetime | date
-
-
-class Busy(NamedTuple):
-    """spans: in order, each once. left_out: how many events could not be read, and count for nothing."""
-
-    spans: list[Span]
-    left_out: int
 
 
 def busy_times(data: bytes, zone: ZoneInfo, begins: datetime, ends: datetime) -> Busy:
@@ -141,3 +136,24 @@ def _utc(moment: Moment, zone: tzinfo) -> datetime:
 
 def _listed(value: Any) -> list[Any]:
     return [] if value is None else value if isinstance(value, list) else [value]
+
+
+# --- in a process of its own --------------------------------------------------------------------------------------
+
+
+def _main(zone: str, begins: str, ends: str) -> None:
+    """A calendar on standard input, its busy times on standard output."""
+    try:
+        found = busy_times(
+            sys.stdin.buffer.read(), ZoneInfo(zone), datetime.fromisoformat(begins), datetime.fromisoformat(ends)
+        )
+    except Unreadable as error:
+        answer: dict[str, Any] = {"unreadable": str(error)}
+    else:
+        spans = [(each.begins.timestamp(), each.ends.timestamp()) for each in found.spans]
+        answer = {"spans": spans, "left_out": found.left_out}
+    sys.stdout.buffer.write(orjson.dumps(answer))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
