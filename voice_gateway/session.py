@@ -157,7 +157,7 @@ class Session:
             do.AddFirstWords: self._tell_model,
             do.AddLine: self._tell_model,
             do.AddToolCall: self._tell_model,
-            do.PrepareHandoff: lambda command: self.models.prepare(self._record.facts, command.persona),
+            do.PrepareHandoff: self._prepare_handoff,
             do.DropHandoff: lambda _: self.models.drop(),
             do.UpdateSession: lambda _: self.models.update(),
             do.SetLanguage: lambda command: self.models.speak(replace(self._record.facts, language=command.language)),
@@ -431,6 +431,10 @@ class Session:
         model = self.models.in_use
         if model is not None:
             model.send(model.dialect.write(command))
+
+    def _prepare_handoff(self, command: do.PrepareHandoff) -> None:
+        facts = self._record.facts
+        self.models.prepare(replace(facts, language=command.language or facts.language), command.persona)
 
     def _keep_greeting(self, command: do.KeepGreeting) -> None:
         self._keep(self._record.facts, Clip(command.ulaw, command.text))

@@ -42,6 +42,25 @@ def test_a_change_of_language_does_not_undo_a_handoff(hotel: Scene) -> None:
     assert hotel.all(do.SetLanguage) == [do.SetLanguage("fr")]
 
 
+def test_who_takes_over_speaks_the_language_that_was_chosen_meanwhile(hotel: Scene) -> None:
+    maid = ev.HandoffReady("maid", Policy(audio_format="pcmu", persona="maid"))
+    hotel.tell(ev.ResponseStarted("resp_1"))
+    for call_id, name in (("call_1", "handoff_to"), ("call_2", "set_language")):
+        hotel.tell(ev.ToolCalled("resp_1", f"item_{call_id}", call_id, name, "{}"))
+    hotel.tell(ev.ResponseFinished("resp_1", "completed"))
+    hotel.tell(ev.HandoffAsked("maid", "tool"))
+    hotel.tell(maid)
+    hotel.tell(ev.LanguageAsked("fr"))
+    assert hotel.all(do.PrepareHandoff) == [do.PrepareHandoff("maid"), do.PrepareHandoff("maid", "fr")]
+    pending = hotel.bridge._handoffs._pending
+    assert pending is not None
+    assert pending.ready is None, "what stood ready was of the language before"
+    hotel.tell(maid)
+    hotel.tell(ev.ToolFinished("call_1", "{}"))
+    hotel.tell(ev.ToolFinished("call_2", "{}"))
+    assert hotel.all(do.UpdateSession) == [do.UpdateSession("maid")]
+
+
 def test_a_language_that_the_model_refuses_is_on_record(hotel: Scene) -> None:
     hotel.tell(ev.LanguageAsked("fr"))
     hotel.tell(ev.UpdateRefused("", "invalid_value", "no such language"))

@@ -182,10 +182,11 @@ class KeepGreeting:
 class PrepareHandoff:
     """See what a persona needs to take over, and open a session for it if it needs its own.
 
-    `HandoffReady` or `HandoffFailed` comes back.
+    `HandoffReady` or `HandoffFailed` comes back. language: one that was chosen just now; empty for that of the call.
     """
 
     persona: str
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)

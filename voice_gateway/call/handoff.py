@@ -52,6 +52,7 @@ Rules
     being confirmed the session is another persona's, and the wish is passed over.
     test_a_call_goes_on_in_another_language_from_the_next_response_on
     test_a_change_of_language_does_not_undo_a_handoff
+    test_who_takes_over_speaks_the_language_that_was_chosen_meanwhile
     test_a_language_that_the_model_refuses_is_on_record
 """
 
@@ -173,7 +174,11 @@ class Handoffs:
         """Go on in another language (rule 11)."""
         if self.holds_asks or self._on.parting.goodbye is not None or not self._on.hearing.model_is_there:
             return []
-        return [do.SetLanguage(event.language), do.WriteEntry(entries.LanguageSet(event.language))]
+        again: list[do.Command] = []
+        if self._pending is not None:  # what stands ready for who takes over is of the language before
+            self._pending.ready = self._pending.quiet_since = None
+            again = [do.PrepareHandoff(self._pending.asked.persona, event.language)]
+        return [do.SetLanguage(event.language), *again, do.WriteEntry(entries.LanguageSet(event.language))]
 
     def prepare(self) -> list[do.Command]:
         """Once there is a model; what was asked for before waits for it."""
