@@ -185,6 +185,28 @@ def _greetings_in_history(said: list[do.Command]) -> set[int]:
     return {0, *accumulate(changes[type(command)] for command in said if type(command) in changes)}
 
 
+class Thorough(Bridge):
+    """Asks all of its parts after every event but sound, also where nothing waits for anything."""
+
+    def _is_before_all(self, now: float) -> bool:  # noqa: ARG002 - as the one in its place
+        return False
+
+
+@settings(max_examples=120, deadline=None)
+@given(POLICIES, st.lists(st.tuples(st.sampled_from([0.0, 0.01, 0.1, 0.3, 2.0]), EVENTS), max_size=60))
+def test_what_is_left_out_where_nothing_waits_changes_nothing(
+    policy: Policy, happenings: list[tuple[float, ev.Event]]
+) -> None:
+    bridge, thorough, now = Bridge(policy, 0.0), Thorough(policy, 0.0), 0.0
+    for pause, event in [(0.0, ev.CallerJoined("MZ1")), (0.0, ev.ModelReady("sess_1", "model")), *happenings]:
+        ends_at = now + pause
+        while (due := min(thorough.deadline() or ends_at, bridge.deadline() or ends_at)) < ends_at:
+            now = max(now, due)
+            assert bridge.handle(ev.Woke(), now) == thorough.handle(ev.Woke(), now)
+        now = ends_at
+        assert bridge.handle(event, now) == thorough.handle(event, now)
+
+
 @settings(max_examples=60, deadline=None)
 @given(POLICIES, st.lists(st.tuples(st.sampled_from([0.0, 0.3, 2.0]), EVENTS), max_size=30))
 def test_a_call_can_always_be_ended_politely(policy: Policy, happenings: list[tuple[float, ev.Event]]) -> None:

@@ -83,6 +83,8 @@ _OF_A_RESPONSE = frozenset(
     }
 )  # fmt: skip
 _SOUND = frozenset({ev.CallerAudio, ev.AudioReceived})
+_LIGHT = frozenset({ev.MarkReached, ev.TextReceived, ev.Woke})
+"""They come a dozen times a second while we speak, and nothing comes of them but for what waits, or has a limit."""
 
 
 class Bridge:
@@ -143,6 +145,7 @@ class Bridge:
         )
         self._ready = False
         self._ended = False
+        self._waits = True
         self._next_limit = self._find_next_limit(began_at)
         self._handlers: dict[type, Callable[[Any, float], list[do.Command]]] = {
             ev.CallerAudio: self._hearer,
@@ -194,11 +197,13 @@ class Bridge:
         """Tell what happened; get what is to be done about it, in order. Never raises for what a far side may send."""
         if self._ended:
             return []
-        if type(event) in _OF_A_RESPONSE:
+        kind = type(event)
+        if kind in _OF_A_RESPONSE:
             self._turns.hear_of_response(now)
-        handler = self._handlers.get(type(event))
+        handler = self._handlers.get(kind)
+        passes = kind in _SOUND or (kind in _LIGHT and self._is_before_all(now))
         commands = handler(event, now) if handler is not None else []
-        if type(event) not in _SOUND:
+        if not passes:
             commands = self._follow(event, commands, now)
             self._hearing.shut(self._parting.hands_over and not self._turns.caller_is_speaking)
         if self._discretion.was_asked_for:
@@ -247,7 +252,26 @@ class Bridge:
             self._idle.watch(now, quiet=self._parting.goodbye is None and self._is_quiet(now))
         self._thinking.watch(now)
         self._next_limit = self._find_next_limit(now)
+        self._waits = self._is_awaited()
         return [*self._opening.tell_first_words(event, commands), *commands] if self._is_owed_words else commands
+
+    def _is_before_all(self, now: float) -> bool:
+        """No limit is reached, and nothing waits for the next event, whatever it is: sound goes on as it did."""
+        return not self._waits and now < self._next_limit
+
+    def _is_awaited(self) -> bool:
+        """Does anything wait for what a light event may bring? What makes it wait is never one, nor sound."""
+        return (
+            self._turns.awaits
+            or self._parting.goodbye is not None
+            or bool(self._errands)
+            or self._thinking.busy
+            or self._speaking.first_words is not None
+            or self._sayings.busy
+            or self._dialling.busy
+            or self._handoffs.busy
+            or (self._idle.watches and self._turns.at_rest)
+        )
 
     @property
     def _is_owed_words(self) -> bool:
@@ -334,6 +358,7 @@ class Bridge:
         if not reacted:
             return heard
         self._next_limit = self._find_next_limit(now)
+        self._waits = True
         told = self._opening.tell_first_words(event, reacted) if self._is_owed_words else []
         return [*told, *reacted, *heard]
 
@@ -415,6 +440,9 @@ class Bridge:
     # --- time and the end -------------------------------------------------------------------------------------------
 
     def _on_woke(self, event: ev.Woke, now: float) -> list[do.Command]:  # noqa: ARG002 - as above
+        if self._is_before_all(now):
+            playout = self._speaking.playout
+            return [*playout.pump(now), *self._speaking.settle(now), *self._hearing.pad(now)]
         if now >= self._began_at + self._policy.max_duration_s:
             return [do.EndCall("max_duration", self._policy.limit_sentence)]
         self._watch.retry(now)

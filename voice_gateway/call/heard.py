@@ -117,10 +117,14 @@ class HeardClock:
         return min(0.0, ends - now - self.round_trip)
 
     def _reckon(self, now: float, ahead: float) -> float:
-        reckoned = self._run.base + max(0.0, now + ahead - self._begin()) * BYTES_PER_SECOND
+        since = now + ahead - self._begin()
+        reckoned = self._run.base + since * BYTES_PER_SECOND if since > 0 else float(self._run.base)
         lost = reckoned - LOST_AFTER_S * BYTES_PER_SECOND
-        out = (mark.position for mark in self._marks if mark.probe_sent_at is None and mark.position > lost)
-        outstanding = next(out, self._sent)
+        outstanding = self._sent
+        for mark in self._marks:
+            if mark.position > lost and mark.probe_sent_at is None:
+                outstanding = mark.position
+                break
         return min(reckoned, outstanding + (ahead + self.jitter) * BYTES_PER_SECOND, self._sent)
 
     def _begin(self) -> float:
@@ -166,7 +170,9 @@ class HeardClock:
 
     def reach(self, name: str, now: float) -> float | None:
         """Take a receipt. Returns how far off our reckoning was, in seconds, or None when the mark said nothing new."""
-        if not any(mark.name == name for mark in self._marks):
+        marks = self._marks
+        # Receipts come in order: it is the first one, but for one that was lost or comes back twice.
+        if not (marks and marks[0].name == name) and not any(mark.name == name for mark in marks):
             return None
         reckoned = self.marked(now)
         self._floor = self.heard(now)

@@ -56,6 +56,10 @@ class Thinking:
         """Is a tool at work, and is the caller to hear something of it?"""
         return bool(self._errands) and self._policy.filler_after_s > 0
 
+    @property
+    def busy(self) -> bool:
+        return self._since is not None
+
     def watch(self, now: float) -> None:
         """Something happened: is this still a silence with a tool at work?"""
         if not self._is_silent(now):

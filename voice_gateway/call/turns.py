@@ -213,6 +213,11 @@ class Turns:
             self.forget_wish()
 
     @property
+    def awaits(self) -> bool:
+        """Something is wished, asked for, or about to come by itself."""
+        return self._wish is not None or self._asked is not None or self._answer_due_since is not None
+
+    @property
     def may_be_asked(self) -> bool:
         """Nobody speaks, the model neither answers nor is about to, and nothing else is wished."""
         return self.at_rest and self._held_until is None
