@@ -155,6 +155,7 @@ def test_a_later_folder_wins(tmp_path: Path) -> None:
     ("text", "complaint"),
     [
         ("name = ", "cannot be read as TOML"),
+        ("number = " + "9" * 5000, "cannot be read as TOML"),
         ('name = "Host"\n', "instructions: is missing or empty"),
         ('name = " "\ninstructions = "x"\n', "name: is missing or empty"),
         (SOUND + "greeting = 3\n", "greeting: must be a text, not 3"),

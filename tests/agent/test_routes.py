@@ -109,6 +109,7 @@ def test_an_empty_file_sends_everybody_to_the_default(tmp_path: Path) -> None:
         ('[route]\npersona = "cfo"\n', "line 1: route: write [[route]]"),
         ('default = "cfo"\n', "line 1: default: there are only [[route]] tables"),
         ("[[route]\n", "cannot be read as TOML"),
+        ("number = " + "9" * 5000, "cannot be read as TOML"),
     ],
 )
 def test_a_mistake_is_told_with_file_line_and_field(tmp_path: Path, text: str, said: str) -> None:

@@ -78,6 +78,7 @@ def test_no_file_means_the_default_alone_in_the_language_of_whoever_answers() ->
         ('[rules]\nconsent = "none"\n', "rules is not known; there is only [[rule]]"),
         ('rule = ["none"]\n', "rule 1: it is no table"),
         ("[[rule]\n", "cannot be read as TOML"),
+        ("number = " + "9" * 5000, "cannot be read as TOML"),
     ],
 )
 def test_what_is_wrong_in_the_rules_is_said_at_the_start(tmp_path: Path, text: str, complaint: str) -> None:

@@ -85,6 +85,7 @@ def test_secrets_are_known_as_such_and_not_shown(tmp_path: Path) -> None:
         ('["W X"]\nurl = "https://x.example"\nallow = []', "a server's name has small letters"),
         (TWICE, r"\[b\] prefix: '' is that of \[a\] too"),
         ("[w", "cannot be read as TOML"),
+        ("number = " + "9" * 5000, "cannot be read as TOML"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_file_server_and_field(tmp_path: Path, text: str, told: str) -> None:

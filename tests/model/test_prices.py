@@ -70,6 +70,7 @@ def test_the_newest_price_that_has_begun_counts(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("[line", "cannot be read as TOML"),
+        ("number = " + "9" * 5000, "cannot be read as TOML"),
         ("[line]\ninbound_usd_per_minute = -1\n", "line.inbound_usd_per_minute"),
         ("[line]\ninbound = 1\n", "line.inbound: Extra inputs"),
         ('[[model]]\nnames = ["m"]\nsince = 2026-01-01\n', "model[1].text_in: Field required"),
