@@ -31,18 +31,6 @@ HANDOFF = {
         "required": ["persona"],
     },
 }
-LANGUAGE = {
-    "type": "function",
-    "name": "set_language",
-    "description": "Go on in another language: the caller speaks it, or asks for it.",
-    "parameters": {
-        "type": "object",
-        "properties": {
-            "language": {"type": "string", "description": "ISO 639 code of one of the languages of this call."}
-        },
-        "required": ["language"],
-    },
-}
 DESK = tuple(HOUSE[name] for name in ("lookup_customer", "take_message", "transfer_to_human", "send_dtmf", "end_call"))
 
 
@@ -80,7 +68,7 @@ def test_a_colleague_is_known_by_key_and_by_name(said: str, key: str) -> None:
 
 @pytest.mark.parametrize(("said", "code"), [("Please speak French.", "fr"), ("Can we go on in Kinyarwanda?", "rw")])
 def test_a_language_is_set_by_its_name(said: str, code: str) -> None:
-    assert answer(said, LANGUAGE, *DESK) == [UseTool("set_language", {"language": code})]
+    assert answer(said, HOUSE["set_language"], *DESK) == [UseTool("set_language", {"language": code})]
 
 
 def test_keys_are_pressed_as_they_were_said() -> None:
@@ -162,3 +150,10 @@ def test_tomorrow_counts_from_the_day_that_the_instructions_tell(told: str, day:
     }  # fmt: skip
     mind, lines = RuleMind(today=lambda: date(2030, 6, 1)), [Line("user", "Please book a table for tomorrow.")]
     assert mind.respond(Situation(told, lines, (book,))) == [UseTool("book_table", {"date": day})]
+
+
+def test_news_for_the_caller_are_told_in_their_words() -> None:
+    news = "Tell the caller in one short sentence, in his language, that nobody answered, and offer to take a message."
+    assert RuleMind().respond(Situation(news, [])) == [
+        Say("I am sorry, nobody answered. Can I do anything for you myself?")
+    ]

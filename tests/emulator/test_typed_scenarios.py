@@ -7,12 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from typed_calls import fresh_tables, play
+from typed_calls import _read, fresh_tables, play
 
-from voice_gateway.agent.personas import load_personas
+from voice_gateway.agent.personas import load_persona, load_personas
+from voice_gateway.agent.toolbox import house_toolbox
+from voice_gateway.emulator.faculties import Line, Situation, UseTool
+from voice_gateway.emulator.mind import RuleMind
 from voice_gateway.emulator.scenario import Expected, Scenario, Use, conversation
 from voice_gateway.emulator.scenarios import SCENARIOS
-from voice_gateway.emulator.verdict import failings
+from voice_gateway.emulator.verdict import Happened, Used, failings
 
 A_SATURDAY = datetime(2026, 11, 21, 10, tzinfo=UTC)
 TYPED = [scenario for scenario in SCENARIOS.values() if scenario.persona]
@@ -76,3 +79,19 @@ async def test_a_correction_is_read_back_before_anything_is_done(tmp_path: Path)
         hears=("2 Cappuccino.*?Shall I go ahead", "3 Cappuccino.*?Shall I go ahead", "9,000"),
     )
     assert await happened(Scenario("three", "", lines, persona="waiter", expected=wanted), tmp_path) == []
+
+
+DESKS = [scenario for scenario in SCENARIOS.values() if scenario.desk]
+
+
+@pytest.mark.parametrize("scenario", DESKS, ids=[scenario.name for scenario in DESKS])
+def test_a_persona_that_a_scenario_brings_does_what_its_caller_wants(scenario: Scenario, tmp_path: Path) -> None:
+    (tmp_path / "desk.toml").write_text(scenario.desk, encoding="utf-8")
+    desk = load_persona(tmp_path / "desk.toml")
+    lines = [Line("assistant", desk.greeting), Line("user", scenario.lines[0])]
+    acts = RuleMind().respond(Situation(desk.role_instructions, lines, house_toolbox().pick(desk.tools).specs()))
+    (wanted,) = scenario.expected.uses
+    (called,) = [act for act in acts if isinstance(act, UseTool)]
+    happened = Happened(uses=[Used(called.name, _read(called), '{"ok":true}')], ended=scenario.expected.ends)
+    assert failings(replace(scenario.expected, hears=()), happened, A_SATURDAY.date()) == []
+    assert called.name == wanted.tool

@@ -123,7 +123,7 @@ def call(  # noqa: PLR0913, PLR0917 - the options of a command
         weather=weather,
         signing="sha1" if token else "none",
         reach={urlsplit(dialling.webhook).netloc: dialling.origin},
-        manners=Manners(plain_ws=True, rest_port=None),
+        manners=Manners(plain_ws=True, rest_port=None, dial_status=part.scenario.colleague),
     )
     if not token:
         teller.out("Without TWILIO_AUTH_TOKEN the webhook is not signed; most gateways refuse that.", "yellow")

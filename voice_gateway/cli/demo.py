@@ -27,6 +27,7 @@ from voice_gateway.cli.show import Teller, latencies, weather_told
 from voice_gateway.cli.stage import Stage, stage
 from voice_gateway.cli.stopwatch import RATE_HZ, Waits, measure
 from voice_gateway.cli.timeline import write_picture
+from voice_gateway.emulator.carrier_office import Manners
 from voice_gateway.emulator.performance import learn, perform
 from voice_gateway.emulator.phone_call import PhoneCall
 from voice_gateway.emulator.realtime import RealtimeServer
@@ -145,11 +146,16 @@ async def _run(teller: Teller, scenario: Scenario, database: Path, traces: Path,
     narrator = Narrator(teller, lambda: loop.time() - dialled_at)
     make = partial(app.build, listeners=[narrator.entry])
     settings = {"TRACE_DIR": str(traces)} | ({"DEFAULT_PERSONA": scenario.persona} if scenario.persona else {})
+    manners = Manners(dial_status=scenario.colleague)
     number = scenario.number or CALLER
     async with AsyncExitStack() as world:
         if scenario.supervised:
             settings |= await _supervisor(world)
-        running = await world.enter_async_context(stage(model, database, weather=WEATHER, settings=settings, make=make))
+        if scenario.desk:
+            settings |= _desk(scenario, Path(world.enter_context(tempfile.TemporaryDirectory())))
+        running = await world.enter_async_context(
+            stage(model, database, weather=WEATHER, manners=manners, settings=settings, make=make)
+        )
         _introduce(teller, running, played, scenario)
         dialled_at = loop.time()
         teller.line(0.0, "call", f"{mask_number(number)} dials {mask_number(CALLED)}")
@@ -161,6 +167,12 @@ async def _run(teller: Teller, scenario: Scenario, database: Path, traces: Path,
         row, events = await store.read_call(call.call_sid), await store.read_events(call.call_sid)
         by_script = not spoken and bool(scenario.replies)
         return Outcome(call, narrator.entries, row, events, call.recording(), measure(call), by_script)
+
+
+def _desk(scenario: Scenario, folder: Path) -> dict[str, str]:
+    """The persona that a scenario brings; returns the settings that have it answer."""
+    (folder / f"{scenario.name}.toml").write_text(scenario.desk, encoding="utf-8")
+    return {"PERSONAS_DIR": str(folder), "DEFAULT_PERSONA": scenario.name}
 
 
 async def _supervisor(world: AsyncExitStack) -> dict[str, str]:

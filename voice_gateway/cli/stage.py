@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from voice_gateway import app, config, launch
-from voice_gateway.emulator.carrier import Carrier
+from voice_gateway.emulator.carrier import Carrier, Manners
 from voice_gateway.emulator.realtime import RealtimeServer
 from voice_gateway.emulator.weather import Weather
 from voice_gateway.server import Server
@@ -46,17 +46,20 @@ async def stage(
     store_path: Path,
     *,
     weather: Weather | None = None,
+    manners: Manners | None = None,
     settings: Mapping[str, str] | None = None,
     make: Callable[[config.Settings], app.Gateway] = app.build,
 ) -> AsyncIterator[Stage]:
     """Run everything while the context is open.
 
-    settings: variables of the gateway to set otherwise. make: builds the gateway, to give it a persona of one's own.
+    manners: of the carrier. settings: variables of the gateway to set otherwise.
+    make: builds the gateway, to give it a persona of one's own.
     """
     auth_token = secrets.token_hex(16)
     listener = socket.create_server(("127.0.0.1", 0))
     base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    carrier = Carrier(ACCOUNT_SID, auth_token, weather=weather or Weather(), reach={PUBLIC_HOST: base_url})
+    reach = {PUBLIC_HOST: base_url}
+    carrier = Carrier(ACCOUNT_SID, auth_token, weather=weather or Weather(), reach=reach, manners=manners or Manners())
     async with model, carrier:
         chosen = config.load(
             {

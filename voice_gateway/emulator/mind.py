@@ -66,6 +66,7 @@ _THIS_NUMBER: Final = re.compile(
 )
 
 
+_NEWS: Final = re.compile(r"\s*tell (?:the caller|him|her|them)\b[^\"\n.;]*?\bthat ([^\"\n.;,]{2,200})", re.IGNORECASE)
 _DAY_TOLD: Final = re.compile(
     r"\b(?:today|current date|date of today)\b[^.\n]{0,40}?\b(\d{4}-\d\d-\d\d)\b", re.IGNORECASE
 )
@@ -95,6 +96,8 @@ class RuleMind:
         """The acts of one response: one Say, or the tool calls that the caller's words ask for."""
         if told := _TOLD.match(situation.instructions):
             return [Say(_text(told))]
+        if news := _NEWS.match(situation.instructions):
+            return [Say(f"I am sorry, {news[1].strip()}. Can I do anything for you myself?")]
         lines = [line for line in situation.lines if line.role != "system"]
         talk = Talk(lines)
         if talk.fresh:

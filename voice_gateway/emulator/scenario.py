@@ -95,7 +95,8 @@ class Scenario:
     persona: who must answer, by its key; empty: whoever does. number: the number he calls from; empty: any.
     after: the scenario that must have been played before on the same tables. keys_first: pressed where the carrier
     itself asks for a key before the conversation, as for the consent to a recording. supervised: a text model must be
-    there for the persona to ask.
+    there for the persona to ask. desk: the file of a persona that can do it, TOML, where no shipped one can. colleague:
+    what becomes of a caller who is put through (DialCallStatus).
     """
 
     name: str
@@ -107,6 +108,8 @@ class Scenario:
     after: str = ""
     keys_first: str = ""
     supervised: bool = False
+    desk: str = ""
+    colleague: Literal["completed", "busy", "no-answer", "failed"] = "completed"
     expected: Expected = field(default_factory=Expected)
 
     @property

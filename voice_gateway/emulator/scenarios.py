@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from voice_gateway.emulator.callers import CALLERS
+from voice_gateway.emulator.callers_of_desks import CALLERS_OF_DESKS
 from voice_gateway.emulator.callers_of_personas import CALLERS_OF_PERSONAS
 from voice_gateway.emulator.scenario import (
     Expected,
@@ -42,7 +43,9 @@ __all__ = [
     "scenario_named",
 ]
 
-SCENARIOS: Final[dict[str, Scenario]] = {scenario.name: scenario for scenario in (*CALLERS, *CALLERS_OF_PERSONAS)}
+SCENARIOS: Final[dict[str, Scenario]] = {
+    scenario.name: scenario for scenario in (*CALLERS, *CALLERS_OF_PERSONAS, *CALLERS_OF_DESKS)
+}
 
 
 def scenario_named(name: str) -> Scenario:
