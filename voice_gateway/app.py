@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 
 from voice_gateway import __version__, config, values
@@ -64,6 +65,7 @@ from voice_gateway.web.ai import ApiDoors, House
 from voice_gateway.web.calls import CallDoors
 from voice_gateway.web.clients import Clients
 from voice_gateway.web.doors import Doorkeeper
+from voice_gateway.web.problem import LOST
 from voice_gateway.web.twilio import Closed, Doorbell, Sentences, TwilioDoors
 from voice_gateway.workshop import Workshop
 
@@ -187,7 +189,7 @@ class Gateway:
         self.metrics.watch_store(
             lambda: self.store.depth, lambda: self.store.oldest_age_s(time.monotonic()), lambda: self.store.cleared
         )
-        self.asgi = Starlette(routes=self._routes(), lifespan=self._live)
+        self.asgi = Starlette(routes=self._routes(), lifespan=self._live, exception_handlers={HTTPException: LOST})
 
     @property
     def roles(self) -> tuple[Role, ...]:

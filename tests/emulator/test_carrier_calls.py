@@ -312,6 +312,27 @@ async def test_a_keypad_menu_posts_the_digits(desk, carrier):
     assert call.said == ["Choose", "Chosen"]
 
 
+async def test_a_key_cuts_the_prompt_short(desk):
+    desk.pages["/answer"] = (
+        '<Response><Gather numDigits="1" action="/menu"><Say>A long sentence of the house</Say><Say>More</Say></Gather>'
+        "</Response>"
+    )
+    desk.pages["/menu"] = "<Response/>"
+    slow = Manners(say_chars_per_s=0.1)
+    async with Carrier(SID, TOKEN, weather=CALM, public_base_url=PUBLIC, manners=slow) as carrier:
+        call = await carrier.dial(desk.url + "/answer")
+        await some(lambda: bool(call.said))
+        call.press("1")
+        assert await call.ended(5) == "completed"
+    assert desk.forms_of("/menu")[0]["Digits"] == "1"
+    assert call.said == ["A long sentence of the house"]
+    assert [event.name for event in call.events if event.name in {"say", "prompt cut", "gathered"}] == [
+        "say",
+        "prompt cut",
+        "gathered",
+    ]
+
+
 async def test_redirect_reject_and_the_status_callback(desk, carrier):
     desk.pages["/answer"] = '<Response><Redirect method="POST">/second</Redirect></Response>'
     desk.pages["/second"] = "<Response><Pause length='0'/></Response>"

@@ -58,6 +58,9 @@ REFUSED: list[tuple[str, str, dict[str, Any], int, str]] = [
     ("DELETE", "/ai/sessions/default", {}, 404, "unknown_session"),
     ("GET", "/ai/say", {}, 405, "method_not_allowed"),
     ("GET", "/ai/nowhere", {}, 404, "not_found"),
+    ("GET", "/nowhere", {}, 404, "not_found"),
+    ("POST", "/health", {}, 405, "method_not_allowed"),
+    ("DELETE", "/ready", {}, 405, "method_not_allowed"),
     ("GET", "/ai/calls/", {}, 404, "not_found"),
     ("GET", "/ai/calls", {"headers": {"Authorization": "Bearer wrong"}}, 401, "key"),
 ]  # fmt: skip

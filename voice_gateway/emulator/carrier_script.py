@@ -279,8 +279,7 @@ class CallScript:
             await asyncio.sleep(verb.length_s)
 
     async def _gather(self, verb: Gather) -> Page | None:
-        for prompt in verb.prompts:
-            await self._prompt(prompt)
+        await self._prompts_until_key(verb)
         digits = ""
         self._call.asked_for_keys()
         try:
@@ -296,6 +295,25 @@ class CallScript:
         if not digits:
             return None
         return Page(resolve(self._base, verb.action), verb.method, {"Digits": digits, "msg": "Gather End"})
+
+    async def _prompts_until_key(self, verb: Gather) -> None:
+        """Speak a `<Gather>`'s prompts; a key cuts them short, for the caller has chosen."""
+        speaking = asyncio.create_task(self._speak(verb), name="carrier prompts")
+        pressed = asyncio.create_task(self._call.key_pressed(), name="carrier keys")
+        try:
+            await asyncio.wait({speaking, pressed}, return_when=asyncio.FIRST_COMPLETED)
+            if speaking.done():
+                speaking.result()
+            else:
+                self._call.note("prompt cut")
+        finally:
+            for task in (speaking, pressed):
+                task.cancel()
+            await asyncio.wait({speaking, pressed})
+
+    async def _speak(self, verb: Gather) -> None:
+        for prompt in verb.prompts:
+            await self._prompt(prompt)
 
     def _dial(self, verb: Dial) -> Page | None:
         """Written down, not really rung: a carrier of one telephone has nobody else to call."""

@@ -77,7 +77,7 @@ class PhoneCall:
 
     - web: `webhook`, `twiml`, `callback` (url, fields), `status`, `application error`, `warning` (code, reason),
       `over`;
-    - verbs: `say`, `play`, `gather`, `gathered`, `dial`, `passed over`, `stream started`, `stream ended`;
+    - verbs: `say`, `play`, `gather`, `gathered`, `prompt cut`, `dial`, `passed over`, `stream started`, `stream ended`;
     - from the server: `media` (bytes, queued_s), `mark`, `clear` (dropped_s), `ignored` (code, reason);
     - to the server: `mark returned` (mark, cleared), `caller speaks` (from_s on the stream's clock, seconds),
       `caller spoke`, `digit`, `raw`, `stall`, `drop`, `hang up`.
@@ -158,6 +158,7 @@ class PhoneCall:
         for digit in digits:
             if self._live_stream() is None:
                 self._keys.put_nowait(digit)
+                self.heard_changed()
             else:
                 self._stream().press(digit)
 
@@ -281,6 +282,11 @@ class PhoneCall:
         self._asked += 1
         self.note("gather")
         self.heard_changed()
+
+    async def key_pressed(self) -> None:
+        """Wait for a key that nobody has taken yet, and leave it."""
+        while self._keys.empty():
+            await self._change()
 
     async def next_key(self) -> str:
         return await self._keys.get()

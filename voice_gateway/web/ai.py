@@ -30,7 +30,7 @@ from voice_gateway.web.doors import Door, Doorkeeper, Visit, answer, read_json, 
 from voice_gateway.web.event_stream import MEDIA_TYPE, EventStream, event
 from voice_gateway.web.health import SERVICE
 from voice_gateway.web.openapi import document
-from voice_gateway.web.problem import Problem
+from voice_gateway.web.problem import Problem, refusal
 
 PREFIX: Final = "/ai"
 BY: Final = "api"
@@ -80,7 +80,7 @@ class ApiDoors:
                 Route("/openapi.json", self._show_document, methods=["GET"]),
                 Route("/docs", self._show_page, methods=["GET"]),
             ],
-            exception_handlers={HTTPException: _refuse},
+            exception_handlers={HTTPException: refusal(f"GET {PREFIX}/openapi.json tells what there is")},
         )
         app.router.redirect_slashes = False
         outer = [self._keeper.route(door, "") for door in self.doors if not door.path.startswith(PREFIX)]
@@ -321,17 +321,6 @@ text sessions, from its next text on. Neither changes who answers other calls.""
 
 def _names_call(given: Any) -> bool:
     return isinstance(given, dict) and given.get("call_sid") is not None
-
-
-async def _refuse(_request: Request, error: Exception) -> Response:
-    """What no door answers: another address, or another method."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    if status == 405:
-        allowed = headers.get("Allow", "")
-        return Problem("method_not_allowed", f"here {allowed} is taken, and nothing else", headers=headers).response()
-    detail = f"there is nothing at this address; GET {PREFIX}/openapi.json tells what there is"
-    return Problem("not_found", detail, headers=headers).response()
 
 
 def _report(call_sid: str, saying_id: str, said: Said) -> shapes.SaidInCall:

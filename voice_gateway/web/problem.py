@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -97,3 +99,22 @@ class Problem(Exception):  # noqa: N818 - the RFC's word
 
     def response(self) -> Response:
         return Response(self.body(), self.status, {"cache-control": "no-store", **self.headers}, MEDIA_TYPE)
+
+
+def refusal(advice: str) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """A handler for what no route answers: another address, or another method. advice: where to look instead."""
+
+    async def refuse(_request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+        if status == 405:
+            allowed = headers.get("Allow", "")
+            detail = f"here {allowed} is taken, and nothing else"
+            return Problem("method_not_allowed", detail, headers=headers).response()
+        return Problem("not_found", f"there is nothing at this address; {advice}", headers=headers).response()
+
+    return refuse
+
+
+LOST: Final = refusal("GET /ai/openapi.json tells what programs may ask for")
+"""For addresses of the house outside the API."""
