@@ -69,6 +69,12 @@ def test_every_verb_explains_itself(verb: list[str]) -> None:
     assert verb in ([], ["serve"], ["emulate"]) or "Example:" in result.output
 
 
+def test_help_keeps_brackets_and_fills_its_lines() -> None:
+    told = CliRunner().invoke(app, ["erase", "--help"], env={"COLUMNS": "80"}).output
+    assert "replaced by [erased]" in " ".join(told.split())
+    assert "Supabase and its Storage. Their calls go" in told, "a paragraph breaks where the terminal does"
+
+
 async def test_settings_that_cannot_be_used_are_told_in_sentences_without_a_traceback(tmp_path: Path) -> None:
     code, _, err = await run("serve", cwd=tmp_path, PORT="many", OPENAI_API_KEY="sk-secret value with spaces")
     assert code == 2

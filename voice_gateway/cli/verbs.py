@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from voice_gateway import __version__
 from voice_gateway.cli import call, clips, demo, emulate, erase, mcp, menu, migrate, outbox, replay, serve, timeline
@@ -33,6 +34,15 @@ app.command("outbox")(outbox.outbox)
 app.command("clips")(clips.clips)
 app.command("mcp")(mcp.mcp)
 app.add_typer(emulate.app, name="emulate")
+
+
+def _flowing(text: str) -> str:
+    """A docstring as a help text: each paragraph one line, for the terminal to break, and brackets as they stand."""
+    return "\n\n".join(escape(" ".join(paragraph.split())) for paragraph in text.split("\n\n"))
+
+
+for _verb in (*app.registered_commands, *emulate.app.registered_commands):
+    _verb.help = _flowing(_verb.callback.__doc__ or "") if _verb.callback else None
 
 
 def _show_version(value: bool) -> None:  # noqa: FBT001 - the shape of typer's callbacks
