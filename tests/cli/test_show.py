@@ -65,7 +65,13 @@ def test_on_a_terminal_lines_keep_within_its_width_and_their_column(width: int) 
 def test_the_record_is_shown_without_a_full_number(*, terminal: bool) -> None:
     tell, out = teller(terminal=terminal, width=120)
     row = {"call_sid": "CA1", "from_number": "+15550100001", "to_number": "+15550100002", "transcript": "A\nB"}
-    payload = {"from_number": "+15550100001", "text": "Call me at +15550100001", "empty": "", "level": -20.26}
+    payload = {
+        "from_number": "+15550100001",
+        "text": "Call me at +15550100001",
+        "empty": "",
+        "level": -20.26,
+        "cost_usd": 0.0123,
+    }
     show_record(
         tell, row, [{"seq": 1, "occurred_at": "2026-11-21T20:00:00.123Z", "event_type": "X", "payload": payload}]
     )
@@ -74,6 +80,7 @@ def test_the_record_is_shown_without_a_full_number(*, terminal: bool) -> None:
     assert "+1555***0001" in shown
     assert "20:00:00.123" in shown
     assert "-20.3" in shown
+    assert "cost_usd=0.0123" in shown
     assert "empty" not in shown
 
 

@@ -146,7 +146,7 @@ def _payload(event: Mapping[str, Any]) -> str:
 
 def _value(name: str, value: object) -> str:
     if isinstance(value, float):
-        return f"{value:.1f}"
+        return f"{value:.4f}" if name.endswith("_usd") else f"{value:.1f}"  # an answer costs hundredths of a dollar
     if name == "usage" and isinstance(value, dict):
         spent = {way: sum(value.get(f"{way}_{kind}", 0) for kind in ("text", "audio")) for way in ("input", "output")}
         return f"{spent['input']} tokens in, {spent['output']} out"
