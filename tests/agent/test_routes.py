@@ -119,6 +119,11 @@ def test_a_mistake_is_told_with_file_line_and_field(tmp_path: Path, text: str, s
     assert str(tmp_path / "routes.toml") in str(told.value)
 
 
+def test_a_file_that_is_not_there_is_told_by_its_setting(tmp_path: Path) -> None:
+    with pytest.raises(RouteError, match="ROUTES_FILE: .*none.toml: cannot be read: No such file"):
+        load_routes(tmp_path / "none.toml", ["cfo"], "cfo")
+
+
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(RouteError) as told:
         routes(tmp_path, '[[route]]\npersona = "nobody"\npercent = -1\n[[route]]\npersona = "noone"\n')

@@ -94,6 +94,11 @@ def test_a_mistake_is_told_with_file_server_and_field(tmp_path: Path, text: str,
     assert "servers.toml" in str(error.value)
 
 
+def test_a_file_that_is_not_there_is_told_without_a_word_of_its_form(tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match="^MCP_SERVERS_FILE: .*none.toml: cannot be read: No such file"):
+        load_servers(tmp_path / "none.toml", {})
+
+
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ServerError) as error:
         load(tmp_path, '[a]\nurl = "x"\n[b]\ncommand = "no-such-program"\nallow = []\nlimit = -1')

@@ -212,7 +212,7 @@ def load_personas(*folders: Path) -> dict[str, Persona]:
     found: dict[str, Persona] = {}
     for folder in (BUILT_IN, *folders):
         if not folder.is_dir():
-            raise PersonaError(f"{folder} is no folder; personas are TOML files in one")
+            raise PersonaError(f"PERSONAS_DIR: {folder} is no folder; personas are TOML files in one")
         for path in sorted(folder.glob("*.toml")):
             found[path.stem] = load_persona(path)
     return found

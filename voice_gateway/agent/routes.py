@@ -69,7 +69,9 @@ def load_routes(path: Path, personas: Collection[str], default: str) -> Routes:
     try:
         text = path.read_text(encoding="utf-8")
         given = tomllib.loads(text)
-    except (OSError, ValueError, RecursionError) as error:  # a number may be too long to be read
+    except OSError as error:
+        raise RouteError(f"ROUTES_FILE: {path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # a number may be too long to be read
         raise RouteError(f"{path}: cannot be read as TOML: {error}") from error
     reading = _Reading(path, text.splitlines(), personas)
     routes = reading.routes(given)

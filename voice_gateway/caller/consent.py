@@ -201,7 +201,9 @@ def load_rules(
     if path is not None:
         try:
             given = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:  # a number may be too long to be read
+        except OSError as error:
+            raise ConfigError([f"RECORDING_RULES is {path}, which cannot be read: {error.strerror}"]) from None
+        except (ValueError, RecursionError) as error:  # a number may be too long to be read
             raise ConfigError([f"RECORDING_RULES is {path}, which cannot be read as TOML: {error}"]) from None
         problems += [f"{path}: {name} is not known; there is only [[rule]]" for name in given if name != "rule"]
         found = given.get("rule", [])

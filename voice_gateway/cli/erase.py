@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voice_gateway import config
-from voice_gateway.errors import ConfigError
+from voice_gateway.errors import GatewayError
 from voice_gateway.ops.privacy import mask_number, scrub
 from voice_gateway.store.person import Person
 
@@ -35,10 +35,10 @@ def erase(
     """
     calls = frozenset(filter(None, call or []))
     if not number and not calls:
-        raise ConfigError(["Name a person with --number +250788000123, or calls with --call CA..."])
+        raise GatewayError("name a person with --number +250788000123, or calls with --call CA...")
     settings, person = config.load(env_file=env_file), Person.of(number, calls)
     if person.digits and settings.twilio_from_number.removeprefix("+") == person.digits:
-        raise ConfigError(["--number is TWILIO_FROM_NUMBER, a line of your own and no person."])
+        raise GatewayError("--number is TWILIO_FROM_NUMBER, a line of your own and no person")
     raise typer.Exit(asyncio.run(_run(settings, person, number, yes=yes)))
 
 

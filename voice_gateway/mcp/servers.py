@@ -74,7 +74,9 @@ def load_servers(path: Path, variables: Mapping[str, str]) -> tuple[Server, ...]
     """Read the file. variables: for ${NAME}. Raises `ServerError` with everything that is wrong in it."""
     try:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # a number may be too long to be read
+    except OSError as error:
+        raise ServerError(f"MCP_SERVERS_FILE: {path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # a number may be too long to be read
         raise ServerError(f"MCP_SERVERS_FILE: {path}: cannot be read as TOML: {error}") from error
     problems: list[str] = []
     servers = [_Reader(path, name, table, variables, problems).server() for name, table in given.items()]
