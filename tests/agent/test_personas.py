@@ -250,7 +250,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(PersonaError, match="PERSONAS_DIR: .*none is no folder"):
+    with pytest.raises(PersonaError, match=r"PERSONAS_DIR: .*none is no folder"):
         load_personas(tmp_path / "none")
 
 

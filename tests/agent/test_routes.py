@@ -120,7 +120,7 @@ def test_a_mistake_is_told_with_file_line_and_field(tmp_path: Path, text: str, s
 
 
 def test_a_file_that_is_not_there_is_told_by_its_setting(tmp_path: Path) -> None:
-    with pytest.raises(RouteError, match="ROUTES_FILE: .*none.toml: cannot be read: No such file"):
+    with pytest.raises(RouteError, match=r"ROUTES_FILE: .*none\.toml: cannot be read: No such file"):
         load_routes(tmp_path / "none.toml", ["cfo"], "cfo")
 
 

@@ -95,7 +95,7 @@ def test_a_mistake_is_told_with_file_server_and_field(tmp_path: Path, text: str,
 
 
 def test_a_file_that_is_not_there_is_told_without_a_word_of_its_form(tmp_path: Path) -> None:
-    with pytest.raises(ServerError, match="^MCP_SERVERS_FILE: .*none.toml: cannot be read: No such file"):
+    with pytest.raises(ServerError, match=r"^MCP_SERVERS_FILE: .*none\.toml: cannot be read: No such file"):
         load_servers(tmp_path / "none.toml", {})
 
 
