@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +20,7 @@ from voice_gateway.cli.show import Teller, latencies, weather_told
 from voice_gateway.cli.stopwatch import RATE_HZ, measure
 from voice_gateway.emulator.carrier import Carrier, Manners, PhoneCall, Weather
 from voice_gateway.emulator.carrier_web import is_loopback
-from voice_gateway.emulator.performance import Part, perform
+from voice_gateway.emulator.performance import Cue, Part, perform
 from voice_gateway.emulator.phone_call import CarrierWarning
 from voice_gateway.emulator.scenario import Scenario
 from voice_gateway.emulator.verdict import Happened
@@ -167,16 +167,32 @@ async def _place(teller: Teller, carrier: Carrier, dialling: Dialling, part: Par
         call = await carrier.dial(dialling.webhook, from_number=dialling.from_number, to_number=dialling.to_number)
         if call.twiml:
             teller.line(call.now_s, "call", "TwiML is here")
-        for sentence in call.said:
-            teller.line(None, "gateway", sentence, "spoken by the carrier")
-        already_said = len(call.said)
+        untold = _untold(teller, call)
+        untold()
         hearing = Hearing(teller, call)
+
+        def cue(cue: Cue) -> None:
+            untold()  # such as the question that a key answers
+            hearing.cue(cue)
+
         async with teller.meters(call), hearing:
-            await perform(call, part, tell=hearing.cue)
-        for sentence in call.said[already_said:]:
-            teller.line(None, "gateway", sentence, "spoken by the carrier")
+            await perform(call, part, tell=cue)
+        untold()
     record = await record_of(file, call.call_sid) if file is not None and call.stream_at_s else None
     return Placed(call, hearing.texts, record)
+
+
+def _untold(teller: Teller, call: PhoneCall) -> Callable[[], None]:
+    """Tells what the carrier's voice has said in the call since it was asked last."""
+    told = 0
+
+    def tell() -> None:
+        nonlocal told
+        for sentence in call.said[told:]:
+            teller.line(None, "gateway", sentence, "spoken by the carrier")
+            told += 1
+
+    return tell
 
 
 def _check(teller: Teller, placed: Placed, scenario: Scenario, file: Path | None, *, surely: bool) -> list[str]:
@@ -236,5 +252,5 @@ def _conclude(teller: Teller, placed: Placed, wav_out: Path) -> list[str]:
     elif not failings:
         failings.append("there was never a media stream")
     for failing in failings:
-        teller.failure(f"No conversation came about: {failing}.")
+        teller.failure(f"No conversation came about: {failing}{'' if failing.endswith('?') else '.'}")
     return failings
