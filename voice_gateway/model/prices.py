@@ -118,12 +118,10 @@ def load_prices(path: Path = BUILT_IN) -> PriceList:
         read = _File.model_validate_json(orjson.dumps(given))
     except OSError as error:
         raise PriceError(f"PRICES_FILE: {path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # a number may be too long to be read
-        raise PriceError(f"{path}: cannot be read as TOML: {error}") from error
     except ValidationError as error:
         problems = [f"{path}: {_where(each['loc'])}: {each['msg']}" for each in error.errors(include_input=False)]
         raise PriceError("\n".join(problems)) from None
-    except (OSError, ValueError, RecursionError) as error:  # a number may be too long to be read
+    except (ValueError, RecursionError) as error:  # a number may be too long to be read
         raise PriceError(f"{path}: cannot be read as TOML: {error}") from error
     return PriceList(
         read.line.inbound_usd_per_minute,
