@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -67,17 +68,29 @@ class Desk:
             if persona:
                 await session.change_role(_in_writing(self._role(persona)))
             return session
-        if len(self._sessions) >= self._terms.most:
-            advice = (
-                f"{self._terms.most} text sessions are open (AI_MAX_SESSIONS); end one, or try again in some minutes"
-            )
-            raise TextError("sessions_full", advice)
+        while len(self._sessions) >= self._terms.most:
+            await self._make_room(client)
         key = persona or default
         facts = CallFacts(f"{CHANNEL}-{self._new_id()}", account(client), "", CHANNEL, persona=key, channel=CHANNEL)
         session = TextSession(facts, _in_writing(self._role(key)), self._means)
         self._sessions[client, name] = session
         self._wait(client, name, self._terms.idle_s)
         return session
+
+    async def _make_room(self, client: str) -> None:
+        """End the session that was longest unused of whoever holds most, so that nobody locks the others out.
+
+        Raises `TextError` where the client itself holds as many as anybody, or all of them are in the midst of a turn.
+        """
+        held = Counter(owner for owner, _ in self._sessions)
+        most, count = held.most_common(1)[0]
+        idle = [key for key, session in self._sessions.items() if key[0] == most and not session.busy]
+        if count <= held[client] + 1 or not idle:
+            advice = (
+                f"{self._terms.most} text sessions are open (AI_MAX_SESSIONS); end one, or try again in some minutes"
+            )
+            raise TextError("sessions_full", advice)
+        await self.end(*min(idle, key=lambda key: self._sessions[key].used_at), reason="displaced")
 
     def check_budget(self, client: str) -> None:
         """Raises `TextError` where a limit of the day stands against another turn."""

@@ -130,6 +130,20 @@ async def test_what_was_undone_may_be_wished_again_at_once() -> None:
     assert len(set(kitchen.keys)) == 3
 
 
+async def test_what_was_undone_is_what_the_answer_names_and_nothing_else() -> None:
+    once, kitchen = Once(Clock()), Kitchen()
+    for each in "ab":
+        kitchen.outcome = ToolOutcome(f'{{"success":true,"appointment":{{"id":"apt_{each}"}}}}', ok=True)
+        await once.run("CA1", "book_appointment", f'{{"time":"{each}"}}', kitchen)
+    once.undo("CA1", "book_appointment", ToolOutcome('{"success":true,"canceled":"apt_a"}', ok=True))
+    kept = await once.run("CA1", "book_appointment", '{"time":"b"}', kitchen)
+    assert orjson.loads(kept.output)["repeat"], "the other one stands"
+    assert len(kitchen.keys) == 2
+    again = await once.run("CA1", "book_appointment", '{"time":"a"}', kitchen)
+    assert "repeat" not in orjson.loads(again.output)
+    assert len(set(kitchen.keys)) == 3
+
+
 async def test_a_caller_who_comes_back_finds_what_was_done_before() -> None:
     clock, kitchen = Clock(), Kitchen()
     once = Once(clock)

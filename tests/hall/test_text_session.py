@@ -331,6 +331,23 @@ async def test_a_session_that_has_cost_what_it_may_answers_no_more(opened: Any) 
     assert fault.value.code == "budget"
 
 
+async def test_a_client_who_holds_all_sessions_locks_nobody_out(opened: Any) -> None:
+    house = await opened("Good day.", "Hello.", terms=Terms(most=3))
+    first, second, third = [await house.desk.session("shop", name, "", default="cook") for name in "abc"]
+    await answer_of(first, "Hello")
+    theirs = await house.desk.session("desk", "default", "", default="cook")
+    assert house.desk.live == 3
+    assert house.desk.find("shop", "b") is None, "the one that was longest unused"
+    assert (house.desk.find("shop", "a"), house.desk.find("shop", "c")) == (first, third)
+    with pytest.raises(TextError) as fault:
+        await answer_of(second, "Hello")
+    assert fault.value.code == "ended"
+    with pytest.raises(TextError) as fault:
+        await house.desk.session("desk", "another", "", default="cook")
+    assert fault.value.code == "sessions_full", "whoever has as many as others ends none of theirs"
+    assert house.desk.find("desk", "default") is theirs
+
+
 async def test_clients_have_sessions_of_their_own_and_only_so_many(opened: Any) -> None:
     house = await opened(terms=Terms(most=2))
     mine = await house.session()

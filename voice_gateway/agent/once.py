@@ -13,6 +13,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -66,11 +67,17 @@ class Once:
         return await asyncio.shield(effect.outcome)
 
     def undo(self, call_sid: str, name: str, outcome: ToolOutcome) -> None:
-        """Another tool has undone what this one did, as it says by `"success": true`: the same wish is a new one."""
+        """Another tool has undone what this one did, as it says by `"success": true`: the same wish is a new one.
+
+        Where its answer names something, such as an id, that alone counts as undone whose own answer names it too.
+        """
         told = orjson.loads(outcome.output)
-        if outcome.ok and isinstance(told, dict) and told.get("success") is True:
-            for effect in self._calls.get(call_sid, {}).values():
-                effect.undone |= effect.name == name and effect.outcome.done()
+        if not outcome.ok or not isinstance(told, dict) or told.get("success") is not True:
+            return
+        named = _texts(told)
+        for effect in self._calls.get(call_sid, {}).values():
+            if effect.name == name and self._was_done(effect):
+                effect.undone |= not named or not named.isdisjoint(_texts(orjson.loads(effect.outcome.result().output)))
 
     def forget(self, call_sid: str) -> None:
         """The call is over, and nobody comes back."""
@@ -93,7 +100,7 @@ class Once:
     @staticmethod
     def _was_done(effect: _Effect) -> bool:
         """Is it known to have had its effect? A tool may also say no in good order: `"success": false`."""
-        if effect.outcome.cancelled() or effect.outcome.exception() is not None:
+        if not effect.outcome.done() or effect.outcome.cancelled() or effect.outcome.exception() is not None:
             return False
         outcome = effect.outcome.result()
         told = orjson.loads(outcome.output) if outcome.ok else None
@@ -107,6 +114,18 @@ def _digest(name: str, arguments: str) -> str:
     except (ValueError, orjson.JSONEncodeError):  # more levels can be read than written
         text = arguments.encode("utf-8", "replace")
     return hashlib.sha256(name.encode() + b"\n" + text).hexdigest()[:24]
+
+
+def _texts(told: Any) -> set[str]:
+    """Every text of an answer, however deep."""
+    found, parts = set(), [told]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, str):
+            found.add(part)
+        elif isinstance(part, dict | list):
+            parts.extend(part.values() if isinstance(part, dict) else part)
+    return found
 
 
 def _again(outcome: ToolOutcome) -> ToolOutcome:
