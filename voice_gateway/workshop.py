@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from voice_gateway.agent.cast import Role
-from voice_gateway.agent.once import Once
+from voice_gateway.agent.once import MOST_ASIDE, Once
 from voice_gateway.agent.personas import Persona
 from voice_gateway.agent.supervisor import Case, Supervisor
 from voice_gateway.agent.tools import Toolbox, ToolContext, ToolOutcome
@@ -51,6 +52,7 @@ class Workshop:
         self._stranger = stranger
         self._now_for = now_for
         self._kept: dict[str, Kept] = {}
+        self._aside: OrderedDict[str, Kept] = OrderedDict()
 
     async def start(self) -> None:
         await self._tables.start()
@@ -60,21 +62,29 @@ class Workshop:
 
     def note(self, facts: CallFacts, entry: entries.Entry) -> None:
         """Keep what is said while the call goes on: `journal.Listener`."""
-        if isinstance(entry, entries.CallStarted | entries.CallResumed):
+        if isinstance(entry, entries.CallStarted):
             self._kept[facts.call_sid] = Kept()
+        elif isinstance(entry, entries.CallResumed):
+            self._kept[facts.call_sid] = self._aside.pop(facts.call_sid, Kept())
+            self._kept[facts.call_sid].begin_again()
         elif isinstance(entry, entries.TransferEnded) and entry.outcome not in UNANSWERED:
             self._once.forget(facts.call_sid)
+            self._aside.pop(facts.call_sid, None)
         kept = self._kept.get(facts.call_sid)
         if kept is not None:
             kept.take(entry)
 
     def take_back(self, facts: CallFacts, *, returns: bool = False) -> None:
         """What a call had for itself, once it is over. returns: its caller is put through, and may come back."""
-        if returns:
-            self._once.set_aside(facts.call_sid)
-        else:
+        kept = self._kept.pop(facts.call_sid, None)
+        if not returns:
             self._once.forget(facts.call_sid)
-        self._kept.pop(facts.call_sid, None)
+            return
+        self._once.set_aside(facts.call_sid)
+        if kept is not None:
+            self._aside[facts.call_sid] = kept
+        while len(self._aside) > MOST_ASIDE:
+            self._aside.popitem(last=False)
 
     async def run(self, call: CallFacts, name: str, arguments: str) -> tuple[str, bool]:
         """Run a tool for a call: `session.Tools`."""

@@ -69,3 +69,14 @@ def test_what_tools_were_asked_and_said_stands_between_the_turns() -> None:
     assert (kept.turns()[1].name, kept.turns()[1].arguments) == ("look", '{"day":"friday"}')
     kept.take(entries.ToolAnswered("c2", "list", "x" * 10_000, ok=True, duration_ms=5))
     assert len(kept.turns()[-1].said) == MOST_OUTPUT
+
+
+def test_who_comes_back_goes_on_after_what_was_said_though_times_begin_anew() -> None:
+    kept = Kept()
+    kept.take(caller("Claire, please.", 9000))
+    kept.take(entries.RecordingPaused("tool"))
+    kept.begin_again()
+    kept.take(ours("Nobody answered.", 2000))
+    kept.take(caller("I am back.", 1000))
+    assert [turn.said for turn in kept.turns()] == ["Claire, please.", "I am back.", "Nobody answered."]
+    assert not kept.paused

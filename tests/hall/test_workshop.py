@@ -160,6 +160,19 @@ async def test_after_its_end_nothing_of_a_call_is_left(desk: Desk) -> None:
     assert [turn["said"] for turn in desk.seen["transcript"]] == ["I am back."]
 
 
+async def test_whom_nobody_answered_is_known_to_the_supervisor_when_he_comes_back(desk: Desk) -> None:
+    await desk.ask("I want to speak to Claire.")
+    desk.workshop.take_back(CALL, returns=True)
+    desk.workshop.note(CALL, entries.TransferEnded("no-answer", 20))
+    desk.workshop.note(CALL, entries.CallResumed("no-answer", 0.0))
+    await desk.ask("I am back.")
+    said = [turn["said"] for turn in desk.seen["transcript"]]
+    assert (said[0], said[-1]) == ("I want to speak to Claire.", "I am back.")
+    desk.workshop.take_back(CALL, returns=True)
+    desk.workshop.note(CALL, entries.TransferEnded("completed", 20))
+    assert not desk.workshop._aside, "nobody comes back from somebody who has answered"
+
+
 async def test_who_writes_is_served_without_the_supervisor(desk: Desk) -> None:
     facts = replace(CALL, call_sid="api-1", channel="api")
     output, _ = await desk.workshop.run(facts, CONSULT, "{}")

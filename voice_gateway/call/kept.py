@@ -41,6 +41,8 @@ class Kept:
     _turns: list[KeptTurn] = field(default_factory=list)
     _asked: dict[str, str] = field(default_factory=dict)
     """The arguments of tools at work, by the call's id."""
+    _former: int = 0
+    """So many turns are of an earlier part of the call, whose clock was another."""
 
     def take(self, entry: entries.Entry) -> None:
         match entry:
@@ -58,14 +60,21 @@ class Kept:
             case entries.RecordingResumed():
                 self.paused = False
 
+    def begin_again(self) -> None:
+        """The caller was put through and comes back: what was said stands, and the times begin anew."""
+        self.paused = False
+        self._asked.clear()
+        self._former = len(self._turns)
+
     def _put(self, speaker: str, text: str, start_ms: int | None, name: str = "", arguments: str = "") -> None:
         """A turn goes where it began: a caller's text may come after our answer to it."""
         said = tidy(text)
         if not said or said == tidy(CUT):
             return
-        begins = self._turns[-1].start_ms if start_ms is None and self._turns else float(start_ms or 0)
+        last = self._turns[-1].start_ms if len(self._turns) > self._former else 0.0
+        begins = last if start_ms is None else float(start_ms)
         place = len(self._turns)
-        while place and self._turns[place - 1].start_ms > begins:
+        while place > self._former and self._turns[place - 1].start_ms > begins:
             place -= 1
         self._turns.insert(place, KeptTurn(speaker, said, begins, name, arguments))
 
