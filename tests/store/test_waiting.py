@@ -47,7 +47,7 @@ async def test_it_lists_what_waits_and_what_is_set_aside_with_its_reason(store: 
     await filled(store, event)
     told = await asyncio.to_thread(command, store.path)
     assert told.exit_code == 0, told.output
-    assert re.search(r"^supabase +1 +2 +0 s ago$", told.output, re.MULTILINE), told.output
+    assert re.search(r"^supabase +1 +2 +0 s ago; SUPABASE_URL is not set here", told.output, re.MULTILINE), told.output
     assert re.search(r"^webhook +0 +0$", told.output, re.MULTILINE)
     assert re.search(r"^storage +0 +1$", told.output, re.MULTILINE)
     assert "storage:1  2001-09-09 01:46:40Z  CA1  2026-11-21/CA1_r1.wav\n    HTTP 413, too large" in told.output

@@ -34,7 +34,8 @@ def outbox(
 
     Example: voice-gateway outbox --drop supabase:12
     """
-    path = config.load(env_file=env_file).store_path
+    settings = config.load(env_file=env_file)
+    path = settings.store_path
     if not path.exists():
         raise GatewayError(f"There is no file at STORE_PATH ({path}): nothing was recorded here.")
     try:
@@ -42,7 +43,7 @@ def outbox(
             _drop(path, drop, yes=yes)
         if retry:
             typer.echo(f"To be tried again: {waiting.retry(path)}.")
-        _show(path)
+        _show(path, settings)
     except sqlite3.Error as fault:
         raise GatewayError(f"{path}: {fault}. Try again; if that does not help, look at the file.") from None
 
@@ -55,17 +56,29 @@ def _drop(path: Path, ids: Sequence[str], *, yes: bool) -> None:
     typer.echo(f"Given up: {waiting.drop(path, asides)}.")
 
 
-def _show(path: Path) -> None:
+def _show(path: Path, settings: config.Settings) -> None:
     typer.echo(f"{'for':10}{'waiting':>9}{'set aside':>11}  oldest")
     for each in waiting.queues(path):
         since = "" if each.oldest is None else f"{_length(time.time() - each.oldest)} ago"
-        typer.echo(f"{each.name:10}{each.depth:9}{each.refused:11}  {since}".rstrip())
+        lacking = _lacking(each.name, settings) if each.depth else ""
+        typer.echo(f"{each.name:10}{each.depth:9}{each.refused:11}  {since}{lacking}".rstrip())
     asides = waiting.set_aside(path)
     if asides:
         typer.echo("\nSet aside, and why:")
         _list(asides)
     if len(asides) >= waiting.LISTED:
         typer.echo(f"At most {waiting.LISTED} of each are shown.")
+
+
+def _lacking(name: str, settings: config.Settings) -> str:
+    """Why nothing leaves: the setting that would name the destination is empty here."""
+    there = {
+        "supabase": ("SUPABASE_URL", settings.supabase_url),
+        "webhook": ("CALL_WEBHOOK_URL", settings.call_webhook_url.get_secret_value()),
+        "storage": ("RECORDINGS_BUCKET", settings.recordings_bucket),
+    }
+    setting, value = there[name]
+    return "" if value else f"; {setting} is not set here: kept until it is, as far as STORE_MAX_MB allows"
 
 
 def _list(asides: Sequence[waiting.Aside]) -> None:
