@@ -26,7 +26,7 @@ async def test_the_session_goes_on_in_the_language_that_the_model_chose(staging:
     async with partial(staging, make=make)(mind=mind, ear=TypedEar(["Bonjour !"])) as running:
         call = await running.carrier.dial(running.webhook_url)
         await call.answered()
-        (session,) = running.model.sessions
+        session = await running.model.joined()
         await call.say(speech(0.6), 8000)
         await call.until_heard(0.5)
         await call.hang_up()
