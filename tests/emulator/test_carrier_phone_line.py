@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_gateway.emulator.phone_line import BYTES_PER_S, PlayoutLine, is_audible, render
+from voice_gateway.emulator.phone_line import BYTES_PER_S, PlayoutLine, heard_at, is_audible, render
 from voice_gateway.emulator.weather import CALM, Weather
 
 TONE = b"\x20"
@@ -152,3 +152,29 @@ def test_whatever_is_sent_nothing_overlaps_and_every_mark_returns_once_in_order(
     assert [echo.reached_s for echo in back] == sorted(echo.reached_s for echo in back)
     assert all(a.end_s <= b.start_s + 1e-9 for a, b in pairwise(played))
     assert sum(segment.length for segment in played) == asked - dropped
+
+
+@given(
+    st.floats(0.0, 1e6),
+    st.lists(st.integers(1, 800), min_size=1, max_size=12),
+    st.lists(st.floats(0.0, 0.3), min_size=12, max_size=12),
+)
+def test_all_that_was_queued_can_be_waited_for_to_the_sample_and_not_one_more(clock_s, lengths, gaps):
+    line = PlayoutLine(Weather(one_way_s=0.01, jitter_buffer_s=0.06))
+    now = clock_s
+    for length, gap_s in zip(lengths, gaps, strict=False):
+        line.receive(now, TONE * length)
+        now += gap_s
+    whole = sum(lengths)
+    at_s = heard_at(line.schedule, clock_s, whole / BYTES_PER_S)
+    assert at_s == pytest.approx(line.empty_s, abs=1 / BYTES_PER_S)
+    assert heard_at(line.schedule, clock_s, (whole + 1) / BYTES_PER_S) is None
+
+
+def test_sound_is_counted_from_when_it_was_asked_for_and_silence_in_front_is_not():
+    line = PlayoutLine(CALM)
+    line.receive(5.0, b"\xff" * 800)
+    line.receive(5.0, second(1.0))
+    assert heard_at(line.schedule, 5.0, 0.5) == pytest.approx(5.6)
+    assert heard_at(line.schedule, 5.5, 0.5) == pytest.approx(6.0)
+    assert heard_at(line.schedule, 5.8, 0.5) is None

@@ -8,7 +8,6 @@ Times in `events` are seconds on the call's clock, which starts when the number 
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from voice_gateway.audio import g711, resample
 from voice_gateway.emulator.carrier_stream import MediaStream
-from voice_gateway.emulator.phone_line import BYTES_PER_S, Segment, render
+from voice_gateway.emulator.phone_line import BYTES_PER_S, Segment, heard_at, render
 from voice_gateway.emulator.twiml_reader import Dial
 
 Outcome: TypeAlias = Literal[
@@ -322,19 +321,7 @@ class PhoneCall:
         await asyncio.wait({self._changed}, timeout=timeout_s)
 
     def _heard_at(self, since: float, seconds: float) -> float | None:
-        """When, as scheduled, so much sound will have been heard since then; silence in front does not count."""
-        missing = seconds
-        begun = False
-        schedule = self._scheduled()
-        for segment in schedule[bisect_right(schedule, since, key=lambda each: each.end_s) :]:
-            if not (begun or segment.audible):
-                continue
-            begun = True
-            start_s = max(since, segment.start_s)
-            if segment.end_s - start_s >= missing:
-                return start_s + missing
-            missing -= segment.end_s - start_s
-        return None
+        return heard_at(self._scheduled(), since, seconds)
 
     def _scheduled(self) -> list[Segment]:
         return self._streams[-1].line.schedule if self._streams else []

@@ -177,6 +177,24 @@ def is_audible(ulaw: bytes) -> bool:
     return bool(ulaw.translate(None, _QUIET_BYTES))
 
 
+def heard_at(segments: list[Segment], since: float, seconds: float) -> float | None:
+    """When so much sound since then is played, or None while so much is not queued. Silence in front does not count.
+
+    It is counted in samples, so that a reply of exactly 0.2 s is 0.2 s long whatever the clock's floats say.
+    """
+    missing = round(seconds * BYTES_PER_S)
+    begun = False
+    for segment in segments[bisect_right(segments, since, key=lambda each: each.end_s) :]:
+        begun = begun or segment.audible
+        if not begun:
+            continue
+        passed = max(0, round((since - segment.start_s) * BYTES_PER_S))
+        if segment.length - passed >= missing:
+            return segment.start_s + (passed + missing) / BYTES_PER_S
+        missing -= segment.length - passed
+    return None
+
+
 def render(segments: list[Segment], start_s: float, end_s: float) -> bytes:
     """The line from start_s to end_s as µ-law, 0xFF where nothing was played. Segments are in order of time."""
     length = round((end_s - start_s) * BYTES_PER_S)
