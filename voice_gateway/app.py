@@ -208,7 +208,7 @@ class Gateway:
         from voice_gateway.store.supabase import shipper_to  # noqa: PLC0415 - see above
 
         shipper = shipper_to(self._settings.supabase_url, self._settings.supabase_key, self.store)
-        self.metrics.watch_outbox(shipper)
+        self.metrics.watch_outbox(shipper.delivery)
         return shipper
 
     def _new_mcp(self) -> Doors | None:
@@ -330,7 +330,7 @@ class Gateway:
             health.not_full(lambda: self.switchboard.live, settings.max_calls),
         ]
         features = {"voiceAgent": enabled, "mcp": self.mcp is not None}
-        details = {**({} if self.shipper is None else {"outbox": self.shipper.tell}), **self._keeper.details}
+        details = {**({} if self.shipper is None else {"outbox": self.shipper.delivery.tell}), **self._keeper.details}
         return [
             *health.health_routes(
                 version=__version__,

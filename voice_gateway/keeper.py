@@ -67,20 +67,20 @@ class Keeper:
             from voice_gateway.store.webhook import shipper_to  # noqa: PLC0415 - httpx costs 17 MB
 
             self._webhook = shipper_to(wishes.webhook_url, wishes.webhook_secret, store)
-            metrics.watch_webhook(self._webhook)
+            metrics.watch_webhook(self._webhook.delivery)
         if wishes.bucket and wishes.project is not None and wishes.recordings_dir is not None:
             from voice_gateway.store.bucket import Bucket  # noqa: PLC0415 - as above
             from voice_gateway.store.uploads import Uploads  # noqa: PLC0415 - as above
 
             bucket = Bucket(*wishes.project, wishes.bucket)
             self._uploads = Uploads(store, bucket, wishes.recordings_dir, keep_local=wishes.keep_local)
-            metrics.watch_uploads(self._uploads)
+            metrics.watch_uploads(self._uploads.delivery)
 
     @property
     def details(self) -> Mapping[str, Callable[[], object]]:
         """What `/ready` tells besides, by name."""
         found = {"webhook": self._webhook, "uploads": self._uploads}
-        return {name: each.tell for name, each in found.items() if each is not None}
+        return {name: each.delivery.tell for name, each in found.items() if each is not None}
 
     def start(self) -> None:
         """Begin; the store must have been started."""

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from storage_double import StorageDouble
 
+from voice_gateway.store.delivery import Pauses
 from voice_gateway.store.shipper import Pace, Shipper
 from voice_gateway.store.sqlite import SqliteStore
 from voice_gateway.store.supabase import SupabaseRecord
@@ -168,7 +169,7 @@ class Shipped:
         return await self.shipper.flush(timeout_s)
 
 
-QUICK = Pace(collect_s=0.02, first_pause_s=0.01, longest_pause_s=0.05)
+QUICK = Pace(collect_s=0.02, pauses=Pauses(0.01, 0.05))
 
 
 @asynccontextmanager

@@ -13,10 +13,11 @@ import orjson
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
+from voice_gateway.store.delivery import Pauses
 from voice_gateway.store.shipper import Pace
 
 SECRET = "a-secret-of-24-characters"
-QUICK = Pace(collect_s=0.01, most=100, first_pause_s=0.01, longest_pause_s=0.05)
+QUICK = Pace(collect_s=0.01, most=100, pauses=Pauses(0.01, 0.05))
 
 
 @dataclass

@@ -79,7 +79,7 @@ async def test_what_it_holds_reaches_supabase(older: Path, supabase: Supabase) -
             (seq, AT, {"digit": "1"}) for seq in (1, 2, 3)
         ]
         assert len(await rested.read_events("CA3")) == 1
-        assert rested.shipper.backlog.refused == 0
+        assert rested.shipper.delivery.backlog.refused == 0
 
 
 async def test_recordings_of_a_file_from_before_there_were_buckets_are_kept_and_brought(tmp_path: Path) -> None:

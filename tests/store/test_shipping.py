@@ -21,6 +21,7 @@ from postgrest_double import ANON_KEY, SERVICE_ROLE_KEY
 from starlette.responses import PlainTextResponse, Response
 from structlog.testing import capture_logs
 
+from voice_gateway.store.delivery import Delivery, Pauses
 from voice_gateway.store.outbox import read_backlog
 from voice_gateway.store.records import (
     CallPatch,
@@ -64,7 +65,7 @@ async def test_facts_arrive_in_batches_and_leave_the_outbox(rested: Shipped, eve
     ids = write_call(rested, event, events=1200)
     assert await rested.flush()
     assert await arrived(rested) == ids
-    assert (read_backlog(rested.local.path).depth, rested.shipper.oldest_age_s()) == (0, 0.0)
+    assert (read_backlog(rested.local.path).depth, rested.shipper.delivery.oldest_age_s()) == (0, 0.0)
     assert rested.far.asked.count("/rest/v1/rpc/ingest_call_events") <= 6
     assert len(await rested.local.read_events("CA1")) == 1200, "and stay in the file"
 
@@ -138,7 +139,7 @@ async def test_what_passes_is_tried_again(rested: Shipped, event: Maker) -> None
         ids = write_call(rested, event)
         assert await rested.flush()
     assert await arrived(rested) == ids
-    assert rested.shipper.failures == 6
+    assert rested.shipper.delivery.failures == 6
     assert [each["event"] for each in logs] == ["outbox.failing", "outbox.recovered"], "told once"
     assert "503" in logs[0]["reason"]
 
@@ -151,14 +152,14 @@ async def test_supabase_down_for_the_whole_call_costs_the_call_nothing(
         ids = write_call(rested, event)
         assert not await rested.flush(1.0)
         assert [each["id"] for each in await rested.local.read_events("CA1")] == ids
-        assert (rested.shipper.backlog.depth, rested.shipper.backlog.refused) == (10, 0)
-        assert "Connect" in rested.shipper.last_error or "Read" in rested.shipper.last_error
-        assert rested.shipper.oldest_age_s() > 0
+        assert (rested.shipper.delivery.backlog.depth, rested.shipper.delivery.backlog.refused) == (10, 0)
+        assert "Connect" in rested.shipper.delivery.last_error or "Read" in rested.shipper.delivery.last_error
+        assert rested.shipper.delivery.oldest_age_s() > 0
         assert not rested.local.stuck(asyncio.get_running_loop().time()), "calls go on"
         supabase.wire.become("well")
         assert await rested.flush()
         assert await arrived(rested) == ids
-        assert (rested.shipper.last_error, rested.shipper.backlog.depth) == ("", 0)
+        assert (rested.shipper.delivery.last_error, rested.shipper.delivery.backlog.depth) == ("", 0)
 
 
 async def test_an_answer_that_was_lost_doubles_nothing(
@@ -182,7 +183,7 @@ async def test_silence_is_waited_for_only_so_long(tmp_path: Path, supabase: Supa
     async with shipped(tmp_path / "store.db", supabase, timeout_s=0.2) as rested:
         ids = write_call(rested, event)
         assert not await rested.flush(1.0)
-        assert "no answer within" in rested.shipper.last_error
+        assert "no answer within" in rested.shipper.delivery.last_error
         supabase.wire.become("well")
         assert await rested.flush()
         assert await arrived(rested) == ids
@@ -227,20 +228,26 @@ class Moody:
         pass
 
 
-def pauses(store: SqliteStore, chance: float, *errors: Exception) -> list[float]:
-    pace = Pace(first_pause_s=0.25, longest_pause_s=2.0, longest_wish_s=120.0)
-    shipper = Shipper(store, Moody(), pace, chance=lambda: chance)
-    return [shipper._next_pause_s(error) for error in errors]
+def pauses(chance: float, *errors: Exception) -> list[float]:
+    delivery = Delivery("outbox", Pauses(0.25, 2.0, 120.0), lambda: chance)
+    return [delivery.failed(error) for error in errors]
 
 
-def test_pauses_grow_to_a_limit_with_some_chance_in_them(store: SqliteStore) -> None:
+def test_pauses_grow_to_a_limit_with_some_chance_in_them() -> None:
     errors = [Unavailable("busy"), Misconfigured("no key"), *[Unavailable("busy")] * 30]
-    assert pauses(store, 1.0, *errors)[:5] == [0.25, 0.5, 1.0, 2.0, 2.0]
-    assert pauses(store, 0.0, *errors)[-1] == 1.0
+    assert pauses(1.0, *errors)[:5] == [0.25, 0.5, 1.0, 2.0, 2.0]
+    assert pauses(0.0, *errors)[-1] == 1.0
 
 
-def test_a_wish_is_granted_up_to_a_limit(store: SqliteStore) -> None:
-    assert pauses(store, 1.0, Unavailable("later", 7.0), Unavailable("tomorrow", 86_400.0)) == [7.0, 120.0]
+def test_after_a_success_pauses_begin_anew() -> None:
+    delivery = Delivery("outbox", Pauses(0.25, 2.0), lambda: 1.0)
+    assert [delivery.failed(Unavailable("busy")) for _ in range(3)] == [0.25, 0.5, 1.0]
+    delivery.recovered()
+    assert (delivery.last_error, delivery.failed(Unavailable("busy"))) == ("", 0.25)
+
+
+def test_a_wish_is_granted_up_to_a_limit() -> None:
+    assert pauses(1.0, Unavailable("later", 7.0), Unavailable("tomorrow", 86_400.0)) == [7.0, 120.0]
 
 
 async def test_a_fault_of_ours_is_told_and_tried_again(store: SqliteStore, event: Maker) -> None:
@@ -252,7 +259,7 @@ async def test_a_fault_of_ours_is_told_and_tried_again(store: SqliteStore, event
         assert await shipper.flush(10)
         await shipper.close(0.0)
     assert [each["event"] for each in logs] == ["outbox.fault", "outbox.failing", "outbox.recovered"]
-    assert (remote.asked, shipper.failures, shipper.shipped) == (3, 2, 1)
+    assert (remote.asked, shipper.delivery.failures, shipper.shipped) == (3, 2, 1)
 
 
 # --- what somebody must put right -------------------------------------------------------------------------------
@@ -263,7 +270,7 @@ async def test_what_somebody_must_put_right_keeps_everything(rested: Shipped, ev
     ids = write_call(rested, event)
     assert await rested.flush()
     assert await arrived(rested) == ids
-    assert (rested.shipper.failures, read_backlog(rested.local.path).refused) == (5, 0)
+    assert (rested.shipper.delivery.failures, read_backlog(rested.local.path).refused) == (5, 0)
 
 
 async def test_a_wrong_key_is_told_with_what_to_do(tmp_path: Path, supabase: Supabase, event: Maker) -> None:
@@ -272,9 +279,9 @@ async def test_a_wrong_key_is_told_with_what_to_do(tmp_path: Path, supabase: Sup
             with capture_logs() as logs:
                 write_call(rested, event)
                 assert not await rested.flush(1.0)
-            assert told in rested.shipper.last_error
-            assert "check SUPABASE_SECRET_KEY" in rested.shipper.last_error
-            assert (rested.shipper.backlog.depth, rested.shipper.backlog.refused) == (10, 0)
+            assert told in rested.shipper.delivery.last_error
+            assert "check SUPABASE_SECRET_KEY" in rested.shipper.delivery.last_error
+            assert (rested.shipper.delivery.backlog.depth, rested.shipper.delivery.backlog.refused) == (10, 0)
             assert [each["event"] for each in logs] == ["outbox.failing"]
             assert key not in str(logs)
 
@@ -287,8 +294,8 @@ async def test_missing_tables_are_told_with_what_to_do(
     async with shipped(tmp_path / "store.db", supabase) as rested:
         write_call(rested, event)
         assert not await rested.flush(1.0)
-        assert "PGRST202" in rested.shipper.last_error
-        assert "voice-gateway migrate" in rested.shipper.last_error
+        assert "PGRST202" in rested.shipper.delivery.last_error
+        assert "voice-gateway migrate" in rested.shipper.delivery.last_error
 
 
 async def test_an_answer_of_somebody_else_is_no_receipt(supabase: Supabase) -> None:

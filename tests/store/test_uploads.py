@@ -27,14 +27,15 @@ from structlog.testing import capture_logs
 from voice_gateway.store import waiting
 from voice_gateway.store.bucket import Bucket
 from voice_gateway.store.database import fetch
+from voice_gateway.store.delivery import Pauses
 from voice_gateway.store.lease import Lease, take_lease
 from voice_gateway.store.records import KEEPING_LEG, EventRecord, RecordingRecord, new_id
 from voice_gateway.store.sqlite import SqliteStore
 from voice_gateway.store.statements import Statement
-from voice_gateway.store.uploads import Patience, Uploads, queueing
+from voice_gateway.store.uploads import Uploads, queueing
 
 DAY = "2026-11-21"
-QUICK = Patience(first_s=0.01, longest_s=0.05, look_s=5.0)
+QUICK = Pauses(0.01, 0.05)
 
 
 @dataclass
@@ -47,7 +48,7 @@ class Here:
 
     def uploads(self, *, keep_local: bool = True, timeout_s: float = 5.0, key: str = SECRET_KEY) -> Uploads:
         bucket = Bucket(self.far.url, key, "recordings", timeout_s=timeout_s)
-        return Uploads(self.store, bucket, self.folder, keep_local=keep_local, patience=QUICK, chance=lambda: 1.0)
+        return Uploads(self.store, bucket, self.folder, keep_local=keep_local, pauses=QUICK)
 
     async def record(self, call_sid: str = "CA1", size: int = 3000, *, told_size: int | None = None) -> str:
         """A finished recording, as the recorder leaves it; returns its path."""
@@ -104,7 +105,7 @@ async def test_a_finished_recording_is_brought_and_its_row_tells_where_it_lies(h
     async with bringing(here.uploads()) as uploads:
         path = await here.record(size=200_000)
         await until(lambda: uploads.uploaded)
-        assert (uploads.depth, uploads.last_error) == (0, "") or here.waiting() == []
+        assert (here.waiting(), uploads.delivery.last_error) == ([], "")
     thing = here.far.storage.buckets["recordings"].things[path]
     assert thing.data == (here.folder / path).read_bytes()
     assert (thing.media_type, thing.metadata) == ("audio/wav", {"sha256": sha256(thing.data).hexdigest()})
@@ -125,7 +126,7 @@ async def test_the_file_goes_where_it_is_not_to_be_kept_but_never_before_it_arri
     here.far.storage.faults = [Response(status_code=500)] * 3
     async with bringing(here.uploads(keep_local=False)) as uploads:
         path = await here.record()
-        await until(lambda: uploads.failures)
+        await until(lambda: uploads.delivery.failures)
         assert (here.folder / path).exists()
         await until(lambda: not (here.folder / path).exists())
     assert here.there == [path]
@@ -176,7 +177,7 @@ async def test_what_may_pass_is_told_and_tried_again(here: Here, answer: Respons
     with capture_logs() as logs:
         async with bringing(here.uploads()) as uploads:
             await until(lambda: uploads.uploaded)
-            assert uploads.failures == 2
+            assert uploads.delivery.failures == 2
     assert here.there == [path]
     failing = [each for each in logs if each["event"] == "uploads.failing"]
     assert len(failing) == 1
@@ -193,11 +194,11 @@ async def test_a_bucket_that_is_missing_and_one_that_is_public_get_nothing_until
     del buckets["recordings"]
     path = await here.record()
     async with bringing(here.uploads()) as uploads:
-        await until(lambda: "make a private bucket" in uploads.last_error)
+        await until(lambda: "make a private bucket" in uploads.delivery.last_error)
         buckets["recordings"] = Chest(public=True)
-        await until(lambda: "is public" in uploads.last_error)
+        await until(lambda: "is public" in uploads.delivery.last_error)
         assert here.far.storage.uploads == [], "not a byte was sent"
-        assert (uploads.depth, uploads.refused) == (1, 0)
+        assert (uploads.delivery.depth, uploads.delivery.refused) == (1, 0)
         buckets["recordings"].public = False
         await until(lambda: uploads.uploaded)
     assert here.there == [path]
@@ -207,8 +208,8 @@ async def test_a_bucket_that_cannot_be_asked_for_is_no_recordings_fault(here: He
     here.far.storage.of_bucket = meaning(400, "InvalidBucketName", "Bucket name invalid")
     await here.record()
     async with bringing(here.uploads()) as uploads:
-        await until(lambda: "check RECORDINGS_BUCKET" in uploads.last_error)
-        assert (uploads.depth, uploads.refused) == (1, 0)
+        await until(lambda: "check RECORDINGS_BUCKET" in uploads.delivery.last_error)
+        assert (uploads.delivery.depth, uploads.delivery.refused) == (1, 0)
 
 
 @pytest.mark.parametrize("where", ["bucket", "gateway"])
@@ -221,9 +222,9 @@ async def test_one_that_is_too_large_is_set_aside_and_costs_no_other(here: Here,
     with capture_logs() as logs:
         async with bringing(here.uploads()) as uploads:
             await until(lambda: uploads.uploaded)
-            await until(lambda: uploads.refused)
-            assert uploads.tell()["refused"] == 1
-            assert uploads.last_error == ""
+            await until(lambda: uploads.delivery.refused)
+            assert uploads.delivery.tell()["refused"] == 1
+            assert uploads.delivery.last_error == ""
     assert here.there == [small]
     (aside,) = here.rows("select * from uploads")
     assert aside["path"] == large
@@ -239,7 +240,7 @@ async def test_one_that_was_given_up_is_not_begun_with_again(here: Here) -> None
     here.far.storage.buckets["recordings"].file_size_limit = 100
     await here.record()
     async with bringing(here.uploads()) as uploads:
-        await until(lambda: uploads.refused)
+        await until(lambda: uploads.delivery.refused)
     assert waiting.drop(here.store.path, waiting.set_aside(here.store.path)) == 1
     here.far.storage.buckets["recordings"].file_size_limit = None
     successor = SqliteStore(here.store.path, at_open=queueing("recordings"))
@@ -247,7 +248,7 @@ async def test_one_that_was_given_up_is_not_begun_with_again(here: Here) -> None
     async with bringing(here.uploads()) as uploads:
         other = await here.record("CAother", 512)
         await until(lambda: uploads.uploaded)
-        assert (uploads.depth, uploads.refused) == (0, 0) or here.waiting() == []
+        assert (here.waiting(), uploads.delivery.refused) == ([], 0)
     await successor.close()
     assert here.there == [other]
 
@@ -289,7 +290,7 @@ async def test_a_bad_wire_costs_time_and_nothing_else(here: Here, mood: far_side
     path = await here.record(size=400_000)
     async with bringing(here.uploads(timeout_s=0.3)) as uploads:
         here.far.wire.become(mood)
-        await until(lambda: uploads.failures >= 2)
+        await until(lambda: uploads.delivery.failures >= 2)
         assert here.waiting() == [path]
         here.far.wire.become("well")
         await until(lambda: uploads.uploaded)
@@ -309,8 +310,8 @@ async def test_a_file_that_is_gone_or_not_what_was_recorded_is_set_aside(here: H
     )
     assert await here.store.work([foreign])
     async with bringing(here.uploads()) as uploads:
-        await until(lambda: uploads.refused == 4)
-        assert uploads.depth == 0
+        await until(lambda: uploads.delivery.refused == 4)
+        assert uploads.delivery.depth == 0
     assert here.far.storage.uploads == []
     told = {row["path"]: row["refused"] for row in here.rows("select path, refused from uploads")}
     assert "No such file" in told[gone]

@@ -165,7 +165,7 @@ async def test_what_passes_is_tried_again_in_order(hook: Hooked, event: Maker) -
     for call in ("CA0", "CA1", "CA2"):
         seqs = [seq for sid, seq in hook.told if sid == call]
         assert seqs == sorted(seqs)
-    assert hook.shipper.failures == 7
+    assert hook.shipper.delivery.failures == 7
     assert [each["event"] for each in logs] == ["webhook.failing", "webhook.recovered"]
 
 
@@ -229,7 +229,7 @@ async def test_what_is_not_let_in_is_set_aside_with_the_reason_and_tried_once_mo
         assert len(far.requests) <= 3, "no halving: it is not the events' fault"
         assert logs[0]["event"] == "webhook.refused"
         assert "CALL_WEBHOOK_SECRET" in logs[0]["reason"]
-        assert hook.shipper.refused == 20
+        assert hook.shipper.delivery.refused == 20
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("select distinct refused from webhook_outbox").fetchone()[0].startswith("HTTP 401")
     far.refuses = lambda _: None

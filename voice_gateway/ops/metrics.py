@@ -84,7 +84,7 @@ class _Family(Generic[Series]):
 
 
 class Outbox(Protocol):
-    """What is on its way to somewhere; `store.shipper.Shipper` is one, `store.uploads.Uploads` another."""
+    """What is on its way to somewhere, as `store.delivery.Delivery` tells it."""
 
     @property
     def depth(self) -> int: ...

@@ -49,6 +49,11 @@ class Backlog:
     oldest: float | None = None
     refused: int = 0
 
+    @classmethod
+    def of(cls, row: Row) -> Backlog:
+        """row: total, refused and oldest."""
+        return cls(row["total"] - row["refused"], row["oldest"], row["refused"])
+
 
 class Outbox:
     """One destination's facts: a table that the store fills, and what is asked of it and done to it."""
@@ -90,7 +95,7 @@ class Outbox:
     def read_backlog(self, path: Path) -> Backlog:
         """How much is waiting. Blocks for some milliseconds where it is very much. Raises `sqlite3.Error`."""
         for row in fetch(path, self._backlog):
-            return Backlog(row["total"] - row["refused"], row["oldest"], row["refused"])
+            return Backlog.of(row)
         return Backlog()
 
     def settled(self, parcel: Parcel, refused: Mapping[int, str]) -> list[Statement]:

@@ -14,20 +14,20 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
+from voice_gateway.store.delivery import Delivery, Pauses
 from voice_gateway.store.lease import Lease, take_lease
-from voice_gateway.store.outbox import SUPABASE, Backlog, Outbox, Parcel
-from voice_gateway.store.remote import Refused, Rejected, Remote, RemoteError, Unavailable
+from voice_gateway.store.outbox import SUPABASE, Outbox, Parcel
+from voice_gateway.store.remote import Refused, Rejected, Remote, RemoteError
 from voice_gateway.store.sqlite import SqliteStore
 
 LEASE_POLL_S: Final = 5.0
@@ -43,16 +43,13 @@ _LEASES: Final = {"outbox": "shipper", "webhook": "webhook"}
 class Pace:
     """How fast, in seconds and facts.
 
-    collect_s: for how long new facts wait for company. most, most_bytes: of one request. Pauses after failures grow
-    from first_pause_s to longest_pause_s; what Supabase itself wishes (Retry-After) counts up to longest_wish_s.
+    collect_s: for how long new facts wait for company. most, most_bytes: of one request. pauses: after failures.
     """
 
     collect_s: float = 0.3
     most: int = 500
     most_bytes: int = 1 << 20
-    first_pause_s: float = 0.25
-    longest_pause_s: float = 15.0
-    longest_wish_s: float = 120.0
+    pauses: Pauses = field(default_factory=Pauses)
 
 
 class Shipper:
@@ -63,26 +60,15 @@ class Shipper:
         pace: Pace = Pace(),
         *,
         outbox: Outbox = SUPABASE,
-        chance: Callable[[], float] = random.random,
-        wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        """outbox: which of the file's is shipped. chance: between 0 and 1, for the pauses.
-
-        wall_clock: seconds since 1970.
-        """
-        self.last_error = ""
-        self.backlog = Backlog()
-        """As it was when last looked at."""
+        """outbox: which of the file's is shipped."""
+        self.delivery = Delivery(outbox.name, pace.pauses)
         self.shipped = 0
-        self.failures = 0
         self._store = store
         self._remote = remote
         self._pace = pace
         self._outbox = outbox
-        self._chance = chance
-        self._wall_clock = wall_clock
         self._most = pace.most
-        self._in_a_row = 0
         self._looked_at = -math.inf
         self._log = structlog.get_logger()
         self._news = asyncio.Event()
@@ -126,7 +112,7 @@ class Shipper:
     async def close(self, timeout_s: float) -> int:
         """Ship what can be within timeout_s, and stop. Returns how many facts still wait: they stay in the file."""
         if self._task is None:
-            return self.depth
+            return self.delivery.depth
         await self.flush(timeout_s if self._ships else 0.0)
         self._store.tell_commits(self._news_of_commits, on=False)
         self._task.cancel()
@@ -139,33 +125,9 @@ class Shipper:
         if self._lease is not None:
             self._lease.close()
             self._lease = None
-        if self.depth:
-            self._log.warning(self._said("left"), facts=self.depth, reason=self.last_error)
-        return self.depth
-
-    @property
-    def depth(self) -> int:
-        """Facts that have not arrived yet, as last counted."""
-        return self.backlog.depth
-
-    @property
-    def refused(self) -> int:
-        """Facts that were refused and are set aside."""
-        return self.backlog.refused
-
-    def oldest_age_s(self) -> float:
-        """For how long the oldest fact has been waiting to be shipped; 0 when none is."""
-        oldest = self.backlog.oldest
-        return 0.0 if oldest is None else max(0.0, self._wall_clock() - oldest)
-
-    def tell(self) -> dict[str, object]:
-        """How it stands, for `/ready`."""
-        return {
-            "depth": self.depth,
-            "oldestAgeSeconds": round(self.oldest_age_s(), 1),
-            "refused": self.refused,
-            "lastError": self.last_error,
-        }
+        if self.delivery.depth:
+            self._log.warning(self._said("left"), facts=self.delivery.depth, reason=self.delivery.last_error)
+        return self.delivery.depth
 
     # --- the loop -----------------------------------------------------------------------------------------------
 
@@ -212,7 +174,7 @@ class Shipper:
 
     async def _arrived(self, parcel: Parcel, refused: dict[int, str]) -> None:
         refused = {index: why for index, why in refused.items() if 0 <= index < len(parcel.facts)}
-        self._recover()
+        self.delivery.recovered()
         self._most = min(self._pace.most, 2 * self._most)
         self.shipped += len(parcel.facts) - len(refused)
         for reason, count in Counter(refused.values()).items():
@@ -237,19 +199,7 @@ class Shipper:
         await self._wait(self._pace.collect_s)
 
     async def _pause(self, error: Exception) -> None:
-        """After a failure: longer each time, and no two the same."""
-        if not self.last_error:
-            self._log.error(self._said("failing"), reason=str(error), waiting=self.depth)
-        self.last_error = str(error) or type(error).__name__
-        self.failures += 1
-        await self._wait(self._next_pause_s(error), least=self._pace.first_pause_s)
-
-    def _next_pause_s(self, error: Exception) -> float:
-        pace = self._pace
-        pause = min(pace.longest_pause_s, pace.first_pause_s * 2.0**self._in_a_row) * (0.5 + self._chance() / 2)
-        self._in_a_row = min(self._in_a_row + 1, 16)
-        wish = min(error.retry_after_s, pace.longest_wish_s) if isinstance(error, Unavailable) else 0.0
-        return max(pause, wish)
+        await self._wait(self.delivery.failed(error), least=self._pace.pauses.first_s)
 
     async def _wait(self, pause_s: float, *, least: float = 0.0) -> None:
         """A pause that ends early when there is a hurry, though not before `least` seconds have passed."""
@@ -260,16 +210,10 @@ class Shipper:
             async with asyncio.timeout(pause_s):
                 await self._hurry.wait()
 
-    def _recover(self) -> None:
-        if self.last_error:
-            self._log.warning(self._said("recovered"), waiting=self.backlog.depth)
-        self.last_error = ""
-        self._in_a_row = 0
-
     async def _look(self, *, now: bool = False) -> None:
         """See how much waits; not each time, for counting much takes some milliseconds."""
         if now or time.monotonic() - self._looked_at >= LOOK_EVERY_S:
-            self.backlog = await asyncio.to_thread(self._outbox.read_backlog, self._store.path)
+            self.delivery.backlog = await asyncio.to_thread(self._outbox.read_backlog, self._store.path)
             self._looked_at = time.monotonic()
 
     def _said(self, event: str) -> str:

@@ -18,13 +18,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BufferedReader
 from pathlib import Path
@@ -34,11 +31,12 @@ import structlog
 
 from voice_gateway.call import entries
 from voice_gateway.store.database import fetch
+from voice_gateway.store.delivery import Delivery, Pauses
 from voice_gateway.store.lease import take_lease
 from voice_gateway.store.outbox import Backlog
 from voice_gateway.store.recordings import is_path, open_safely
 from voice_gateway.store.records import RecordingRecord, Row, keeping_event
-from voice_gateway.store.remote import Misconfigured, Refused, RemoteError, Unavailable
+from voice_gateway.store.remote import Misconfigured, Refused, RemoteError
 from voice_gateway.store.shipper import StoreSlowError
 from voice_gateway.store.statements import Statement
 
@@ -47,6 +45,8 @@ if TYPE_CHECKING:
     from voice_gateway.store.sqlite import SqliteStore
 
 LEASE_POLL_S: Final = 5.0
+LOOK_ANYWAY_S: Final = 30.0
+PAUSES: Final = Pauses(1.0, 300.0, 300.0)
 LAST_MOMENT_S: Final = 2.0
 FASTEST_BYTES_PER_S: Final = 8_000_000
 """A hundred calls at a time make 3.2 MB of sound a second."""
@@ -86,15 +86,6 @@ def queueing(bucket: str) -> str:
     return f"begin immediate;{drop}{make}{_ALL_STORED.format('', ' from call_recordings')}commit;"
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """Seconds. Pauses after failures grow from first_s to longest_s; look_s: how often it is looked anyway."""
-
-    first_s: float = 1.0
-    longest_s: float = 300.0
-    look_s: float = 30.0
-
-
 class _Paced(BufferedReader):
     """A file that is read no faster than so: sending keeps a processor and Python's lock busy, and calls need both."""
 
@@ -114,21 +105,15 @@ class Uploads:
         folder: Path,
         *,
         keep_local: bool,
-        patience: Patience = Patience(),
-        chance: Callable[[], float] = random.random,
+        pauses: Pauses = PAUSES,
     ) -> None:
-        """folder: of all recordings. keep_local: whether the files stay here as well. chance: between 0 and 1."""
-        self.last_error = ""
-        self.backlog = Backlog()
+        """folder: of all recordings. keep_local: whether the files stay here as well. pauses: after failures."""
+        self.delivery = Delivery("uploads", pauses)
         self.uploaded = 0
-        self.failures = 0
         self._store = store
         self._bucket = bucket
         self._folder = folder
         self._keep_local = keep_local
-        self._patience = patience
-        self._chance = chance
-        self._in_a_row = 0
         self._is_checked = False
         self._log = structlog.get_logger()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._work()), name="uploads", daemon=True)
@@ -157,29 +142,6 @@ class Uploads:
                 self._loop.call_soon_threadsafe(self._task.cancel)
             self._thread.join(LAST_MOMENT_S)
         self._store.tell_commits(self._listener, on=False)
-
-    @property
-    def depth(self) -> int:
-        """Recordings that are not there yet, as last counted."""
-        return self.backlog.depth
-
-    @property
-    def refused(self) -> int:
-        """Recordings that are set aside."""
-        return self.backlog.refused
-
-    def oldest_age_s(self) -> float:
-        """For how long the oldest has been waiting; 0 when none is."""
-        return 0.0 if self.backlog.oldest is None else max(0.0, time.time() - self.backlog.oldest)
-
-    def tell(self) -> dict[str, object]:
-        """How it stands, for `/ready`."""
-        return {
-            "depth": self.depth,
-            "oldestAgeSeconds": round(self.oldest_age_s(), 1),
-            "refused": self.refused,
-            "lastError": self.last_error,
-        }
 
     def _wake(self, *, surely: bool = False) -> None:
         if self._loop is not None and (surely or not self._news.is_set()):
@@ -217,7 +179,7 @@ class Uploads:
             if not waiting:
                 if self._closing:
                     return False
-                await self._rest(self._patience.look_s)
+                await self._rest(LOOK_ANYWAY_S)
                 return True
             await self._bring_or_set_aside(waiting[0])
         except Exception as fault:  # noqa: BLE001 - whatever it is, it is told and tried again, and others go first
@@ -244,7 +206,7 @@ class Uploads:
         except Exception:
             await self._store.work([Statement(_TRIED, {"id": row["recording_id"]})])
             raise
-        self._recover()
+        self.delivery.recovered()
 
     async def _bring(self, row: Row) -> None:
         path: str = row["path"]
@@ -287,7 +249,7 @@ class Uploads:
 
     def _look(self) -> None:
         for row in fetch(self._store.path, _BACKLOG):
-            self.backlog = Backlog(row["total"] - row["refused"], row["oldest"], row["refused"])
+            self.delivery.backlog = Backlog.of(row)
 
     def _tidy(self) -> None:
         """Files that should have gone after their upload, had the process lived."""
@@ -303,24 +265,10 @@ class Uploads:
             self._log.error("uploads.not_removed", recording=path, reason=fault.strerror or str(fault))
 
     async def _pause(self, error: Exception) -> None:
-        if not self.last_error:
-            self._log.error("uploads.failing", reason=str(error), waiting=self.depth)
-        self.last_error = str(error) or type(error).__name__
-        self.failures += 1
-        patience = self._patience
-        pause_s = min(patience.longest_s, patience.first_s * 2.0**self._in_a_row) * (0.5 + self._chance() / 2)
-        self._in_a_row = min(self._in_a_row + 1, 16)
-        wish_s = min(error.retry_after_s, patience.longest_s) if isinstance(error, Unavailable) else 0.0
-        deadline = time.monotonic() + max(pause_s, wish_s)
+        deadline = time.monotonic() + self.delivery.failed(error)
         while not self._closing and (left_s := deadline - time.monotonic()) > 0:
             self._news.clear()
             await self._rest(left_s)
-
-    def _recover(self) -> None:
-        if self.last_error:
-            self._log.warning("uploads.recovered", waiting=self.depth)
-        self.last_error = ""
-        self._in_a_row = 0
 
     async def _rest(self, longest_s: float) -> None:
         with suppress(TimeoutError):

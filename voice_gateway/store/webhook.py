@@ -29,6 +29,7 @@ from typing import Any, Final
 import httpx
 import orjson
 
+from voice_gateway.store.delivery import Pauses
 from voice_gateway.store.outbox import WEBHOOK
 from voice_gateway.store.remote import Misconfigured, Refused, Rejected, Unavailable, read_retry_after
 from voice_gateway.store.shipper import Pace, Shipper
@@ -39,7 +40,7 @@ SIGNATURE_HEADER: Final = "X-Voice-Gateway-Signature"
 USER_AGENT: Final = "voice-gateway"
 CONNECT_PATIENCE_S: Final = 3.0
 LONGEST_ANSWER: Final = 65_536
-PACE: Final = Pace(most=100, most_bytes=256 << 10, longest_pause_s=60.0)
+PACE: Final = Pace(most=100, most_bytes=256 << 10, pauses=Pauses(longest_s=60.0))
 
 _BLAMING: Final = frozenset({400, 409, 413, 422})
 _PASSING: Final = frozenset({408, 425, 429})
