@@ -21,6 +21,7 @@ from typing import Final
 import orjson
 
 from voice_gateway.store.person import ERASED, Person, is_theirs
+from voice_gateway.store.writing import transaction
 
 PATIENCE_S: Final = 30.0
 AFTERWARDS_S: Final = 30
@@ -128,15 +129,10 @@ class LocalErasure:
             db.execute("pragma secure_delete = on")
             tables = _tables(db)
             mentions = {table: _mentions(db, table, columns, person) for table, columns in tables.items()}
-            db.execute("begin immediate")
-            try:
+            with transaction(db):
                 for table in sorted(tables, key=_children_first):
                     done[table] += _remove(db, table, tables[table], person)
                     done[table] += _replace(db, table, tables[table], person, mentions[table])
-                db.execute("commit")
-            except BaseException:
-                db.execute("rollback")
-                raise
             db.execute("vacuum")
             self._cut_log(db)
         return dict(done)

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from voice_gateway.store.remote import Misconfigured, Rejected, RemoteError, Unavailable, read_retry_after
+from voice_gateway.store.remote import (
+    PASSING,
+    REJECTING,
+    Misconfigured,
+    Rejected,
+    RemoteError,
+    Unavailable,
+    read_retry_after,
+)
 
 if TYPE_CHECKING:
     from supabase import AsyncClient
@@ -24,8 +32,6 @@ if TYPE_CHECKING:
 USER_AGENT: Final = "voice-gateway"
 CONNECT_PATIENCE_S: Final = 3.0
 
-_REJECTING: Final = frozenset({400, 409, 413, 422})
-_PASSING: Final = frozenset({408, 425, 429})
 _seen: ContextVar[list[httpx.Response]] = ContextVar("responses of a request")
 
 
@@ -116,9 +122,9 @@ async def _client(url: str, key: str, http: httpx.AsyncClient) -> AsyncClient:
 def _refusal(response: httpx.Response, error: Exception) -> RemoteError:
     status = response.status_code
     told = f"HTTP {status}, {getattr(error, 'code', None) or ''} {getattr(error, 'message', None) or ''}".rstrip()
-    if status in _REJECTING:
+    if status in REJECTING:
         return Rejected(told)
-    if status in _PASSING or status >= 500:
+    if status in PASSING or status >= 500:
         return Unavailable(told, read_retry_after(response.headers, time.time()))
     if status in (401, 403):
         return Misconfigured(f"{told}: check SUPABASE_SECRET_KEY, and that the migrations were applied")

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import email.utils
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
+
+REJECTING: Final = frozenset({400, 409, 413, 422})
+"""HTTP statuses by which what was sent is not acceptable, as far as the far side says no more."""
+
+PASSING: Final = frozenset({408, 425, 429})
+"""Those below 500 that pass."""
 
 
 class Remote(Protocol):

@@ -15,6 +15,7 @@ from typing import Final
 from voice_gateway.errors import GatewayError
 from voice_gateway.store.database import fetch
 from voice_gateway.store.records import Row
+from voice_gateway.store.writing import transaction
 
 PATIENCE_S: Final = 30.0
 LISTED: Final = 100
@@ -129,11 +130,5 @@ def _tables(path: Path) -> list[tuple[str, str]]:
 
 @contextmanager
 def _changing(path: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None)) as db:
-        db.execute("begin immediate")
-        try:
-            yield db
-            db.execute("commit")
-        except BaseException:
-            db.execute("rollback")
-            raise
+    with closing(sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None)) as db, transaction(db):
+        yield db

@@ -31,7 +31,15 @@ import orjson
 
 from voice_gateway.store.delivery import Pauses
 from voice_gateway.store.outbox import WEBHOOK
-from voice_gateway.store.remote import Misconfigured, Refused, Rejected, Unavailable, read_retry_after
+from voice_gateway.store.remote import (
+    PASSING,
+    REJECTING,
+    Misconfigured,
+    Refused,
+    Rejected,
+    Unavailable,
+    read_retry_after,
+)
 from voice_gateway.store.shipper import Pace, Shipper
 from voice_gateway.store.sqlite import SqliteStore
 
@@ -41,9 +49,6 @@ USER_AGENT: Final = "voice-gateway"
 CONNECT_PATIENCE_S: Final = 3.0
 LONGEST_ANSWER: Final = 65_536
 PACE: Final = Pace(most=100, most_bytes=256 << 10, pauses=Pauses(longest_s=60.0))
-
-_BLAMING: Final = frozenset({400, 409, 413, 422})
-_PASSING: Final = frozenset({408, 425, 429})
 
 
 def shipper_to(url: str, secret: str, store: SqliteStore, pace: Pace = PACE) -> Shipper:
@@ -119,9 +124,9 @@ def _reasons(response: httpx.Response, body: bytes) -> dict[int, str]:
     told = f"HTTP {status}"
     if response.is_success:
         return _refused(body)
-    if status in _PASSING or status >= 500:
+    if status in PASSING or status >= 500:
         raise Unavailable(told, read_retry_after(response.headers, time.time()))
-    if status in _BLAMING:
+    if status in REJECTING:
         raise Rejected(told)
     if status >= 400:
         raise Refused(f"{told}: check CALL_WEBHOOK_URL and CALL_WEBHOOK_SECRET")

@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -28,6 +28,7 @@ from voice_gateway.store.database import StoreError, is_corrupt, open_sound_data
 from voice_gateway.store.records import CallPatch, EventRecord, FoldedRow
 from voice_gateway.store.room import is_tight, make_room
 from voice_gateway.store.statements import REFUSALS, Fact, Statement, as_fact, in_order
+from voice_gateway.store.writing import transaction
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
@@ -299,18 +300,6 @@ class Writer:
     def _refuse(self, call_sid: str, error: Exception) -> None:
         self.refused += 1
         self._log.error("store.row_refused", callSid=call_sid, reason=str(error))
-
-
-@contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    db.execute("begin immediate")
-    try:
-        yield db
-        db.execute("commit")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("rollback")
-        raise
 
 
 def _run(db: sqlite3.Connection, statements: Iterable[Statement]) -> None:

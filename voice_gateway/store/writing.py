@@ -1,4 +1,4 @@
-"""One transaction of a tool on the local file: all of it or nothing, and no other writer in between."""
+"""One transaction on the local file: all of it or nothing, and no other writer in between."""
 
 from __future__ import annotations
 
