@@ -14,16 +14,15 @@ ARGUMENTS = (
 )
 """What a model would send to each of them."""
 
+Item = Annotated[str, Field(description="The item's id.", max_length=80)]
+Quantity = Annotated[int, Field(description="How many.", ge=1, le=99)]
+Size = Literal["small", "large"]
+Note = Annotated[str, Field(max_length=500)]
+
 
 @tool
 async def on_the_loop(
-    item: Annotated[str, Field(description="The item's id.", max_length=80)],
-    quantity: Annotated[int, Field(description="How many.", ge=1, le=99)],
-    day: date,
-    size: Literal["small", "large"],
-    note: Annotated[str, Field(max_length=500)] = "",
-    *,
-    context: ToolContext,
+    item: Item, quantity: Quantity, day: date, size: Size, note: Note = "", *, context: ToolContext
 ) -> dict[str, Any]:
     """Do nothing, on the event loop."""
     return _answer(item, quantity, day, size + note, context)
@@ -31,13 +30,7 @@ async def on_the_loop(
 
 @tool
 def in_a_thread(
-    item: Annotated[str, Field(description="The item's id.", max_length=80)],
-    quantity: Annotated[int, Field(description="How many.", ge=1, le=99)],
-    day: date,
-    size: Literal["small", "large"],
-    note: Annotated[str, Field(max_length=500)] = "",
-    *,
-    context: ToolContext,
+    item: Item, quantity: Quantity, day: date, size: Size, note: Note = "", *, context: ToolContext
 ) -> dict[str, Any]:
     """Do nothing, in a thread."""
     return _answer(item, quantity, day, size + note, context)
@@ -45,13 +38,7 @@ def in_a_thread(
 
 @tool(effect=True, limit=50)
 async def once(
-    item: Annotated[str, Field(description="The item's id.", max_length=80)],
-    quantity: Annotated[int, Field(description="How many.", ge=1, le=99)],
-    day: date,
-    size: Literal["small", "large"],
-    note: Annotated[str, Field(max_length=500)] = "",
-    *,
-    context: ToolContext,
+    item: Item, quantity: Quantity, day: date, size: Size, note: Note = "", *, context: ToolContext
 ) -> dict[str, Any]:
     """Do nothing, but do it once."""
     return _answer(item, quantity, day, size + note, context)
