@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -80,6 +81,27 @@ def test_routes_of_the_wrong_kind_turn_no_caller_away(own: Path, tmp_path: Path)
     assert cast.choose("", "") == "porter"
     with pytest.raises(GatewayError, match="persona"):
         living(own, clock, routes)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda cast: "valet" in cast.keys,
+        lambda cast: "valet" in [role.persona.key for role in cast.roles],
+        lambda cast: cast.role("valet").persona.key == "valet",
+        lambda cast: cast.closed("valet") is not None,
+    ],
+)
+def test_a_persona_that_came_since_can_take_over_before_the_next_call(
+    own: Path, asked: Callable[[LivingCast], bool]
+) -> None:
+    clock = Clock()
+    cast = living(own, clock)
+    never = '[hours]\nzone = "UTC"\nsay = "Never."\nopen = { mon = [] }\n'
+    (own / "valet.toml").write_text(OWN.format(greeting="Your car, please.") + never)
+    assert not asked(cast), "not looked at yet"
+    clock.now += 3.0
+    assert asked(cast)
 
 
 def test_a_mistake_leaves_the_last_good_cast_until_it_is_mended(own: Path) -> None:

@@ -1,8 +1,8 @@
 """The cast: every persona with its own tools, and which of them answers a call. Read anew while calls go on.
 
-Files are looked at when a call comes in, at most every two seconds. A cast that is wrong is told in the log and not
-used: calls go on with the last one that was right. A live call keeps the persona it began with, even when its file is
-taken away.
+Files are looked at when a call comes in, is handed over, or somebody asks who is there, at most every two seconds. A
+cast that is wrong is told in the log and not used: calls go on with the last one that was right. A live call keeps the
+persona it began with, even when its file is taken away.
 """
 
 from __future__ import annotations
@@ -105,14 +105,20 @@ class Cast:
 
     @property
     def keys(self) -> tuple[str, ...]:
+        self._look()
         return tuple(self._roles)
 
     @property
     def roles(self) -> tuple[Role, ...]:
+        self._look()
         return tuple(self._roles.values())
+
+    def _look(self) -> None:
+        """See whether it is still the cast of now."""
 
     def choose(self, from_number: str, to_number: str, language: str = "") -> str:
         """The key of the persona for a call that comes in now: outside the hours of one, that of whom it names."""
+        self._look()
         key = self._routes.choose(from_number, to_number, language)
         while (hours := self.closed(key)) is not None and hours.persona:
             key = hours.persona
@@ -120,12 +126,14 @@ class Cast:
 
     def closed(self, key: str) -> OpeningHours | None:
         """The hours of a persona that does not answer now; None of one that does."""
+        self._look()
         role = self._roles.get(key)
         hours = None if role is None else role.persona.hours
         return None if hours is None or hours.is_open(self._wall_clock()) else hours
 
     def role(self, key: str) -> Role:
         """A persona of now, one that was there before, or the default one; with the tools that can be had now."""
+        self._look()
         role = self._roles.get(key) or self._former.get(key) or self._roles[self._routes.default]
         supervisor = role.supervisor and self._joined(role.supervisor, role.persona.supervisor.tools)
         alone = role.alone and replace(role.alone, toolbox=self._joined(role.alone.toolbox, role.alone.persona.tools))
@@ -162,10 +170,6 @@ class LivingCast(Cast):
         self._seen = _traces_of(sources)
         self._log = structlog.get_logger()
 
-    def choose(self, from_number: str, to_number: str, language: str = "") -> str:
-        self._look()
-        return super().choose(from_number, to_number, language)
-
     def _look(self) -> None:
         now = self._clock()
         if now - self._looked_at < LOOK_EVERY_S:
@@ -182,7 +186,7 @@ class LivingCast(Cast):
         except Exception as fault:  # noqa: BLE001 - a caller stands before this: a fault of ours must not turn him away
             self._log.error("personas.unread", exc_info=fault, advice="calls go on with the last good ones")
         else:
-            self._log.info("personas.read", personas=sorted(self.keys))
+            self._log.info("personas.read", personas=sorted(self._roles))
 
 
 def read_cast(sources: Sources) -> Cast:
