@@ -56,6 +56,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
@@ -446,6 +447,12 @@ def _unspoken(brief: Supervision, voice_tools: Sequence[str]) -> list[str]:
     ]
 
 
+@cache
+def _reader(shape: type[Any]) -> TypeAdapter[Any]:
+    """Costs milliseconds to make, and files are read while calls go on."""
+    return TypeAdapter(shape)
+
+
 def _table(
     name: str, shape: type[Shape], given: Mapping[str, Any], problems: list[str], called: str = "it"
 ) -> Shape | None:
@@ -454,7 +461,8 @@ def _table(
     problems += [f"{name}.{key}: {called} has {', '.join(known)}" for key in sorted(given.keys() - known)]
     try:
         chosen = orjson.dumps({key: given[key] for key in given.keys() & known})
-        return TypeAdapter(shape).validate_json(chosen, strict=True)
+        reader: TypeAdapter[Shape] = _reader(shape)  # type: ignore[arg-type]  # a class can be hashed
+        return reader.validate_json(chosen, strict=True)
     except ValidationError as error:
         for each in error.errors():
             where = ".".join([name, *map(str, each["loc"])])
