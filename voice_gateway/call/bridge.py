@@ -97,19 +97,32 @@ class Bridge:
         self._speaking = Speaking(policy, self._transcript)
         self._hearing = Hearing(policy.audio_format, muted=None if policy.duplex else self._speaking.playout.is_audible)
         self._barge_in = BargeIn(policy, self._speaking, self._hearing, self._turns, detector)
-        self._keypad = Keypad()
         self._parting = Parting(self._turns, self._speaking)
+        self._opening = Opening(policy, self._speaking, self._turns, self._transcript)
+        self._handoffs = Handoffs(
+            policy,
+            Stage(
+                self._turns,
+                self._speaking,
+                self._hearing,
+                self._barge_in,
+                self._transcript,
+                self._opening,
+                self._parting,
+                self._adopt,
+            ),
+        )
+        self._idle = Idleness(policy.idle, self._turns, self._parting)
+        self._keypad = Keypad(policy, self._hearing, self._turns, self._idle, self._handoffs)
         self._errands = Errands(policy, self._turns, self._keypad, self._parting, self._transcript)
         self._thinking = Thinking(policy, self._turns, self._speaking, self._errands, self._parting)
         self._dialling = Dialling(self._speaking, self._turns)
         self._sayings = Sayings(self._turns, self._barge_in, self._transcript)
-        self._idle = Idleness(policy.idle, self._turns, self._parting)
         self._watch = Watch(policy, self._hearing, self._speaking, self._turns)
         self._discretion = Discretion(self._transcript, lambda: self._hearing.written_ms)
         self._meter = Meter.of(policy, began_at)
         self._consults = Consults(self._meter)
         self._guardrail = Guardrail(lambda: self._policy.guard, self._barge_in, self._turns, self._parting, self._meter)
-        self._opening = Opening(policy, self._speaking, self._turns, self._transcript)
         self._listening = Listening(
             self._hearing,
             self._speaking,
@@ -130,19 +143,6 @@ class Bridge:
             self._watch,
             self._meter,
         )
-        self._handoffs = Handoffs(
-            policy,
-            Stage(
-                self._turns,
-                self._speaking,
-                self._hearing,
-                self._barge_in,
-                self._transcript,
-                self._opening,
-                self._parting,
-                self._adopt,
-            ),
-        )
         self._ready = False
         self._ended = False
         self._waits = True
@@ -154,7 +154,7 @@ class Bridge:
             ev.TextReceived: self._responses.read,
             ev.CallerJoined: self._on_joined,
             ev.CallerLeft: self._on_left,
-            ev.DigitPressed: self._on_digit,
+            ev.DigitPressed: self._keypad.press,
             ev.ModelReady: self._on_ready,
             ev.ModelUnavailable: self._on_model_gone,
             ev.ModelLost: self._on_model_gone,
@@ -223,6 +223,7 @@ class Bridge:
         self._thinking.adopt(policy)
         self._idle.adopt(policy.idle)
         self._opening.adopt(policy)
+        self._keypad.adopt(policy)
         self._meter.tariff = policy.tariff
         self._meter.model = model or self._meter.model
         self._handlers[ev.CallerAudio] = self._hearer
@@ -296,7 +297,7 @@ class Bridge:
         due = self._began_at + self._policy.max_duration_s
         for other in (
             self._turns.deadline() if self._ready and not self._handoffs.holds_asks else None,
-            self._keypad.due if self._ready else None,
+            self._keypad.due,
             self._barge_in.deadline(),
             self._watch.retry_due,
             self._watch.next_look(now),
@@ -362,21 +363,6 @@ class Bridge:
         told = self._opening.tell_first_words(event, reacted) if self._is_owed_words else []
         return [*told, *reacted, *heard]
 
-    def _on_digit(self, event: ev.DigitPressed, now: float) -> list[do.Command]:
-        self._keypad.press(event.digit, now)
-        self._idle.reset()
-        return [do.WriteEntry(entries.DigitReceived(event.digit)), *self._tell_digits(now)]
-
-    def _tell_digits(self, now: float) -> list[do.Command]:
-        digits = self._keypad.take(now) if self._ready else ""
-        if not digits:
-            return []
-        persona = self._policy.keys.get(digits) or self._policy.keys.get(digits.removesuffix("#"))
-        if persona:
-            return self._handoffs.ask(ev.HandoffAsked(persona, "keypad"), now)
-        self._turns.wish(do.CreateResponse(), now)
-        return [do.AddNote(f"The caller pressed these keys on the telephone: {' '.join(digits)}")]
-
     def _on_left(self, event: ev.CallerLeft, now: float) -> list[do.Command]:  # noqa: ARG002 - one shape for all handlers
         # A stream that broke off may have left a caller behind: the carrier then asks what to tell him.
         return [do.EndCall(event.reason, "" if event.reason == "hangup" else self._policy.failed_sentence)]
@@ -394,7 +380,7 @@ class Bridge:
             do.WriteEntry(entries.ModelJoined(event.session_id, event.model, waited_ms)),
             *([do.AddNote(self._policy.earlier.note)] if self._policy.earlier else []),
             *self._hearing.let_model_listen(),
-            *self._tell_digits(now),
+            *self._keypad.tell(now),
             *self._handoffs.prepare(),
         ]
 
@@ -451,7 +437,7 @@ class Bridge:
             *self._speaking.playout.pump(now),
             *self._speaking.settle(now),
             *self._hearing.pad(now),
-            *self._tell_digits(now),
+            *self._keypad.tell(now),
             *(self._watch.look_for_response(now, parting=self._parting.goodbye is not None) if self._ready else []),
             *self._watch.look_for_media(now),
             *self._watch.look_for_pause(now),
