@@ -63,10 +63,6 @@ class RecordedCall:
         self._discarded = ""
         self.deadline = core.deadline
 
-    @property
-    def is_recorded(self) -> bool:
-        return self._recording is not None
-
     def handle(self, event: ev.Event, now: float) -> list[do.Command]:
         try:
             commands = self._core.handle(event, now)

@@ -74,7 +74,6 @@ def test_a_call_is_over_its_limit_by_model_line_and_transcription_together() -> 
 
 def test_without_a_price_nothing_is_booked_and_without_a_limit_nothing_ends() -> None:
     meter = Meter(0.0)
-    assert not meter.priced
     assert meter.add(Usage(output_audio=10**9)) is None
     assert not Meter(0.0, TARIFF, line_usd_per_minute=9.0).is_over(10**6)
 

@@ -40,14 +40,13 @@ class Level:
     nothing but 56 counts and sums is kept.
     """
 
-    __slots__ = ("_counts", "_peak", "_pending", "_pending_bytes", "_powers")
+    __slots__ = ("_counts", "_pending", "_pending_bytes", "_powers")
 
     def __init__(self) -> None:
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._counts = [0] * (1 - _FLOOR_DB)
         self._powers = [0.0] * (1 - _FLOOR_DB)
-        self._peak = 0.0
 
     def add(self, ulaw: bytes) -> None:
         """ulaw: the next bytes of the direction, any number."""
@@ -67,12 +66,6 @@ class Level:
         speech = self._mean_power(gate)
         return None if speech is None else _decibels(speech)
 
-    @property
-    def peak_dbfs(self) -> float | None:
-        """The loudest sample so far; None as long as there was none but zeros."""
-        self._measure()
-        return 2 * _decibels(self._peak) if self._peak else None
-
     def _mean_power(self, first: int) -> float | None:
         """The mean over all frames from this step on."""
         count = sum(self._counts[first:])
@@ -88,7 +81,6 @@ class Level:
         self._pending_bytes = rest
         codes = np.frombuffer(sound, np.uint8, frames * _FRAME_BYTES)
         amplitudes = _AMPLITUDES.take(codes).reshape(frames, _FRAME_BYTES)
-        self._peak = max(self._peak, float(amplitudes.max()), -float(amplitudes.min()))
         for energy in np.einsum("ij,ij->i", amplitudes, amplitudes).tolist():
             if energy > _FLOOR_ENERGY:
                 power = energy / _FRAME_BYTES

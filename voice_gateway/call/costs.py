@@ -30,10 +30,9 @@ def estimated(received_ms: float) -> Usage:
 class Meter:
     """One call's running account.
 
-    tariff: None where no price is known; then the model's share stays 0 and `priced` says so. line_usd_per_minute: the
-    carrier's price, for every minute begun. transcription_usd_per_minute: of the caller's words, billed beside the
-    session. limit_usd: 0 for none. text_tariff: of the text model, where there is one. model: as its session calls
-    itself.
+    tariff: None where no price is known; then the model's share stays 0. line_usd_per_minute: the carrier's price, for
+    every minute begun. transcription_usd_per_minute: of the caller's words, billed beside the session. limit_usd: 0 for
+    none. text_tariff: of the text model, where there is one. model: as its session calls itself.
     """
 
     began_at: float
@@ -57,10 +56,6 @@ class Meter:
             policy.text_tariff,
             model_usd=policy.earlier.model_usd if policy.earlier else 0.0,
         )
-
-    @property
-    def priced(self) -> bool:
-        return self.tariff is not None
 
     def add(self, usage: Usage | None, received_ms: float = 0.0) -> float | None:
         """Book one response; returns its cost, None without a price. received_ms: its sound, where usage is None."""

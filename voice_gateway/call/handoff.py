@@ -136,12 +136,6 @@ class Handoffs:
         return self._pending is not None and self._pending.sent_at is not None
 
     @property
-    def brings_session(self) -> bool:
-        """Will another session speak? Then the one before may say that it hands over."""
-        handoff = self._pending
-        return handoff is not None and (handoff.ready is None or bool(handoff.ready.session_id))
-
-    @property
     def due(self) -> float | None:
         """When it has waited long enough."""
         handoff = self._pending

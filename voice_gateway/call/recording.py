@@ -52,8 +52,6 @@ class Recording:
         self._shift = 0
         self._paused: list[tuple[int, int | None]] = []
         self._look_at = joined_at
-        self.late_samples = 0
-        """Of the caller's, that came too late to be put in their place."""
 
     @property
     def length(self) -> int:
@@ -115,7 +113,6 @@ class Recording:
             anew = max(left.end, self._clock.at(now) - len(ulaw))
             self._shift += anew - position
             position = anew
-        self.late_samples += max(0, min(len(ulaw), left.start - position))
         left.put(position, ulaw)
 
     # --- what is final ----------------------------------------------------------------------------------------------
