@@ -160,7 +160,7 @@ class Session:
             do.PrepareHandoff: self._prepare_handoff,
             do.DropHandoff: lambda _: self.models.drop(),
             do.UpdateSession: lambda _: self.models.update(),
-            do.SetLanguage: lambda command: self.models.speak(replace(self._record.facts, language=command.language)),
+            do.SetLanguage: self._set_language,
             do.SwapModel: lambda _: self.models.swap(held=self._flushing),
             do.CheckTurn: self._tell_model,
             do.KeepGreeting: self._keep_greeting,
@@ -435,6 +435,10 @@ class Session:
     def _prepare_handoff(self, command: do.PrepareHandoff) -> None:
         facts = self._record.facts
         self.models.prepare(replace(facts, language=command.language or facts.language), command.persona)
+
+    def _set_language(self, command: do.SetLanguage) -> None:
+        """Who leads is on the record only after all that leads to it."""
+        self.models.speak(replace(self._record.facts, language=command.language, persona=command.persona))
 
     def _keep_greeting(self, command: do.KeepGreeting) -> None:
         self._keep(self._record.facts, Clip(command.ulaw, command.text))

@@ -162,9 +162,10 @@ class CheckTurn:
 
 @dataclass(frozen=True, slots=True)
 class SetLanguage:
-    """Have the model's session go on in another language of its persona's. language: ISO 639-1."""
+    """Have the model's session, which is this persona's, go on in another of its languages. language: ISO 639-1."""
 
     language: str
+    persona: str
 
 
 # --- inside the house -------------------------------------------------------------------------------------------

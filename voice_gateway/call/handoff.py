@@ -49,9 +49,11 @@ Rules
     test_a_key_hands_over_to_its_persona
     test_a_key_among_others_hands_over_to_nobody
 11. In another of its languages the same persona goes on at once: what the model says next is in it. While a handoff is
-    being confirmed the session is another persona's, and the wish is passed over.
+    being confirmed nobody knows whose the session is: whoever leads when that is over goes on in that language.
     test_a_call_goes_on_in_another_language_from_the_next_response_on
     test_a_change_of_language_does_not_undo_a_handoff
+    test_a_language_that_was_chosen_during_a_handoff_that_failed_is_spoken_all_the_same
+    test_a_handoff_that_is_confirmed_too_late_keeps_the_language
     test_who_takes_over_speaks_the_language_that_was_chosen_meanwhile
     test_a_language_that_the_model_refuses_is_on_record
 """
@@ -123,6 +125,7 @@ class Handoffs:
         self._pending: _Handoff | None = None
         self._next: ev.HandoffAsked | None = None
         self._late: _Handoff | None = None
+        self._language: ev.LanguageAsked | None = None
         self._former_turns: frozenset[str] = frozenset()
         stage.transcript.persona = policy.persona
 
@@ -166,13 +169,18 @@ class Handoffs:
 
     def speak(self, event: ev.LanguageAsked, now: float) -> list[do.Command]:  # noqa: ARG002 - a handler's shape
         """Go on in another language (rule 11)."""
-        if self.holds_asks or self._on.parting.goodbye is not None or not self._on.hearing.model_is_there:
+        if self._on.parting.goodbye is not None or not self._on.hearing.model_is_there:
+            return []
+        if self.holds_asks or self._late is not None:  # and what is confirmed after all may be of the language before
+            self._language = event
+        if self.holds_asks:
             return []
         again: list[do.Command] = []
         if self._pending is not None:  # what stands ready for who takes over is of the language before
             self._pending.ready = self._pending.quiet_since = None
             again = [do.PrepareHandoff(self._pending.asked.persona, event.language)]
-        return [do.SetLanguage(event.language), *again, do.WriteEntry(entries.LanguageSet(event.language))]
+        now_in = do.SetLanguage(event.language, self._policy.persona)
+        return [now_in, *again, do.WriteEntry(entries.LanguageSet(event.language))]
 
     def prepare(self) -> list[do.Command]:
         """Once there is a model; what was asked for before waits for it."""
@@ -205,11 +213,14 @@ class Handoffs:
             self._on.turns.wish(do.CreateResponse(), now)
             told = [do.AddNote(NOT_HANDED_OVER)]
         failed = do.Observe("handoff_failed", now - handoff.since)
-        return [*dropped, fault, failed, *told, *self._ask_next(now)]
+        return [*dropped, fault, failed, *told, *self._make_up(now)]
 
-    def _ask_next(self, now: float) -> list[do.Command]:
+    def _make_up(self, now: float) -> list[do.Command]:
+        """It is known who leads: what was wished for meanwhile, another handoff and another language."""
         following, self._next = self._next, None
-        return [] if following is None else self.ask(following, now)
+        language, self._language = self._language, None
+        handed = [] if following is None else self.ask(following, now)
+        return handed if language is None else [*handed, *self.speak(language, now)]
 
     def _drop(self) -> list[do.Command]:
         handoff, self._pending = self._pending, None
@@ -275,7 +286,7 @@ class Handoffs:
             *([differs] if event.differences else []),
             *self._introduce(handoff, former, now),
             *self._tell(handoff, former, now),
-            *self._ask_next(now),
+            *self._make_up(now),
         ]
 
     def _swap(self, handoff: _Handoff, ready: ev.HandoffReady, now: float, *, quiet: bool) -> list[do.Command]:
@@ -289,7 +300,7 @@ class Handoffs:
         unwritten = on.transcript.unwritten if self._policy.transcribed else ()
         if (unwritten or on.transcript.is_unsettled) and now < handoff.quiet_since + TEXT_PATIENCE_S:
             return []
-        self._pending = None
+        self._pending = self._late = self._language = None
         history = retold(on.transcript.log, but=HANDOFF_TO)
         self._former_turns = frozenset(unwritten)
         former = self._lead_by(ready)
