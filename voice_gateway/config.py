@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
@@ -257,6 +258,11 @@ class Settings(BaseModel):
     def supabase_key(self) -> str:
         """The secret key, or the older service_role key in its place."""
         return self.supabase_secret_key.get_secret_value() or self.supabase_service_role_key.get_secret_value()
+
+    @property
+    def zone(self) -> ZoneInfo | None:
+        """Whose days and times are told and meant, but for personas with a zone of their own; None: the machine's."""
+        return ZoneInfo(self.diary_zone) if "diary_zone" in self.model_fields_set else None
 
     @property
     def calendar_addresses(self) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import orjson
 
@@ -82,7 +81,7 @@ class Makings:
         self._secret = secret
         self._traces = traces
         self._wall_clock = wall_clock
-        self._zone = ZoneInfo(settings.diary_zone) if "diary_zone" in settings.model_fields_set else None
+        self._zone = settings.zone
         self._log = logs.get("makings")
         self._hired: dict[str, dict[str, Role]] = {}
         self.prices = load_prices(Path(settings.prices_file) if settings.prices_file else BUILT_IN)

@@ -6,16 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from voice_gateway import config
 from voice_gateway.audio import wav
-from voice_gateway.cli.judging import judge, record_of
+from voice_gateway.cli.judging import Record, judge, record_of
 from voice_gateway.cli.stage import PUBLIC_HOST, Stage, stage
 from voice_gateway.cli.stopwatch import measure
 from voice_gateway.cli.verbs import app
@@ -23,6 +26,7 @@ from voice_gateway.emulator.faculties import Mind
 from voice_gateway.emulator.mind import RuleMind
 from voice_gateway.emulator.performance import Cue, learn, perform
 from voice_gateway.emulator.realtime import INSTANT, RealtimeServer
+from voice_gateway.emulator.scenario import Expected
 from voice_gateway.emulator.scenarios import (
     SCENARIOS,
     HangUp,
@@ -37,6 +41,7 @@ from voice_gateway.emulator.scenarios import (
     Use,
     WaitForAnswer,
 )
+from voice_gateway.emulator.verdict import Happened, Used
 
 LONG = "We have cappuccino, african coffee, passion fruit juice, grilled tilapia and more."
 
@@ -144,16 +149,28 @@ async def test_a_scenario_is_played_and_held_against_the_gateways_record(gateway
     assert "The scenario known-caller came out: lookup_customer called as it should be" in result.output
     assert "+35699000111" not in result.output
     assert record is not None
-    assert judge(KNOWN, record.happened("completed")) == []
+    day = record.day(None)
+    assert judge(KNOWN, record.happened("completed"), day) == []
     wrong = replace(
         KNOWN, expected=replace(KNOWN.expected, uses=(Use("lookup_customer", answer="Eric"),), ends="caller")
     )
-    assert [told.partition(",")[0] for told in judge(wrong, record.happened("completed"))] == [
+    assert [told.partition(",")[0] for told in judge(wrong, record.happened("completed"), day)] == [
         "lookup_customer was called",
         "the call was to be ended by the caller",
     ]
-    (other,) = judge(SCENARIOS["ebitda"], record.happened("completed"))
+    (other,) = judge(SCENARIOS["ebitda"], record.happened("completed"), day)
     assert "receptionist answered, and ebitda is for cfo: start the gateway with DEFAULT_PERSONA=cfo" in other
+
+
+def test_a_calls_day_is_the_one_that_its_gateway_was_told() -> None:
+    late = Record({"created_at": "2026-11-24T22:30:00.000Z"}, [])  # Tuesday in London, Wednesday in Kigali
+    assert late.day(ZoneInfo("Africa/Kigali")) == date(2026, 11, 25)
+    assert config.load({"DIARY_ZONE": "Africa/Kigali"}, None).zone == ZoneInfo("Africa/Kigali")
+    assert config.load({}, None).zone is None
+    expected = replace(KNOWN, persona="", expected=Expected(uses=(Use("book_appointment", {"date": "{wednesday}"}),)))
+    booked = Happened(uses=[Used("book_appointment", {"date": "2026-12-02"})])
+    assert judge(expected, booked, late.day(ZoneInfo("Africa/Kigali"))) == []
+    assert judge(expected, booked, late.day(ZoneInfo("Europe/London"))) != []
 
 
 @pytest.mark.usefixtures("hummed")

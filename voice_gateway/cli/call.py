@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -133,7 +134,7 @@ def call(  # noqa: PLR0913, PLR0917 - the options of a command
     placed = asyncio.run(_place(teller, carrier, dialling, part, file if scenario else None))
     failed = _conclude(teller, placed, wav_out)
     if scenario and not failed:
-        failed = _check(teller, placed, part.scenario, file, surely=record is not None)
+        failed = _check(teller, placed, part.scenario, settings.zone, file, surely=record is not None)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -195,13 +196,16 @@ def _untold(teller: Teller, call: PhoneCall) -> Callable[[], None]:
     return tell
 
 
-def _check(teller: Teller, placed: Placed, scenario: Scenario, file: Path | None, *, surely: bool) -> list[str]:
+def _check(
+    teller: Teller, placed: Placed, scenario: Scenario, zone: tzinfo | None, file: Path | None, *, surely: bool
+) -> list[str]:
     """Hold a scenario against what happened, and tell. surely: that the record is not there is a failing."""
     teller.blank()
     outcome = placed.call.outcome
     if placed.record is not None:
-        happened = placed.record.happened(outcome)
+        happened, day = placed.record.happened(outcome), placed.record.day(zone)
     else:
+        day = datetime.now().astimezone(zone).date()
         happened = Happened(placed.heard, None, "gateway" if outcome == "completed" else ENDED.get(outcome, ""))
     if placed.record is None and scenario.expected.uses:
         where = f"no closed record of this call is in {file}" if file else "another machine keeps its record"
@@ -213,7 +217,7 @@ def _check(teller: Teller, placed: Placed, scenario: Scenario, file: Path | None
         if not placed.heard:
             scenario = replace(scenario, expected=replace(scenario.expected, hears=()))
             teller.out("  Not checked: what was heard; nobody here could write it down.", "yellow")
-    failed = judge(scenario, happened)
+    failed = judge(scenario, happened, day)
     tell_judgement(teller, scenario, happened, failed)
     return failed
 

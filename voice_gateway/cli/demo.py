@@ -112,8 +112,9 @@ def _judge(teller: Teller, outcome: Outcome, scenario: Scenario) -> list[str]:
     """Tell whether the scenario came out, where a mind of its own has answered."""
     if outcome.row is None or outcome.by_script:
         return []
-    happened = Record(outcome.row, outcome.events).happened(outcome.call.outcome)
-    missed = judge(scenario, happened)
+    record = Record(outcome.row, outcome.events)
+    happened = record.happened(outcome.call.outcome)
+    missed = judge(scenario, happened, record.day(None))
     teller.blank()
     tell_judgement(teller, scenario, happened, missed)
     return missed

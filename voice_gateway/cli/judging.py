@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import date, datetime, tzinfo
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +33,10 @@ class Record:
 
     row: Mapping[str, Any]
     events: Sequence[Mapping[str, Any]]
+
+    def day(self, zone: tzinfo | None) -> date:
+        """On which the call began. zone: that of the gateway's days (`Settings.zone`); None is this machine's."""
+        return datetime.fromisoformat(self.row["created_at"]).astimezone(zone).date()
 
     def happened(self, outcome: Outcome) -> Happened:
         """outcome: as the carrier saw it; whoever's goodbye it was stands on the record."""
@@ -94,11 +98,11 @@ def _read(path: Path, call_sid: str) -> Record | None:
     return Record(rows[0], events) if rows and closed else None
 
 
-def judge(scenario: Scenario, happened: Happened) -> list[str]:
-    """What was to happen in a scenario and did not, in sentences without numbers of people."""
+def judge(scenario: Scenario, happened: Happened, day: date) -> list[str]:
+    """What was to happen in a scenario and did not, in sentences without numbers of people. day: of the call."""
     if wrong := list(_wrong_persona(scenario, happened)):
         return wrong  # all else would follow from it
-    found = failings(expected_of(scenario), happened, datetime.now(UTC).date())
+    found = failings(expected_of(scenario), happened, day)
     hint = f" ({scenario.name} needs {scenario.after} to be played before it)" if scenario.after and found else ""
     return [f"{scrub(failing)}{hint}" for failing in found]
 
