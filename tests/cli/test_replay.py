@@ -86,6 +86,22 @@ def test_a_packed_trace_is_read_and_accepted_packed(tmp_path: Path) -> None:
     assert path.read_bytes()[:2] == b"\x1f\x8b"
 
 
+def test_a_bridge_that_would_have_acted_by_itself_is_not_called_the_same(tmp_path: Path) -> None:
+    lines = [
+        {"trace": 1, "began_at": 0.0, "facts": {"CallFacts": {"call_sid": "CA1"}}, "policy": {"Policy": {}}},
+        {"at": 1.0, "event": {"Woke": {}}},
+        {"at": 90_000.0, "event": {"Woke": {}}},
+    ]
+    path = tmp_path / "call.jsonl"
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert CliRunner().invoke(app, ["replay", "--accept", str(path)]).exit_code == 0
+    result = CliRunner().invoke(app, ["replay", str(path)])
+    assert result.exit_code == 0
+    told = " ".join(result.output.split())
+    assert "when today's bridge would have acted by itself" in told
+    assert "the same today" not in told
+
+
 async def test_without_a_folder_nothing_is_wrapped_and_nothing_written(staging: Staging, tmp_path: Path) -> None:
     async with staging() as running:
         assert running.gateway._traces is None

@@ -31,7 +31,8 @@ def replay(
 ) -> None:
     """Lead traced calls again: the same events at the same times, through today's bridge.
 
-    Says of each file whether every command is the one that was given then, and shows the first that is not.
+    Says of each file whether every command is the one that was given then, and shows the first that is not. Where
+    today's bridge has a limit that nobody kept then, it says until when the trace tells of it.
 
     The exit code is 1 when there was a difference.
 
@@ -47,8 +48,7 @@ def replay(
         trace = read(path)
         difference = first_difference(trace)
         if difference is None:
-            teller.out(f"{path}: {_about(trace)}: the same today", "green")
-            _tell_unwoken(teller, trace)
+            _tell_same(teller, path, trace)
             continue
         different += 1
         _tell(teller, path, trace, difference)
@@ -58,11 +58,17 @@ def replay(
     raise typer.Exit(1 if different and not accept else 0)
 
 
-def _tell_unwoken(teller: Teller, trace: Trace) -> None:
+def _tell_same(teller: Teller, path: Path, trace: Trace) -> None:
     at_s = first_unwoken(trace)
-    if at_s is not None:
-        told = f"today's bridge would have acted by itself {at_s:.3f} s into the call, and these events do not let it"
-        teller.out(f"  But {told}.", "yellow")
+    if at_s is None:
+        teller.out(f"{path}: {_about(trace)}: the same today", "green")
+        return
+    # Nobody woke it then, so the trace does not hold what it would do about it, nor what would follow.
+    teller.out(
+        f"{path}: {_about(trace)}: the same until {at_s:.3f} s into the call, when today's bridge would have acted by "
+        "itself; its answers to what came then are those of then",
+        "yellow",
+    )
 
 
 def _about(trace: Trace) -> str:
