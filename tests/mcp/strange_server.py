@@ -52,7 +52,11 @@ def said(text: str, *, failed: bool = False) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=failed)
 
 
-async def list_tools(_context: Any, _params: Any) -> ListToolsResult:
+async def list_tools(context: Any, _params: Any) -> ListToolsResult:
+    if os.environ.get("RESTLESS"):
+        tell("listed")
+        await bus.publish(ToolsListChanged())
+        await context.session.send_tool_list_changed()
     return ListToolsResult(tools=TOOLS)
 
 

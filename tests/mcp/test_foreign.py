@@ -217,6 +217,15 @@ async def test_a_list_that_changes_counts_for_later_calls() -> None:
     assert all(after[each.name] is each for each in before), "what did not change stays, its places of work too"
 
 
+async def test_a_server_that_tells_of_changes_without_end_is_not_asked_without_end(log: io.StringIO) -> None:
+    pace = replace(QUICK, least_look_s=0.3)
+    async with reached(replace(STDIO, env={"RESTLESS": "1"}), pace=pace) as foreign:
+        await ask(foreign, "grow")
+        begin, before = time.perf_counter(), log.getvalue().count('"text":"listed"')
+        await until(lambda: log.getvalue().count('"text":"listed"') >= before + 3)
+        assert time.perf_counter() - begin > 0.5
+
+
 async def test_nothing_of_a_server_is_left_when_the_gateway_ends(
     log: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:

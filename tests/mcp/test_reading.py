@@ -92,9 +92,25 @@ def test_what_is_too_deep_may_be_anything_and_what_is_too_large_is_left_out() ->
     long = {"type": "object", "properties": {f"p{number}": {"description": "x" * 400} for number in range(100)}}
     with pytest.raises(reading.Unfit, match="bytes"):
         reading.clean_schema(long)
+    often = {"anyOf": [{"$ref": "#/$defs/x"}] * 300}
+    for held in ({"enum": ["y" * 300] * 200}, {"const": "y" * 300}, {"required": ["y"] * 20_000, "const": "y" * 300}):
+        with pytest.raises(reading.Unfit, match="with all that it refers to"):
+            reading.clean_schema({"type": "object", "properties": {"a": often}, "$defs": {"x": held}})
+    endless: dict[str, Any] = {}
+    for _ in range(3000):
+        endless = {"items": endless}
+    for heavy in ({"enum": ["y"] * 50_000}, endless, {"minimum": 10**30}):
+        with pytest.raises(reading.Unfit, match=r"are read at most|nested too deep"):
+            reading.clean_schema({"type": "object", "properties": {"a": heavy}})
     fan = {"$defs": {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 9} for n in range(9)}, "$ref": "#/$defs/d0"}
     with pytest.raises(reading.Unfit):
         reading.clean_schema({"type": "object", "properties": {"x": fan}, "$defs": fan["$defs"]})
+
+
+def test_a_number_that_nobody_can_read_is_left_out() -> None:
+    odd = {"type": "number", "minimum": float("-inf"), "maximum": 5, "enum": [float("nan"), 1]}
+    made = reading.clean_schema({"type": "object", "properties": {"a": odd}})
+    assert made["properties"]["a"] == {"type": "number", "maximum": 5, "enum": [1]}
 
 
 @given(st.dictionaries(st.text(max_size=8), JSON, max_size=4), JSON)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -18,6 +18,7 @@ from hashlib import sha256
 from typing import Any, Final, Literal
 
 import anyio
+import anyio.lowlevel
 import httpx2
 from mcp import Client, MCPError
 from mcp.client.session import IncomingMessage
@@ -43,6 +44,7 @@ from voice_gateway.mcp import reading
 from voice_gateway.mcp.process import process_transport
 from voice_gateway.mcp.reach import http_client
 from voice_gateway.mcp.servers import Server
+from voice_gateway.mcp.sieve import MOST_LISTED, Sieve
 from voice_gateway.ops import logs
 
 MOST_TOOLS: Final = 64
@@ -55,10 +57,14 @@ State = Literal["starting", "up", "down"]
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """In seconds. connect: until a server has answered and is listed. look: between two looks at a quiet one."""
+    """In seconds. connect: until a server has answered and is listed. look: between two looks at a quiet one.
+
+    least_look: between two looks at one that tells of changes without end.
+    """
 
     connect_s: float = 15.0
     look_s: float = 60.0
+    least_look_s: float = 1.0
     first_retry_s: float = 1.0
     longest_retry_s: float = 60.0
 
@@ -89,11 +95,13 @@ class Connection:
         self._count = count
         self._pace = pace
         self._client: Client | None = None
+        self._sieve: Sieve | None = None
         self._stir = anyio.Event()
         self._lost = anyio.Event()
         self._scope: anyio.CancelScope | None = None
         self._ending = asyncio.Event()
         self._idle: list[str] = []
+        self._unread = False
         self._log = logs.get("mcp.connection")
 
     def tell(self) -> dict[str, Any]:
@@ -138,6 +146,8 @@ class Connection:
                     self.state, self.reason = "up", ""
                     self._log.info("mcp.server_up", server=self.server.name, tools=len(self.tools))
                     while not self._lost.is_set():
+                        with anyio.move_on_after(self._pace.least_look_s):
+                            await self._lost.wait()
                         with anyio.move_on_after(self._pace.look_s):
                             await self._stir.wait()
                         self._stir = anyio.Event()
@@ -168,10 +178,16 @@ class Connection:
     async def _transport(self) -> AsyncIterator[Any]:
         """A context manager that gives the two streams, as `Client` wants it."""
         if self.server.command:
-            yield process_transport(self.server, self._lost)
+            yield self._sieved(process_transport(self.server, self._lost))
         else:
             async with http_client(self.server) as http:
-                yield streamable_http_client(self.server.url, http_client=http)
+                yield self._sieved(streamable_http_client(self.server.url, http_client=http))
+
+    @asynccontextmanager
+    async def _sieved(self, transport: AbstractAsyncContextManager[Any]) -> AsyncIterator[Any]:
+        async with transport as (read, write):
+            self._sieve = Sieve(read)
+            yield self._sieve, write
 
     def _client_of(self, transport: Any) -> Client:
         return Client(
@@ -209,36 +225,49 @@ class Connection:
 
     async def _list(self, client: Client) -> None:
         """Read its tools. Those that cannot be used are left out, each with a reason."""
+        found = await self._found(client)
+        refused: dict[str, str] = {} if self._sieve is None else dict(self._sieve.refused)
+        originals: dict[str, str] = {}
+        tools: dict[str, Tool] = {}
+        for each in found:
+            await anyio.lowlevel.checkpoint()  # calls go on between two of them
+            if not self.server.allows(each.name):
+                continue
+            try:
+                tool = self._made(each, tools)
+            except reading.Unfit as unfit:
+                refused[each.name] = str(unfit)
+            else:
+                tools[tool.name] = tool
+                originals[tool.name] = each.name
+        self.tools, self.originals = tools, originals
+        self.unused = tuple(each.name[: reading.LONGEST_NAME] for each in found if not self.server.allows(each.name))
+        self._tell_idle([each.name for each in found])
+        told = {name[: reading.LONGEST_NAME]: why for name, why in list(refused.items())[:MOST_TOOLS]}
+        if told != self.refused:
+            self.refused = told
+            for name, reason in told.items():
+                self._log.error("mcp.tool_refused", server=self.server.name, tool=name, reason=reason)
+
+    async def _found(self, client: Client) -> list[ForeignTool]:
+        """The tools that it lists, as far as a list is read."""
         found: list[ForeignTool] = []
         cursor: str | None = None
+        if self._sieve is not None:
+            self._sieve.forget()
         for _ in range(MOST_PAGES):
             page = await client.session.send_request(
                 ListToolsRequest(params=PaginatedRequestParams(cursor=cursor)), ListToolsResult
             )
             found += page.tools
             cursor = page.next_cursor
-            if cursor is None:
+            if cursor is None or len(found) >= MOST_LISTED:
                 break
-        refused: dict[str, str] = {}
-        originals: dict[str, str] = {}
-        tools: dict[str, Tool] = {}
-        for each in found:
-            if not self.server.allows(each.name):
-                continue
-            try:
-                tool = self._made(each, tools)
-            except reading.Unfit as unfit:
-                refused[each.name[: reading.LONGEST_NAME]] = str(unfit)
-            else:
-                tools[tool.name] = tool
-                originals[tool.name] = each.name
-        self.tools, self.originals = tools, originals
-        self.unused = tuple(each.name for each in found if not self.server.allows(each.name))
-        self._tell_idle([each.name for each in found])
-        if refused != self.refused:
-            self.refused = dict(list(refused.items())[:MOST_TOOLS])
-            for name, reason in self.refused.items():
-                self._log.error("mcp.tool_refused", server=self.server.name, tool=name, reason=reason)
+        unread = cursor is not None or (self._sieve is not None and self._sieve.unread > 0)
+        if unread and not self._unread:
+            self._log.warning("mcp.tools_unread", server=self.server.name, read=len(found))
+        self._unread = unread
+        return found
 
     def _tell_idle(self, names: Sequence[str]) -> None:
         """A pattern that fits no tool is a mistake, or the server has changed."""

@@ -2,7 +2,7 @@
 
 The package's own transport reads a line whatever its length, on the loop that carries the calls; here a line has a
 bound. Of one that is too long both ends are kept, enough to know whom it answers. What a server says on standard error
-goes to our log, so much of it and no more.
+goes to our log, so much of it and no more. Who writes without end is read ever more slowly.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import anyio
+import anyio.lowlevel
+import orjson
 from anyio.abc import ByteReceiveStream, Process
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.client.stdio import get_default_environment
@@ -23,6 +25,7 @@ from mcp.shared.message import SessionMessage
 from mcp_types import PARSE_ERROR, ErrorData, JSONRPCError, jsonrpc_message_adapter
 
 from voice_gateway.mcp.servers import Server
+from voice_gateway.mcp.sieve import LINE, Allowance
 from voice_gateway.ops import logs
 
 MOST_LINE_BYTES = 1024 * 1024
@@ -127,7 +130,7 @@ async def _listen(
 ) -> None:
     lines, log, unreadable = Lines(), logs.get("mcp.process"), 0
     try:
-        async for chunk in _chunks(process.stdout):
+        async for chunk in _chunks(process.stdout, name):
             for line in lines.feed(chunk):
                 message = _message(line)
                 if message is None:
@@ -135,6 +138,7 @@ async def _listen(
                     if unreadable <= MOST_COMPLAINTS:
                         size = line.length if isinstance(line, TooLong) else len(line)
                         log.warning("mcp.server_unreadable", server=name, bytes=size)
+                    await anyio.lowlevel.checkpoint()  # a chunk may hold thousands
                     continue
                 with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
                     await incoming.send(message)
@@ -152,7 +156,8 @@ def _message(line: bytes | TooLong) -> SessionMessage | None:
         error = ErrorData(code=PARSE_ERROR, message=f"the answer has {line.length} bytes, which is too many")
         return SessionMessage(JSONRPCError(jsonrpc="2.0", id=identity, error=error))
     try:
-        return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
+        # Not `validate_json`: trying each kind of message on a long one, it takes four times as long.
+        return SessionMessage(jsonrpc_message_adapter.validate_python(orjson.loads(line), by_name=False))
     except ValueError:
         return None
 
@@ -172,7 +177,7 @@ async def _overhear(process: Process, name: str) -> None:
     """Its standard error into our log: so many lines a minute; of the others the number alone."""
     log, lines = logs.get("mcp.process"), Lines(64 * 1024)
     window_ends, told, unsaid = anyio.current_time() + LOG_WINDOW_S, 0, 0
-    async for chunk in _chunks(process.stderr):
+    async for chunk in _chunks(process.stderr, name):
         if anyio.current_time() >= window_ends:
             if unsaid:
                 log.warning("mcp.server_said_more", server=name, lines=unsaid)
@@ -186,12 +191,18 @@ async def _overhear(process: Process, name: str) -> None:
             log.info("mcp.server_said", server=name, text=text[:LONGEST_LOG_LINE].decode("utf-8", "replace"))
 
 
-async def _chunks(stream: ByteReceiveStream | None) -> AsyncIterator[bytes]:
+async def _chunks(stream: ByteReceiveStream | None, name: str) -> AsyncIterator[bytes]:
     if stream is None:
         return
+    allowance, told = Allowance(), False
     with suppress(anyio.EndOfStream, anyio.ClosedResourceError, anyio.BrokenResourceError, OSError):
         while True:
-            yield await stream.receive()
+            chunk = await stream.receive()
+            yield chunk
+            await allowance.take(len(chunk) + LINE * chunk.count(b"\n"))
+            if allowance.floods and not told:
+                told = True
+                logs.get("mcp.process").warning("mcp.server_floods", server=name)
 
 
 async def _end(process: Process) -> None:

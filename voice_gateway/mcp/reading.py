@@ -6,6 +6,7 @@ its answers are quoted as data with a word that they are no instructions.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -24,6 +25,9 @@ LONGEST_NOTE: Final = 400
 DEEPEST: Final = 8
 MOST_NODES: Final = 400
 MOST_SCHEMA_BYTES: Final = 12 * 1024
+MOST_READ_BYTES: Final = 96 * 1024
+"""Of a schema as it comes. All of it is read on the loop that carries the calls."""
+
 MOST_CHOICES: Final = 200
 MOST_ANSWER_BYTES: Final = 10_000
 LONGEST_COMPLAINT: Final = 800
@@ -86,6 +90,7 @@ def clean_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     """
     if schema.get("type", "object") != "object":
         raise Unfit("its arguments are no object")
+    _check_size(schema)
     cleaner = _Cleaner(schema)
     root = cleaner.clean(schema, 0, ())
     whole: dict[str, Any] = {
@@ -99,10 +104,21 @@ def clean_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     return whole
 
 
+def _check_size(schema: Mapping[str, Any]) -> None:
+    """Before anything is done with it. Raises `Unfit`."""
+    try:
+        size = len(orjson.dumps(schema, default=str, option=orjson.OPT_NON_STR_KEYS))
+    except TypeError:  # nested without end, or a number that no model reads
+        raise Unfit("its schema is nested too deep, or has a number that is too long") from None
+    if size > MOST_READ_BYTES:
+        raise Unfit(f"its schema has {size} bytes, {MOST_READ_BYTES} are read at most")
+
+
 class _Cleaner:
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
         self._nodes = 0
+        self._bytes = 0
 
     def clean(self, node: Any, depth: int, trail: tuple[str, ...]) -> dict[str, Any]:
         """trail: the references that led here."""
@@ -116,7 +132,14 @@ class _Cleaner:
             found = None if reference in trail else self._find(reference)
             noted = {key: node[key] for key in ("description", "default") if key in node}
             return {} if found is None else self.clean({**found, **noted}, depth, (*trail, reference))
-        return _plain_keywords(node) | self._parts(node, depth + 1, trail)
+        return self._weighed(_plain_keywords(node)) | self._parts(node, depth + 1, trail)
+
+    def _weighed(self, made: dict[str, Any]) -> dict[str, Any]:
+        """A part may be referred to again and again: what comes of it is counted each time. Raises `Unfit`."""
+        self._bytes += len(orjson.dumps(made))
+        if self._bytes > MOST_SCHEMA_BYTES:
+            raise Unfit(f"its schema has more than {MOST_SCHEMA_BYTES} bytes with all that it refers to")
+        return made
 
     def _parts(self, node: Mapping[str, Any], depth: int, trail: tuple[str, ...]) -> dict[str, Any]:
         """The keywords that hold other schemas."""
@@ -127,7 +150,8 @@ class _Cleaner:
             }
         if isinstance(node.get("required"), list):
             known = made.get("properties", {})
-            made["required"] = [name for name in node["required"] if isinstance(name, str) and name in known]
+            given = node["required"][:MOST_NODES]
+            made["required"] = [name for name in given if isinstance(name, str) and name in known]
         if node.get("type") == "array" or "items" in node:
             made["items"] = self.clean(node.get("items"), depth, trail)
         extra = node.get("additionalProperties")
@@ -140,7 +164,7 @@ class _Cleaner:
 
     def _find(self, reference: str) -> Mapping[str, Any] | None:
         """The part of this document that a reference names, or None."""
-        if not reference.startswith("#/"):
+        if not reference.startswith("#/") or len(reference) > LONGEST_NOTE:
             return None
         found: Any = self._root
         for step in reference[2:].split("/"):
@@ -160,7 +184,7 @@ def _plain_keywords(node: Mapping[str, Any]) -> dict[str, Any]:
         made["description"] = _text(node["description"], LONGEST_NOTE)
     for key in _NUMBERS:
         value = node.get(key)
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | float) and not isinstance(value, bool) and _is_scalar(value):
             made[key] = value
     for key in ("format", "pattern"):
         if isinstance(node.get(key), str) and len(node[key]) <= LONGEST_NOTE:
@@ -172,9 +196,10 @@ def _choices(node: Mapping[str, Any]) -> dict[str, Any]:
     """Values that a parameter may have or has by itself."""
     made: dict[str, Any] = {key: _scalar(node[key]) for key in ("const", "default") if _is_scalar(node.get(key, ()))}
     given = node.get("enum")
-    choices = [_scalar(each) for each in given if _is_scalar(each)] if isinstance(given, list) else []
-    if 0 < len(choices) <= MOST_CHOICES:
-        made["enum"] = choices
+    if isinstance(given, list) and len(given) <= MOST_CHOICES:
+        choices = [_scalar(each) for each in given if _is_scalar(each)]
+        if choices:
+            made["enum"] = choices
     return made
 
 
@@ -184,7 +209,12 @@ def _is_type(value: Any) -> bool:
 
 
 def _is_scalar(value: Any) -> bool:
-    return value is None or isinstance(value, str | int | float | bool)
+    """One that can be written down: JSON has no infinity, and readers of it no whole number beyond 64 bits."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, int):
+        return -(1 << 63) <= value < 1 << 64
+    return value is None or isinstance(value, str)
 
 
 def _scalar(value: Any) -> Any:
