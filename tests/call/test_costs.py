@@ -49,8 +49,9 @@ def test_a_cost_is_never_negative_and_never_more_than_without_a_cache(usage: Usa
 def test_a_response_without_usage_is_booked_by_the_sound_that_was_received() -> None:
     meter = Meter(began_at=0.0, tariff=TARIFF)
     assert estimated(1000.0) == Usage(output_audio=20)
-    assert meter.add(None, received_ms=1000.0) == pytest.approx(20 * 64.0 / 1e6)
-    assert meter.add(None) == 0.0
+    told = ev.ResponseFinished("resp_1", "cancelled")
+    assert meter.book(told, 1000.0, 0.0).cost_usd == pytest.approx(20 * 64.0 / 1e6)
+    assert meter.book(told, 0.0, 0.0).cost_usd == 0.0
 
 
 def test_the_line_is_billed_by_minutes_begun() -> None:
@@ -63,7 +64,7 @@ def test_the_line_is_billed_by_minutes_begun() -> None:
 
 def test_a_call_is_over_its_limit_by_model_line_and_transcription_together() -> None:
     meter = Meter(0.0, TARIFF, line_usd_per_minute=0.01, transcription_usd_per_minute=0.06, limit_usd=0.10)
-    meter.add(Usage(output_audio=1000))
+    meter.book(ev.ResponseFinished("resp_1", "completed", usage=Usage(output_audio=1000)), 0.0, 1.0)
     assert meter.total_usd(1.0) == pytest.approx(0.074)
     assert not meter.is_over(1.0)
     meter.add_transcription(16.0)
@@ -74,7 +75,9 @@ def test_a_call_is_over_its_limit_by_model_line_and_transcription_together() -> 
 
 def test_without_a_price_nothing_is_booked_and_without_a_limit_nothing_ends() -> None:
     meter = Meter(0.0)
-    assert meter.add(Usage(output_audio=10**9)) is None
+    told = ev.ResponseFinished("resp_1", "completed", usage=Usage(output_audio=10**9))
+    assert meter.book(told, 0.0, 1.0).cost_usd is None
+    assert meter.total_usd(1.0) == 0.0
     assert not Meter(0.0, TARIFF, line_usd_per_minute=9.0).is_over(10**6)
 
 

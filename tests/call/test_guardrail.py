@@ -265,6 +265,26 @@ def test_a_check_costs_and_is_booked() -> None:
     assert [entry.reason for entry in scene.entries(entries.GoodbyeBegun)] == ["call_budget"]
 
 
+def test_a_check_of_a_session_that_was_left_is_booked_by_its_own_prices() -> None:
+    scene = guarded(NOTE, tariff=TARIFF)
+    says(scene, 1, seconds=1.0)
+    model = scene.entries(entries.ModelJoined)[0].model
+    dearer = replace(TARIFF, text_in=40.0, text_out=240.0)
+    scene.tell(ev.HandoffAsked("cfo", "api"))
+    scene.tell(
+        ev.HandoffReady("cfo", Policy(audio_format="pcmu", persona="cfo", guard=NOTE, tariff=dearer), "s2", "big")
+    )
+    scene.pass_until(scene.now + 3.0)
+    assert scene.entries(entries.HandedOff)
+    says(scene, 2)
+    usage = Usage(input_text=300, output_text=2)
+    for check in checks(scene):
+        answers(scene, check, "none", usage=usage)
+    before, after = [each for each in scene.entries(entries.ResponseMetered) if each.purpose == "guardrail"]
+    assert (before.model, before.cost_usd) == (model, pytest.approx(TARIFF.cost(usage)))
+    assert (after.model, after.cost_usd) == ("big", pytest.approx(dearer.cost(usage)))
+
+
 def test_another_aside_is_none_of_its_business() -> None:
     scene = guarded(NOTE)
     assert scene.tell(ev.AsideFinished("resp_9", "summary", "completed", "advice")) == []

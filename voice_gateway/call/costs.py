@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from voice_gateway.call import entries
 from voice_gateway.call.events import AsideFinished, ResponseFinished, TextModelAnswered
@@ -24,6 +24,13 @@ SPOKEN_MS_PER_TOKEN = 50
 def estimated(received_ms: float) -> Usage:
     """The least that a response used of which the model told nothing: the sound that was received of it."""
     return Usage(output_audio=math.ceil(received_ms / SPOKEN_MS_PER_TOKEN))
+
+
+class Rate(NamedTuple):
+    """What a response is billed by. model: as its session calls itself. tariff: None where no price is known."""
+
+    model: str
+    tariff: Tariff | None
 
 
 @dataclass(slots=True)
@@ -57,48 +64,37 @@ class Meter:
             model_usd=policy.earlier.model_usd if policy.earlier else 0.0,
         )
 
-    def add(self, usage: Usage | None, received_ms: float = 0.0) -> float | None:
-        """Book one response; returns its cost, None without a price. received_ms: its sound, where usage is None."""
-        if self.tariff is None:
-            return None
-        cost = self.tariff.cost(estimated(received_ms) if usage is None else usage)
-        self.model_usd += cost
-        return cost
+    @property
+    def rate(self) -> Rate:
+        """Of the session in use."""
+        return Rate(self.model, self.tariff)
 
     def book(self, event: ResponseFinished, received_ms: float, now: float) -> entries.ResponseMetered:
-        """`add`, as it goes on the record."""
-        cost = self.add(event.usage, received_ms)
-        told = (event.response_id, event.status, event.reason, event.usage)
-        return self._metered(told, cost, now, self.model, self.tariff)
+        """A response of the call, as it goes on the record. received_ms: its sound, where the model told no usage."""
+        used = estimated(received_ms) if event.usage is None else event.usage
+        return self._book(used, (event.response_id, event.status, event.reason, event.usage), now, self.rate)
 
-    def book_aside(self, event: AsideFinished, purpose: str, now: float) -> entries.ResponseMetered:
-        """A response of the model's outside the conversation."""
-        cost = self.add(event.usage or Usage())
+    def book_aside(self, event: AsideFinished, purpose: str, rate: Rate, now: float) -> entries.ResponseMetered:
+        """A response of the model's outside the conversation. rate: of the session that was asked."""
         told = (event.response_id, event.status, event.reason, event.usage)
-        return self._metered(told, cost, now, self.model, self.tariff, purpose)
+        return self._book(event.usage or Usage(), told, now, rate, purpose)
 
     def book_text(self, event: TextModelAnswered, now: float) -> entries.ResponseMetered:
         """An answer of the text model's."""
-        cost = None if self.text_tariff is None else self.text_tariff.cost(event.usage or Usage())
-        self.model_usd += cost or 0.0
         told = (event.response_id, "failed" if event.fault else "completed", event.fault, event.usage)
-        return self._metered(told, cost, now, event.model, self.text_tariff, event.purpose)
+        return self._book(event.usage or Usage(), told, now, Rate(event.model, self.text_tariff), event.purpose)
 
-    def _metered(
-        self,
-        told: tuple[str, str, str, Usage | None],
-        cost: float | None,
-        now: float,
-        model: str,
-        tariff: Tariff | None,
-        purpose: str = "",
+    def _book(
+        self, used: Usage, told: tuple[str, str, str, Usage | None], now: float, rate: Rate, purpose: str = ""
     ) -> entries.ResponseMetered:
+        cost = None if rate.tariff is None else rate.tariff.cost(used)
+        self.model_usd += cost or 0.0
         return entries.ResponseMetered(
             *told,
             None if cost is None else round(cost, 6),
             round(self.total_usd(now), 6),
-            model,
-            "" if tariff is None else tariff.book,
+            rate.model,
+            "" if rate.tariff is None else rate.tariff.book,
             purpose,
         )
 

@@ -26,8 +26,9 @@ Rules
    test_the_call_ends_with_the_safe_sentence
 6. In a goodbye nothing is checked, and what comes of a check then is only noted.
    test_a_goodbye_is_not_checked
-7. What a check costs is booked like all else.
+7. What a check costs is booked like all else, by the prices of the session that was asked, even if it was left since.
    test_a_check_costs_and_is_booked
+   test_a_check_of_a_session_that_was_left_is_booked_by_its_own_prices
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.barge_in import BargeIn
-from voice_gateway.call.costs import Meter
+from voice_gateway.call.costs import Meter, Rate
 from voice_gateway.call.goodbye import Goodbye, Parting
 from voice_gateway.call.policy import Guard
 from voice_gateway.call.turns import Turns
@@ -93,6 +94,7 @@ class Guardrail:
         self._parting = parting
         self._meter = meter
         self._open: deque[_Check] = deque()
+        self._rates: dict[str, Rate] = {}
         self._checked: set[str] = set()
         self._count = 0
         self._corrections = 0
@@ -125,6 +127,7 @@ class Guardrail:
             return [*failed, do.Observe("guardrail_failed", 0.0)]
         check = _Check(f"{PURPOSE}:{self._count}", speaker, item_id, self.guard, now)
         self._open.append(check)
+        self._rates[check.check_id] = self._meter.rate
         rules, labels = self.guard.instructions.strip(), ", ".join(self.guard.labels)
         instructions = INSTRUCTIONS.format(rules=rules, labels=labels, passed=PASSED)
         return [*failed, do.CheckTurn(check.check_id, instructions, speaker, text)]
@@ -139,9 +142,10 @@ class Guardrail:
 
     def judge(self, event: ev.AsideFinished, now: float) -> list[do.Command]:
         """What the model makes of a turn; an answer that was given up is booked all the same."""
-        if not event.purpose.startswith(PURPOSE):
+        rate = self._rates.pop(event.purpose, None)
+        if rate is None:
             return []
-        booked = [do.WriteEntry(self._meter.book_aside(event, PURPOSE, now))]
+        booked = [do.WriteEntry(self._meter.book_aside(event, PURPOSE, rate, now))]
         check = next((each for each in self._open if each.check_id == event.purpose), None)
         if check is None:
             return [*booked]
