@@ -36,7 +36,7 @@ from voice_gateway.caller.signature import SignatureCheck
 from voice_gateway.caller.tokens import StreamTokens
 from voice_gateway.config import Settings
 from voice_gateway.desk import Desk, Terms
-from voice_gateway.errors import GatewayError
+from voice_gateway.errors import GatewayError, there_are
 from voice_gateway.figures import Figures
 from voice_gateway.herald import Herald
 from voice_gateway.journal import Journal, Listener
@@ -486,7 +486,7 @@ async def tools_alone(settings: Settings, persona: str = "") -> AsyncIterator[Of
     if persona:
         cast = read_cast(_sources(settings, toolbox, _foreign(settings, toolbox, None)))
         if persona not in cast.keys:
-            raise GatewayError(f"there is no persona {persona}; there are {', '.join(sorted(cast.keys))}")
+            raise GatewayError(f"there is no persona {persona}; {there_are(sorted(cast.keys), persona)}")
         toolbox = cast.role(persona).toolbox
     workshop = Workshop(_tables(settings), role=_nobody, tell=lambda *_: False)
     await workshop.start()

@@ -5,7 +5,18 @@ Each says what is wrong and what to do, in words that may be printed as they are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
+
+LONGEST_MISTAKE = 64
+"""Letters of a name that are looked at for what may have been meant."""
+
+
+def there_are(known: Iterable[str], *missing: str) -> str:
+    """The names there are, after one that is not; at the end those that may have been meant."""
+    names = [*known]
+    near = {each: None for name in missing for each in difflib.get_close_matches(name[:LONGEST_MISTAKE], names, n=1)}
+    return f"there are {', '.join(names) or 'none'}" + (f"; did you mean {', '.join(near)}?" if near else "")
 
 
 class GatewayError(Exception):

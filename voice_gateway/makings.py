@@ -31,6 +31,7 @@ from voice_gateway.call.policy import Colleague, Earlier
 from voice_gateway.call.usage import Tariff
 from voice_gateway.caller.consent import WORDINGS, ConsentRules, Terms, Wish, load_rules
 from voice_gateway.config import Settings, model_doubts, voice_doubts
+from voice_gateway.errors import there_are
 from voice_gateway.figures import direction_of
 from voice_gateway.model.prices import BUILT_IN, load_prices
 from voice_gateway.model.settings import ModelSettings, Transcription, reasons
@@ -216,7 +217,8 @@ class Makings:
             raise PersonaError(f"{facts.persona} does not answer now: it is outside its hours")
         role = self.role(facts)
         if facts.persona and role.persona.key != facts.persona:
-            raise PersonaError(f"there is no persona {facts.persona!r}; there are {', '.join(sorted(self._cast.keys))}")
+            known = there_are(sorted(self._cast.keys), facts.persona)
+            raise PersonaError(f"there is no persona {facts.persona!r}; {known}")
         return self._model_settings(role, facts.language)
 
     def _model_settings(self, role: Role, language: str = "") -> ModelSettings:

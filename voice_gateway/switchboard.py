@@ -26,7 +26,7 @@ from voice_gateway.caller.consent import Consent
 from voice_gateway.caller.farewells import Farewell, Farewells
 from voice_gateway.caller.media_stream import MediaStreamDialect
 from voice_gateway.caller.socket import CallerSocket
-from voice_gateway.errors import GatewayError
+from voice_gateway.errors import GatewayError, there_are
 from voice_gateway.journal import CallRecord, Journal
 from voice_gateway.model.socket import ModelSocket
 from voice_gateway.ops import logs
@@ -316,7 +316,7 @@ class Switchboard:
         """
         known = self._service.personas()
         if persona not in known:
-            raise UnknownPersonaError(f"there is no persona {persona[:64]!r}; there are {', '.join(sorted(known))}")
+            raise UnknownPersonaError(f"there is no persona {persona[:64]!r}; {there_are(sorted(known), persona)}")
         return self.tell(call_sid, HandoffAsked(persona, by, reason, cut))
 
     def give_up(self, call_sid: str) -> bool:

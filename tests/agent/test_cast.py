@@ -151,7 +151,11 @@ def test_routes_and_personas_may_change_together(own: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("tools", "said"),
-    [('["fly"]', "persona porter: tools: there is no tool named fly"), ('["take_message", "take_message"]', "porter")],
+    [
+        ('["fly"]', "persona porter: tools: there is no tool named fly"),
+        ('["take_mesage", "end-call"]', "stop_recording; did you mean take_message, end_call?"),
+        ('["take_message", "take_message"]', "porter"),
+    ],
 )
 def test_a_persona_with_impossible_tools_is_refused_at_start(own: Path, tools: str, said: str) -> None:
     (own / "porter.toml").write_text(OWN.replace('["take_message"]', tools))
@@ -161,8 +165,10 @@ def test_a_persona_with_impossible_tools_is_refused_at_start(own: Path, tools: s
 
 
 def test_a_default_nobody_plays_is_refused_at_start(own: Path) -> None:
-    with pytest.raises(GatewayError, match=r"DEFAULT_PERSONA is ghost; there are .*porter"):
+    with pytest.raises(GatewayError, match=r"DEFAULT_PERSONA is ghost; there are .*porter, receptionist, waiter$"):
         living(own, Clock(), default="ghost")
+    with pytest.raises(GatewayError, match=r"DEFAULT_PERSONA is recepcionist; there .*; did you mean receptionist\?"):
+        living(own, Clock(), default="recepcionist")
 
 
 # --- business hours -----------------------------------------------------------------------------------------------
@@ -254,7 +260,7 @@ def test_a_persona_that_lists_the_way_to_a_supervisor_has_it_where_there_is_one(
         ('voice_tools = ["take_message"]', "supervisor.voice_tools: without get_next_response_from_supervisor"),
         ('reasoning_effort = "heroic"', "it must be one of none, minimal"),
         ("deadline_s = 600", "it must be from 0 to 60"),
-        ('patience = "long"', "supervisor.patience: it has instructions, tools"),
+        ('patience = "long"', "supervisor.patience: no such field; there are instructions, tools"),
     ],
 )
 def test_a_supervision_that_cannot_be_is_told_by_file_and_field(own: Path, wrong: str, told: str) -> None:

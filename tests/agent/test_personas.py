@@ -160,6 +160,7 @@ def test_a_later_folder_wins(tmp_path: Path) -> None:
         ('name = " "\ninstructions = "x"\n', "name: is missing or empty"),
         (SOUND + "greeting = 3\n", "greeting: must be a text, not 3"),
         (SOUND + 'greting = "Hi"\n', "greting: no such field; there are name, instructions, greeting"),
+        (SOUND + 'greting = "Hi"\n', "guardrail, keys; did you mean greeting?"),
         (SOUND + 'tools = "lookup_menu"\n', "tools: must be a list of names"),
         (SOUND + "tools = [1]\n", "tools: must be a list of names"),
         (SOUND + 'language = "English"\n', "language: must be an ISO 639 code such as en or rw, not 'English'"),
@@ -174,7 +175,10 @@ def test_a_later_folder_wins(tmp_path: Path) -> None:
         (SOUND + "limits = 3\n", "limits: must be a table, not 3"),
         (SOUND + "[limits]\nmax_call_seconds = 5\n", "limits: max_call_seconds is 5; it must be from 10 to 86400"),
         (SOUND + "[limits]\nmax_call_usd = -1\n", "limits: max_call_usd is -1; it must be from 0 to 1000"),
-        (SOUND + "[limits]\nmax_usd = 1\n", "limits.max_usd: it has max_call_seconds, max_call_usd"),
+        (
+            SOUND + "[limits]\nmax_usd = 1\n",
+            "limits.max_usd: no such field; there are max_call_seconds, max_call_usd; did you mean max_call_usd?",
+        ),
         (SOUND + "[consent]\nmethod = 'maybe'\n", "consent.method: Input should be 'notice', 'keypress'"),
         (
             SOUND + "[consent]\nmethod = 'keypress'\nwording = 'Yes?'\n",
@@ -206,7 +210,10 @@ def test_a_later_folder_wins(tmp_path: Path) -> None:
         (SOUND + "hours = 3\n", "hours: must be a table with zone and open, not 3"),
         (SOUND + "turn_detection = 1\n", "turn_detection: must be a table"),
         (SOUND + "barge_in = false\n", "barge_in: must be a table, not False"),
-        (SOUND + "[barge_in]\nminimum = 1\n", "barge_in.minimum: it has enabled, min_speech_ms, protect_greeting"),
+        (
+            SOUND + "[barge_in]\nminimum = 1\n",
+            "barge_in.minimum: no such field; there are enabled, min_speech_ms, protect_greeting",
+        ),
         (SOUND + "[barge_in]\nmin_speech_ms = 0.4\n", "barge_in.min_speech_ms: Input should be a valid integer"),
         (SOUND + "[barge_in]\nmin_speech_ms = -1\n", "barge_in: min_speech_ms is -1; it must be from 0 to 3000"),
         (SOUND + "[barge_in]\nenabled = 'no'\n", "barge_in.enabled: Input should be a valid boolean"),
@@ -216,7 +223,7 @@ def test_a_later_folder_wins(tmp_path: Path) -> None:
         ),
         (SOUND + '[turn_detection]\ntype = "none"\n', "turn_detection.type: with none nobody would notice"),
         (SOUND + "idle = 3\n", "idle: must be a table, not 3"),
-        (SOUND + "[idle]\nafter = 3\n", "idle.after: it has prompt_after_s, prompts, goodbye"),
+        (SOUND + "[idle]\nafter = 3\n", "idle.after: no such field; there are prompt_after_s, prompts, goodbye"),
         (SOUND + "[idle]\nprompt_after_s = -1\n", "idle.prompt_after_s: must be from 1 to 600, or 0"),
         (SOUND + "[idle]\nprompts = -1\n", "idle.prompts: must be from 0 to 20, not -1"),
         (SOUND + "[idle]\ngoodbye = 1\n", "idle.goodbye: Input should be a valid string"),
@@ -224,7 +231,10 @@ def test_a_later_folder_wins(tmp_path: Path) -> None:
             SOUND + "[turn_detection]\nidle_timeout_ms = 8000\n[idle]\nprompt_after_s = 8\n",
             "idle.prompt_after_s: turn_detection.idle_timeout_ms lets the model prompt; set one of the two",
         ),
-        (SOUND + "[turn_detection]\neagerness = 'low'\n", "turn_detection.eagerness: server_vad has threshold"),
+        (
+            SOUND + "[turn_detection]\neagerness = 'low'\n",
+            "turn_detection.eagerness: no such field of server_vad; there are threshold",
+        ),
         (SOUND + "[turn_detection]\nthreshold = '0.5'\n", "turn_detection.threshold: Input should be a valid number"),
         (SOUND + "[turn_detection]\nthreshold = 2.0\n", "turn_detection: threshold is 2.0; it must be from 0 to 1"),
         (
@@ -310,7 +320,7 @@ def test_a_guardrail_is_a_table_with_what_must_not_be_said(tmp_path: Path) -> No
         ('on = "dog"', "guardrail.on: Input should be"),
         ('action = "shout"', "guardrail.action: Input should be"),
         ('action = "end"\nsentence = " "', "sentence: is empty"),
-        ("volume = 3", "guardrail.volume: it has instructions"),
+        ("volume = 3", "guardrail.volume: no such field; there are instructions"),
     ],
 )
 def test_a_guardrail_that_cannot_be_is_told_by_its_field(tmp_path: Path, line: str, told: str) -> None:

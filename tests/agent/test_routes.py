@@ -99,6 +99,7 @@ def test_an_empty_file_sends_everybody_to_the_default(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ('[[route]]\npersona = "nobody"\n', "line 2: persona: 'nobody' is no persona; there are bartender, cfo"),
+        ('[[route]]\npersona = "waitor"\n', "waiter; did you mean waiter?"),
         ("\n[[route]]\nto = '+1'\n", "line 2: persona: None is no persona"),
         ('[[route]]\npersona = "cfo"\n\n[[route]]\npersona = "cfo"\nfor = "x"\n', "line 6: for: no such field"),
         ('[[route]]\npersona = "cfo"\npercent = 120\n', "line 3: percent: must be a number from 0 to 100, not 120"),

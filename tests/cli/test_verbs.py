@@ -177,9 +177,9 @@ async def test_a_call_to_nowhere_says_where_it_ended(tmp_path: Path) -> None:
     [
         (["call", "127.0.0.1:8787"], "is no address to call"),
         (["call", "http://127.0.0.1:1", "--wav-in", "absent.wav"], "absent.wav cannot be opened"),
-        (["call", "http://127.0.0.1:1", "--scenario", "opera"], "there is no scenario 'opera'; there are: menu"),
+        (["call", "http://127.0.0.1:1", "--scenario", "opera"], "there is no scenario 'opera'; there are menu"),
         (["call", "http://127.0.0.1:1", "--scenario", "menu", "--say", "x"], "give one of --scenario, --say"),
-        (["demo", "--scenario", "opera"], "there is no scenario 'opera'; there are: menu"),
+        (["demo", "--scenario", "menue"], "there is no scenario 'menue'; there are menu"),
     ],
 )
 async def test_what_cannot_be_done_is_told_in_a_sentence(options: list[str], told: str, tmp_path: Path) -> None:

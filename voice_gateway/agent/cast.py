@@ -22,7 +22,7 @@ from voice_gateway.agent.supervision import CONSULT
 from voice_gateway.agent.toolbox.handing_over import handoff_among
 from voice_gateway.agent.tools import Tool, Toolbox, ToolError, tool_from
 from voice_gateway.call.handoff import HANDOFF_TO
-from voice_gateway.errors import GatewayError
+from voice_gateway.errors import GatewayError, there_are
 
 LOOK_EVERY_S = 2.0
 ELSEWHERE = "mcp:"
@@ -193,7 +193,7 @@ def read_cast(sources: Sources) -> Cast:
     """Read personas and routes. Raises `GatewayError` with what is wrong in them."""
     personas = load_personas(*([sources.folder] if sources.folder else []))
     if sources.default not in personas:
-        raise PersonaError(f"DEFAULT_PERSONA is {sources.default}; there are {', '.join(sorted(personas))}.")
+        raise PersonaError(f"DEFAULT_PERSONA is {sources.default}; {there_are(sorted(personas), sources.default)}")
     _check(personas)
     roles = {key: _role_of(persona, _with_colleagues(persona, sources, personas)) for key, persona in personas.items()}
     if sources.routes is None:
@@ -217,7 +217,7 @@ def _check_handoffs(persona: Persona, personas: Mapping[str, Persona]) -> list[s
     named = [("handoff", other) for other in persona.handoff]
     named += [(f"keys.{keys}", other) for keys, other in persona.keys.items()]
     problems = [
-        f"{field}: there is no {other}; there are {', '.join(sorted(personas))}"
+        f"{field}: there is no {other}; {there_are(sorted(personas), other)}"
         for field, other in named
         if other not in personas
     ]
@@ -235,7 +235,7 @@ def _astray(key: str, personas: Mapping[str, Persona]) -> list[str]:
     passed = [key]
     while (hours := personas[passed[-1]].hours) is not None and hours.persona:
         if hours.persona not in personas:
-            return [f"there is no {hours.persona}; there are {', '.join(sorted(personas))}"]
+            return [f"there is no {hours.persona}; {there_are(sorted(personas), hours.persona)}"]
         if hours.persona in passed:
             return [f"{' -> '.join([*passed, hours.persona])} goes round; one of them must answer or tell when"]
         passed.append(hours.persona)

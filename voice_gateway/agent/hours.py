@@ -23,6 +23,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from voice_gateway.errors import there_are
+
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _FIELDS: Final = ("zone", "open", "closed", "say", "persona", "transfer")
 _SPAN: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])\s*-\s*(?:([01][0-9]|2[0-3]):([0-5][0-9])|(24):(00))")
@@ -100,7 +102,7 @@ def read_hours(given: Any, problems: list[str]) -> OpeningHours | None:
         problems.append(f"hours: must be a table with zone and open, not {given!r}")
         return None
     found: list[str] = [
-        f"hours.{name}: no such field; there are {', '.join(_FIELDS)}" for name in given.keys() - {*_FIELDS}
+        f"hours.{name}: no such field; {there_are(_FIELDS, name)}" for name in sorted(given.keys() - {*_FIELDS})
     ]
     zone = _zone(given.get("zone"), found)
     closed, yearly = _closed(given.get("closed", []), found)

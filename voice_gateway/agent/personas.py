@@ -70,7 +70,7 @@ from voice_gateway.call.goodbye import END_CALL, TRANSFER
 from voice_gateway.call.guardrail import PASSED
 from voice_gateway.call.policy import Guard, Idle
 from voice_gateway.caller.consent import LONGEST_OWN_WORDING, Wish, terms_for
-from voice_gateway.errors import GatewayError
+from voice_gateway.errors import GatewayError, there_are
 from voice_gateway.model.settings import SemanticVad, ServerVad, TurnDetection
 from voice_gateway.store.markets import COUNTRIES
 
@@ -269,7 +269,8 @@ speaks. To a caller who speaks none of them, say in the first one which language
 
 def _values(given: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
     known = [each.name for each in fields(Persona) if each.name not in ("key", *_TABLES)]
-    problems += [f"{name}: no such field; there are {', '.join([*known, *_TABLES])}" for name in given.keys() - known]
+    unknown = sorted(given.keys() - known)
+    problems += [f"{name}: no such field; {there_are([*known, *_TABLES], name)}" for name in unknown]
     defaults = {each.name: each.default for each in fields(Persona)}
     values = {name: _value(name, given.get(name), defaults[name], problems) for name in known}
     problems += [f"{name}: is missing or empty" for name in ("name", "instructions") if values.get(name) == ""]
@@ -352,7 +353,7 @@ def _turn_detection(given: Any, problems: list[str]) -> TurnDetection:
     if not isinstance(kind, str) or kind not in _DETECTIONS:
         problems.append(f"turn_detection.type: must be one of {', '.join(_DETECTIONS)}, not {kind!r}")
         return None
-    return _table("turn_detection", _DETECTIONS[kind], given, problems, called=kind)
+    return _table("turn_detection", _DETECTIONS[kind], given, problems, f" of {kind}")
 
 
 def _plain(name: str, shape: type[Shape], given: Any, problems: list[str]) -> Shape | None:
@@ -453,12 +454,10 @@ def _reader(shape: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(shape)
 
 
-def _table(
-    name: str, shape: type[Shape], given: Mapping[str, Any], problems: list[str], called: str = "it"
-) -> Shape | None:
-    """A table of the file as a dataclass, or None where something is wrong in it. called: what complaints name it."""
+def _table(name: str, shape: type[Shape], given: Mapping[str, Any], problems: list[str], of: str = "") -> Shape | None:
+    """A table of the file as a dataclass, or None where something is wrong in it. of: which kind of table it is."""
     known = [each.name for each in fields(shape)]
-    problems += [f"{name}.{key}: {called} has {', '.join(known)}" for key in sorted(given.keys() - known)]
+    problems += [f"{name}.{key}: no such field{of}; {there_are(known, key)}" for key in sorted(given.keys() - known)]
     try:
         chosen = orjson.dumps({key: given[key] for key in given.keys() & known})
         reader: TypeAdapter[Shape] = _reader(shape)  # type: ignore[arg-type]  # a class can be hashed

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from voice_gateway.errors import GatewayError
+from voice_gateway.errors import GatewayError, there_are
 
 _FIELDS = ("persona", "to", "from", "language", "percent")
 _SPACING = re.compile(r"[\s().\-]")
@@ -104,11 +104,11 @@ class _Reading:
         return tuple(found)
 
     def _route(self, table: Mapping[str, Any]) -> Route:
-        for name in table.keys() - set(_FIELDS):
-            self._complain(name, f"no such field; there are {', '.join(_FIELDS)}")
+        for name in sorted(table.keys() - set(_FIELDS)):
+            self._complain(name, f"no such field; {there_are(_FIELDS, name)}")
         persona = table.get("persona")
         if not isinstance(persona, str) or persona not in self._personas:
-            self._complain("persona", f"{persona!r} is no persona; there are {', '.join(sorted(self._personas))}")
+            self._complain("persona", f"{persona!r} is no persona; {there_are(sorted(self._personas), str(persona))}")
         percent = table.get("percent", 100)
         if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= 100:
             self._complain("percent", f"must be a number from 0 to 100, not {percent!r}")

@@ -30,7 +30,7 @@ from pydantic.fields import FieldInfo
 from voice_gateway.agent.running import Gate, TooLong, in_thread, look_away, on_loop, written
 from voice_gateway.call.events import InnerEvent
 from voice_gateway.call.kept import KeptTurn
-from voice_gateway.errors import GatewayError
+from voice_gateway.errors import GatewayError, there_are
 from voice_gateway.store.records import clean_text
 from voice_gateway.store.rows import TablesAway
 from voice_gateway.store.tables import Tables
@@ -202,8 +202,7 @@ class Toolbox:
         """A toolbox with these tools alone, in this order. Raises `ToolError` for one that is not there."""
         missing = [name for name in names if name not in self._tools]
         if missing:
-            known = ", ".join(self._tools) or "none"
-            raise ToolError(f"there is no tool named {', '.join(missing)}; those there are: {known}")
+            raise ToolError(f"there is no tool named {', '.join(missing)}; {there_are(self._tools, *missing)}")
         return Toolbox([self._tools[name] for name in names], timeout_s=self._timeout, result_bytes=self._result_bytes)
 
     def without(self, name: str) -> Toolbox:

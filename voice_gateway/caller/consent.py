@@ -26,7 +26,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 from voice_gateway.call import entries
 from voice_gateway.call.events import CallFacts
-from voice_gateway.errors import ConfigError
+from voice_gateway.errors import ConfigError, there_are
 
 Method: TypeAlias = Literal["notice", "keypress", "none", "never"]
 
@@ -233,7 +233,7 @@ def _rule(given: Any, personas: Mapping[str, str]) -> Rule:
         raise ValueError("it is no table; write [[rule]] above it")  # noqa: TRY004 - a wrong value in a file
     fields = {"from", "to", "persona", "consent", "wording", "language"}
     if unknown := given.keys() - fields:
-        raise ValueError(f"{', '.join(sorted(unknown))}: no such field; there are {', '.join(sorted(fields))}")
+        raise ValueError(f"{', '.join(sorted(unknown))}: no such field; {there_are(sorted(fields), *sorted(unknown))}")
     if wrong := [name for name, value in given.items() if not isinstance(value, str)]:
         raise ValueError(f"{', '.join(wrong)}: must be a text in quotes")
     for name in ("from", "to"):
@@ -241,7 +241,7 @@ def _rule(given: Any, personas: Mapping[str, str]) -> Rule:
             raise ValueError(f"{name}: must be a number or its beginning, with + and country code")
     persona = given.get("persona", "")
     if persona and persona not in personas:
-        raise ValueError(f"persona: there is no {persona}; there are {', '.join(sorted(personas))}")
+        raise ValueError(f"persona: there is no {persona}; {there_are(sorted(personas), str(persona))}")
     language = given.get("language", "")
     if language and not re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*", language):
         raise ValueError("language: must be one such as en-GB")

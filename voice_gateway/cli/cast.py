@@ -26,7 +26,7 @@ from voice_gateway.emulator.scenarios import (
 )
 from voice_gateway.emulator.speech import HibariVoice, NanoVoice, RuleMind, WhisperEar, missing
 from voice_gateway.emulator.text_mind import AskingMind
-from voice_gateway.errors import GatewayError
+from voice_gateway.errors import GatewayError, there_are
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def why_no_voice() -> str:
 
 def scenario_named(name: str) -> Scenario:
     if name not in SCENARIOS:
-        raise GatewayError(f"there is no scenario {name!r}; there are: {', '.join(SCENARIOS)}")
+        raise GatewayError(f"there is no scenario {name!r}; {there_are(SCENARIOS, name)}")
     return SCENARIOS[name]
 
 

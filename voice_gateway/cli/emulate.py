@@ -30,7 +30,7 @@ from voice_gateway.emulator.scenarios import ScriptedMind
 from voice_gateway.emulator.script_file import read_script
 from voice_gateway.emulator.scripted import Reply
 from voice_gateway.emulator.text_mind import TextMind
-from voice_gateway.errors import GatewayError
+from voice_gateway.errors import GatewayError, there_are
 from voice_gateway.ops import logs
 from voice_gateway.ops.privacy import mask_number
 
@@ -264,7 +264,7 @@ def read_faults(words: Sequence[str], kind: type[AnyFaults]) -> AnyFaults:
     for word in words:
         name, equals, value = word.partition("=")
         if name not in known:
-            raise typer.BadParameter(f"there is no fault {name!r}; there are: {', '.join(known)}")
+            raise typer.BadParameter(f"there is no fault {name!r}; {there_are(known, name)}")
         chosen[name] = value if equals else "true"
     try:
         return TypeAdapter(kind).validate_python(chosen)

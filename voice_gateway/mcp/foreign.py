@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from fnmatch import fnmatchcase
 
 from voice_gateway.agent.tools import Tool, ToolError
+from voice_gateway.errors import there_are
 from voice_gateway.mcp.connection import Connection, Pace
 from voice_gateway.mcp.servers import Server
 from voice_gateway.ops import logs
@@ -82,10 +83,8 @@ class ForeignServers:
         name, dot, tool = pattern.partition(".")
         connection = self._connections.get(name)
         if connection is None:
-            known = ", ".join(self._connections) or "none"
-            raise ToolError(
-                f"mcp:{pattern}: there is no MCP server named {name!r} in MCP_SERVERS_FILE; there are {known}"
-            )
+            known = there_are(self._connections, name)
+            raise ToolError(f"mcp:{pattern}: there is no MCP server named {name!r} in MCP_SERVERS_FILE; {known}")
         if dot and not tool:
             raise ToolError(f"mcp:{pattern}: names no tool; write mcp:{name} for all, or mcp:{name}.get_* for some")
         plain = tool and not set(tool) & set("*?[")

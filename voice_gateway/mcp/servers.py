@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from voice_gateway.errors import GatewayError
+from voice_gateway.errors import GatewayError, there_are
 from voice_gateway.values import split_url
 
 TIMEOUT_S = 10.0
@@ -111,7 +111,7 @@ class _Reader:
             self._wrong("", f"must be a table, [{self._name}], with a command or a url")
             return None
         for name in sorted(self._table.keys() - set(_FIELDS)):
-            self._wrong(name, f"no such field; there are {', '.join(_FIELDS)}")
+            self._wrong(name, f"no such field; {there_are(_FIELDS, name)}")
         self._check_kind()
         server = Server(
             name=self._name,

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import orjson
 
-from voice_gateway.errors import GatewayError
+from voice_gateway.errors import GatewayError, there_are
 from voice_gateway.store.markets import COUNTRIES, DIGITS, read_price
 from voice_gateway.store.records import Row, clean_text
 
@@ -188,7 +188,7 @@ def _item(given: Mapping[str, Any] | str, market: str, currency: str) -> Row:
     """A row of `menu_items`. Raises ValueError with a sentence for each thing that is wrong."""
     if isinstance(given, str):
         raise ValueError(given)  # noqa: TRY004 - a problem like the others
-    problems = [f"{key}: no such field; there are {', '.join(COLUMNS)}" for key in given if key not in COLUMNS]
+    problems = [f"{key}: no such field; {there_are(COLUMNS, str(key))}" for key in given if key not in COLUMNS]
     texts = {name: _text(given, name, problems) for name in (*_LONGEST, "market", "currency")}
     problems += [
         f"{name}: is missing" for name in ("name", "category") if not texts[name] and name not in _wrong(problems)

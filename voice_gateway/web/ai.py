@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from voice_gateway.agent.cast import Cast
 from voice_gateway.desk import Desk
+from voice_gateway.errors import there_are
 from voice_gateway.herald import Herald, Said
 from voice_gateway.ops.privacy import mask_number
 from voice_gateway.switchboard import LiveCall, Switchboard
@@ -208,9 +209,9 @@ class ApiDoors:
             raise Problem("no_stream", _NO_STREAM)
 
     def _check_persona(self, key: str) -> None:
-        if key not in self._house.cast.keys:
-            known = ", ".join(sorted(self._house.cast.keys))
-            raise Problem("unknown_persona", f"there is no persona {key}; there are {known}")
+        known = self._house.cast.keys
+        if key not in known:
+            raise Problem("unknown_persona", f"there is no persona {key}; {there_are(sorted(known), key)}")
 
     async def end_session(self, visit: Visit) -> Response:
         name = visit.request.path_params["session_id"]
