@@ -23,7 +23,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from voice_gateway.mcp.guard import CHALLENGE, Guard, Refusal
+from voice_gateway.mcp.guard import Guard, Refusal
 from voice_gateway.mcp.offer import Offer
 from voice_gateway.ops import logs
 
@@ -98,7 +98,8 @@ class SmallDoor:
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         address = urlsplit(request.path)
         headers = {name.lower(): value for name, value in request.headers.raw_items()}
-        refusal = self._guard.refuse("ws", headers, parse_qs(address.query).get("token", [""])[-1])
+        client = str((connection.remote_address or ("",))[0])
+        refusal = self._guard.refuse("ws", client, headers, parse_qs(address.query).get("token", [""])[-1])
         if refusal is None and address.path not in {PATH, "/"}:
             refusal = Refusal(404, "path", f"the small protocol is at {PATH}")
         if refusal is None and self._connections >= CONNECTIONS:
@@ -109,8 +110,8 @@ class SmallDoor:
         response = connection.respond(refusal.status, body)
         del response.headers["Content-Type"]
         response.headers["Content-Type"] = "application/json"
-        if refusal.status == 401:
-            response.headers["WWW-Authenticate"] = CHALLENGE
+        for name, value in refusal.headers.items():
+            response.headers[name] = value
         return response
 
     async def _lead(self, connection: ServerConnection) -> None:

@@ -30,7 +30,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from voice_gateway.agent.tools import Tool, ToolOutcome
-from voice_gateway.mcp.guard import CHALLENGE, Guard
+from voice_gateway.mcp.guard import Guard
 from voice_gateway.mcp.offer import Offer
 
 NAME = "voice-gateway"
@@ -76,11 +76,11 @@ class HttpDoor:
                 self._manager = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = self._guard.refuse("http", Headers(scope=scope))
+        address, _ = scope.get("client") or ("", 0)
+        refusal = self._guard.refuse("http", address, Headers(scope=scope))
         if refusal is not None:
-            headers = {"www-authenticate": CHALLENGE} if refusal.status == 401 else {}
             body = {"error": {"code": refusal.code, "message": refusal.message}}
-            await JSONResponse(body, refusal.status, headers)(scope, receive, send)
+            await JSONResponse(body, refusal.status, refusal.headers)(scope, receive, send)
         elif scope["method"] != "POST":  # there are no sessions: nothing to listen to, and nothing to end
             body = {"error": {"code": "method", "message": "send MCP requests by POST"}}
             await JSONResponse(body, 405, {"allow": "POST"})(scope, receive, send)
