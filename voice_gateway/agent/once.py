@@ -56,7 +56,7 @@ class Once:
         work: told the key of this doing, the same for a repetition; it is not stopped when whoever waits is cancelled.
         """
         effects = self._calls.setdefault(call_sid, self._aside.pop(call_sid, {}))
-        wish = _digest(name, arguments)
+        wish = digest(arguments, name)[:24]
         known = effects.get(wish)
         if known is not None and self._counts(known):
             return _again(await asyncio.shield(known.outcome))
@@ -107,13 +107,13 @@ class Once:
         return outcome.ok and not (isinstance(told, dict) and told.get("success") is False)
 
 
-def _digest(name: str, arguments: str) -> str:
-    """The same for the same arguments, however they are spaced and ordered."""
+def digest(arguments: str, *names: str) -> str:
+    """The same for the same arguments and names, however the arguments are spaced and ordered: 64 hexadecimals."""
     try:
         text = orjson.dumps(orjson.loads(arguments or "{}"), option=orjson.OPT_SORT_KEYS)
     except (ValueError, orjson.JSONEncodeError):  # more levels can be read than written
         text = arguments.encode("utf-8", "replace")
-    return hashlib.sha256(name.encode() + b"\n" + text).hexdigest()[:24]
+    return hashlib.sha256(b"\n".join([*(name.encode("utf-8", "replace") for name in names), text])).hexdigest()
 
 
 def _texts(told: Any) -> set[str]:

@@ -8,13 +8,10 @@ often they come (`Once` for what is under way or just over, the key in the table
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Awaitable, Callable
 
-import orjson
-
-from voice_gateway.agent.once import Once
+from voice_gateway.agent.once import Once, digest
 from voice_gateway.agent.tools import Tool, Toolbox, ToolOutcome, failure
 from voice_gateway.ops import logs
 
@@ -73,7 +70,7 @@ class Offer:
 
     async def _do_once(self, name: str, arguments: str, key: str) -> ToolOutcome:
         client = f"mcp:{key}"
-        wish = _digest(name, arguments, key)
+        wish = digest(arguments, key, name)[:40]
         asyncio.get_running_loop().call_later(REMEMBERED_S, self._once.forget, client)
         return await self._once.run(
             client, name, arguments, lambda _: self._work(self._toolbox, name, arguments, f"mcp:{wish}")
@@ -87,12 +84,3 @@ class Offer:
         if tool.in_call:
             return failure("not_offered", f"{name} works on a live call alone and is not offered here.")
         return failure("not_offered", f"{name} changes something and is not offered here: MCP_EFFECTS is false.")
-
-
-def _digest(name: str, arguments: str, key: str) -> str:
-    """The same for the same wish, however its arguments are spaced and ordered."""
-    try:
-        text = orjson.dumps(orjson.loads(arguments or "{}"), option=orjson.OPT_SORT_KEYS)
-    except (ValueError, orjson.JSONEncodeError):  # more levels can be read than written
-        text = arguments.encode("utf-8", "replace")
-    return hashlib.sha256(b"\n".join((key.encode("utf-8", "replace"), name.encode(), text))).hexdigest()[:40]
