@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from voice_gateway.call import entries
@@ -23,6 +23,7 @@ from voice_gateway.store.records import (
     RecordingRecord,
     TurnRecord,
     UsageRecord,
+    recording_on_disk,
 )
 
 Listener: TypeAlias = Callable[[CallFacts, entries.Entry], None]
@@ -228,15 +229,11 @@ def _recording(event: EventRecord, entry: entries.Entry, at: datetime) -> Record
                 entry.recording_id, event.call_sid, "recording", at, consent=entry.consent, path=entry.path
             )
         case entries.RecordingFinished():
-            return RecordingRecord(
-                entry.recording_id, event.call_sid, "stored", at, path=entry.path, duration_ms=entry.duration_ms,
-                bytes=entry.size, sha256=entry.sha256,
-                delete_after=at + timedelta(days=entry.keep_days) if entry.keep_days else None,
-            )  # fmt: skip
+            return recording_on_disk(event.call_sid, "stored", entry, at)
+        case entries.RecordingFailed() if entry.size:
+            return recording_on_disk(event.call_sid, "failed", entry, at)
         case entries.RecordingFailed() if entry.recording_id:
-            return RecordingRecord(
-                entry.recording_id, event.call_sid, "failed", at, path=entry.path, duration_ms=entry.duration_ms
-            )
+            return RecordingRecord(entry.recording_id, event.call_sid, "failed", at, path=entry.path)
         case entries.RecordingDiscarded() if entry.recording_id:
             return RecordingRecord(entry.recording_id, event.call_sid, "deleted", at, path=entry.path)
         case _:

@@ -136,7 +136,15 @@ class RecordedCall:
                 )
             case "failed":
                 self._recording = None
-                entry = entries.RecordingFailed(ended.recording_id, ended.path, ended.reason, ended.duration_ms)
+                entry = entries.RecordingFailed(
+                    ended.recording_id,
+                    ended.path,
+                    ended.reason,
+                    ended.duration_ms,
+                    ended.size,
+                    ended.sha256,
+                    self._recorder.keep_days if ended.size else 0,
+                )
             case _:
                 entry = entries.RecordingDiscarded(ended.recording_id, ended.path, ended.reason or self._discarded)
         self._record.write(entry)

@@ -189,7 +189,7 @@ async def test_a_recordings_row_follows_what_becomes_of_it(tmp_path: Path) -> No
         entries.RecordingStarted("r2", "d/r2.wav", "none"),
         entries.RecordingStarted("r3", "d/r3.wav", "keypress"),
         entries.RecordingFinished("r1", "d/r1.wav", 61_000, 44, "ab" * 32, 30),
-        entries.RecordingFailed("r2", "d/r2.wav", "disk full", 900),
+        entries.RecordingFailed("r2", "d/r2.wav", "disk full", 900, 55, "cd" * 32, 30),
         entries.RecordingDiscarded("r3", "d/r3.wav", "consent withdrawn"),
         entries.RecordingFailed("", "", "no folder"),
     )
@@ -198,4 +198,5 @@ async def test_a_recordings_row_follows_what_becomes_of_it(tmp_path: Path) -> No
         ("r1", "stored", "notice", 61_000), ("r2", "failed", "none", 900), ("r3", "deleted", "keypress", None),
     ]  # fmt: skip
     assert (rows[0]["bytes"], rows[0]["sha256"], rows[0]["path"]) == (44, "ab" * 32, "d/r1.wav")
+    assert (rows[1]["bytes"], rows[1]["sha256"], rows[1]["delete_after"]) == (55, "cd" * 32, "2026-12-21T20:00:05.000Z")
     assert (rows[0]["created_at"], rows[0]["delete_after"]) == ("2026-11-21T20:00:01.000Z", "2026-12-21T20:00:04.000Z")

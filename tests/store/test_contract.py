@@ -279,7 +279,7 @@ async def test_a_finished_and_a_failed_recording_are_rows_with_what_there_is_of_
         kept,
         entries.RecordingStarted(whole, "a.wav", "none"),
         entries.RecordingStarted(broken, "b.wav", "notice"),
-        entries.RecordingFailed(broken, "b.wav", "No space left on device", 1500),
+        entries.RecordingFailed(broken, "b.wav", "No space left on device", 1500, 24_044, "cd", keep_days=30),
         entries.RecordingFinished(whole, "a.wav", 4000, 64_044, "ab", keep_days=30),
     )
     assert await kept.flush()
@@ -288,9 +288,10 @@ async def test_a_finished_and_a_failed_recording_are_rows_with_what_there_is_of_
         "stored", "none", 4000, 64_044, "ab",
     )  # fmt: skip
     assert str(first["delete_after"]).startswith("2026-12-21T20:00:00")
-    assert (second["status"], second["consent"], second["duration_ms"], second["delete_after"]) == (
-        "failed", "notice", 1500, None,
+    assert (second["status"], second["consent"], second["duration_ms"], second["bytes"], second["sha256"]) == (
+        "failed", "notice", 1500, 24_044, "cd",
     )  # fmt: skip
+    assert second["delete_after"] == first["delete_after"]
 
 
 async def test_numbers_that_are_none_cost_a_row_nothing_else(kept: Any, event: Maker) -> None:

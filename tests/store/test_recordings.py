@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import signal
 import stat
@@ -218,6 +219,12 @@ async def test_a_write_that_fails_in_the_midst_leaves_what_was_written(room: Cal
     ended = await here.next_end()
     assert (ended.outcome, ended.reason, ended.duration_ms) == ("failed", "No space left on device", 1000)
     assert np.array_equal(wav.read(file.path)[0], samples(sound(1)))
+    content = file.path.read_bytes()
+    assert (ended.size, ended.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    here.recordings.discard(file)
+    assert (await here.next_end()).outcome == "discarded", "the consent may be taken back even so"
+    assert not file.path.exists()
+    assert here.counted == ["failed"], "once"
 
 
 @pytest.mark.parametrize("replaced", ["", "RIFF"])
@@ -231,7 +238,8 @@ async def test_a_file_that_somebody_took_away_is_not_called_kept(room: Callable[
     if replaced:
         file.path.write_text(replaced)
     here.recordings.finish(file)
-    assert (await here.next_end()).outcome == "failed"
+    ended = await here.next_end()
+    assert (ended.outcome, ended.duration_ms, ended.size, ended.sha256) == ("failed", 0, 0, "")
     assert taken.exists()
 
 

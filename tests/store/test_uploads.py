@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import far_side
 import orjson
@@ -29,7 +29,7 @@ from voice_gateway.store.bucket import Bucket
 from voice_gateway.store.database import fetch
 from voice_gateway.store.delivery import Pauses
 from voice_gateway.store.lease import Lease, take_lease
-from voice_gateway.store.records import KEEPING_LEG, EventRecord, RecordingRecord, new_id
+from voice_gateway.store.records import KEEPING_LEG, CallPatch, EventRecord, RecordingRecord, new_id
 from voice_gateway.store.sqlite import SqliteStore
 from voice_gateway.store.statements import Statement
 from voice_gateway.store.uploads import Uploads, queueing
@@ -50,7 +50,14 @@ class Here:
         bucket = Bucket(self.far.url, key, "recordings", timeout_s=timeout_s)
         return Uploads(self.store, bucket, self.folder, keep_local=keep_local, pauses=QUICK)
 
-    async def record(self, call_sid: str = "CA1", size: int = 3000, *, told_size: int | None = None) -> str:
+    async def record(
+        self,
+        call_sid: str = "CA1",
+        size: int = 3000,
+        *,
+        told_size: int | None = None,
+        status: Literal["stored", "failed"] = "stored",
+    ) -> str:
         """A finished recording, as the recorder leaves it; returns its path."""
         recording_id = new_id()
         path, data = f"{DAY}/{call_sid}_{recording_id}.wav", bytes(range(256)) * (size // 256)
@@ -58,7 +65,7 @@ class Here:
         (self.folder / path).write_bytes(data)
         event = EventRecord(new_id(), call_sid, "RECORDING_FINISHED", {}, "2026-11-21T20:00:00Z", 1)
         told = RecordingRecord(
-            recording_id, call_sid, "stored", event.occurred_at, path=path,
+            recording_id, call_sid, status, event.occurred_at, path=path,
             bytes=len(data) if told_size is None else told_size, sha256=sha256(data).hexdigest(),
         )  # fmt: skip
         assert await self.store.write_durably(event, None, [told])
@@ -251,6 +258,24 @@ async def test_one_that_was_given_up_is_not_begun_with_again(here: Here) -> None
         assert (here.waiting(), uploads.delivery.refused) == ([], 0)
     await successor.close()
     assert here.there == [other]
+
+
+async def test_what_there_is_of_one_that_failed_is_brought_once_its_call_is_over(here: Here) -> None:
+    started = EventRecord(new_id(), "CAlive", "CALL_STARTED", {}, "2026-11-21T19:00:00Z", 1)
+    assert await here.store.write_durably(started, CallPatch("CAlive", 1))
+    failed = await here.record("CAlive", status="failed")
+    async with bringing(here.uploads()) as uploads:
+        whole = await here.record("CAother")
+        await until(lambda: uploads.uploaded)
+        assert (here.there, here.waiting()) == ([whole], [failed]), "its caller may take his consent back yet"
+        ended = EventRecord(new_id(), "CAlive", "CALL_ENDED", {}, "2026-11-21T20:00:00Z", 2)
+        assert await here.store.write_durably(
+            ended, CallPatch("CAlive", 2, status="completed", ended_at=ended.occurred_at)
+        )
+        await until(lambda: uploads.uploaded == 2)
+    assert here.there == sorted([whole, failed])
+    (row,) = here.rows("select status, bucket from call_recordings where call_sid = 'CAlive'")
+    assert row == {"status": "failed", "bucket": "recordings"}, "it is not whole, and says so"
 
 
 async def test_one_that_always_fails_does_not_stand_in_the_way_of_others(here: Here) -> None:
@@ -466,14 +491,15 @@ def test_what_is_to_be_brought_stands_in_a_table_of_the_file(tmp_path: Path) -> 
         ("d", "p", "failed"),
     ]:
         db.execute(insert, [name, path, status])
-    assert db.execute("select recording_id from uploads").fetchall() == [("c",)]
+    db.execute("insert into call_recordings (id, call_sid, path, status, bytes) values ('e', 'CA1', 'p', 'failed', 44)")
+    assert db.execute("select recording_id from uploads order by n").fetchall() == [("c",), ("e",)]
     db.execute("update call_recordings set status = 'stored' where id = 'a'")
     db.execute("update call_recordings set path = 'q' where id = 'b'")
-    assert db.execute("select recording_id from uploads order by n").fetchall() == [("c",), ("a",), ("b",)]
+    assert db.execute("select recording_id from uploads order by n").fetchall() == [("c",), ("e",), ("a",), ("b",)]
     db.execute("update call_recordings set status = 'deleted' where id = 'a'")
     db.execute("update call_recordings set bucket = 'recordings' where id = 'c'")
-    assert db.execute("select recording_id from uploads").fetchall() == [("b",)]
+    assert db.execute("select recording_id from uploads order by n").fetchall() == [("e",), ("b",)]
     db.close()
     with sqlite3.connect(tmp_path / "store.db") as other:
-        assert other.execute("select count(*) from uploads").fetchone() == (1,)
+        assert other.execute("select count(*) from uploads").fetchone() == (2,)
     other.close()

@@ -427,13 +427,19 @@ class RecordingRemoved:
 
 @dataclass(frozen=True, slots=True)
 class RecordingFailed:
-    """The recording ended before its call, or could not be made. What there is of it is duration_ms long."""
+    """The recording ended before its call, or could not be made. What there is of it is duration_ms long.
+
+    size, sha256: of its file, which is kept like a whole one; 0 and empty where there is none. keep_days: as there.
+    """
 
     event_type: ClassVar[str] = "RECORDING_FAILED"
     recording_id: str
     path: str
     reason: str
     duration_ms: int = 0
+    size: int = 0
+    sha256: str = ""
+    keep_days: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import os
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,15 @@ from voice_gateway.call import entries
 from voice_gateway.call.transcript import CUT
 from voice_gateway.store.database import fetch
 from voice_gateway.store.recordings import CHANNELS, open_safely
-from voice_gateway.store.records import CallPatch, FoldedRow, RecordingRecord, Row, iso_utc, keeping_event
+from voice_gateway.store.records import (
+    CallPatch,
+    FoldedRow,
+    RecordingRecord,
+    Row,
+    iso_utc,
+    keeping_event,
+    recording_on_disk,
+)
 from voice_gateway.store.sqlite import SqliteStore
 
 REASON: Final = "gateway_died"
@@ -120,8 +128,4 @@ def _ended(recording: Row, here: Here) -> entries.RecordingFinished | entries.Re
 def _row(sid: str, entry: entries.RecordingFinished | entries.RecordingFailed, at: datetime) -> FoldedRow:
     if isinstance(entry, entries.RecordingFailed):
         return RecordingRecord(entry.recording_id, sid, "failed", at, path=entry.path)
-    delete_after = datetime.now(UTC) + timedelta(days=entry.keep_days) if entry.keep_days else None
-    return RecordingRecord(
-        entry.recording_id, sid, "stored", at, path=entry.path, duration_ms=entry.duration_ms, bytes=entry.size,
-        sha256=entry.sha256, delete_after=delete_after,
-    )  # fmt: skip
+    return recording_on_disk(sid, "stored", entry, at)

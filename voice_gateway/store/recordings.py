@@ -59,9 +59,10 @@ class Sound(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What became of a recording. path: below the folder of all; size, sha256: of the file, where it was kept.
+    """What became of a recording. path: below the folder of all; size, sha256: of the file, 0 and empty for none.
 
-    outcome: `kept`, `failed` (what was written until then is there) or `discarded` (the file is removed).
+    outcome: `kept`, `failed` (what was written until then is there) or `discarded` (the file is removed), which may
+    come after another one.
     """
 
     recording_id: str
@@ -84,7 +85,9 @@ class RecordingFile:
         self.waiting = 0
         self.given_up = ""
         self.over = False
+        self.told = False
         self.file: int | None = None
+        self.inode = 0
         self.blocks = 0
         self.frames = 0
 
@@ -179,6 +182,7 @@ class Recordings:
             self._check_space(file)
         if file.file is None:
             file.file = _new_file(file.path)
+            file.inode = os.fstat(file.file).st_ino
         data = _interleaved(sound)
         start = wav.HEADER_BYTES + file.frames * FRAME_BYTES
         _write_all(file.file, data, start)
@@ -202,36 +206,27 @@ class Recordings:
             self._end(file, Ended(file.recording_id, file.shown, "discarded", "the call ended before there was sound"))
             return
         os.fsync(file.file)
-        written = os.fstat(file.file)
-        there = file.path.lstat()
-        if there.st_ino != written.st_ino:
-            raise OSError("another file is there now")
-        with file.path.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        size, digest = _content(file)
         self._end(
             file,
-            Ended(
-                file.recording_id,
-                file.shown,
-                "kept",
-                duration_ms=file.frames // 8,
-                size=written.st_size,
-                sha256=digest,
-            ),
+            Ended(file.recording_id, file.shown, "kept", duration_ms=file.frames // 8, size=size, sha256=digest),
         )
 
     def _discard(self, file: RecordingFile) -> None:
-        was_over = file.over
         with suppress(FileNotFoundError):
             file.path.unlink()
-        if not was_over:
-            self._end(file, Ended(file.recording_id, file.shown, "discarded"))
+        self._end(file, Ended(file.recording_id, file.shown, "discarded"))
 
     def _fail(self, file: RecordingFile, reason: str) -> None:
         if file.over:
             return
         self._log.error("recording.failed", recording=file.shown, reason=reason)
-        self._end(file, Ended(file.recording_id, file.shown, "failed", reason, file.frames // 8))
+        size, digest = 0, ""
+        if file.frames:
+            with suppress(OSError):  # then nothing of it can be had
+                size, digest = _content(file)
+        length_ms = file.frames // 8 if size else 0
+        self._end(file, Ended(file.recording_id, file.shown, "failed", reason, length_ms, size, digest))
 
     def _end(self, file: RecordingFile, ended: Ended) -> None:
         file.over = True
@@ -244,7 +239,9 @@ class Recordings:
                 self._loop.call_soon_threadsafe(self._tell, file, ended)
 
     def _tell(self, file: RecordingFile, ended: Ended) -> None:
-        self._count(ended.outcome)
+        if not file.told:
+            self._count(ended.outcome)
+        file.told = True
         file.ended(ended)
 
 
@@ -332,6 +329,15 @@ def _interleaved(sound: Sound) -> bytes:
 
 def _new_file(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # which follows no link either
+
+
+def _content(file: RecordingFile) -> tuple[int, str]:
+    """Size and SHA-256 of what was written. Raises OSError where that is not to be found there any more."""
+    there = file.path.lstat()
+    if there.st_ino != file.inode:
+        raise OSError("another file is there now")
+    with file.path.open("rb") as content:
+        return there.st_size, hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _write_all(file: int, data: bytes, at: int) -> None:

@@ -20,7 +20,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
@@ -199,6 +199,19 @@ class RecordingRecord:
     bucket: str | None = None
     uploaded_at: datetime | str | None = None
     local: bool | None = None
+
+
+def recording_on_disk(
+    call_sid: str,
+    status: Literal["stored", "failed"],
+    told: entries.RecordingFinished | entries.RecordingFailed,
+    at: datetime,
+) -> RecordingRecord:
+    """What is told of a recording that has a file, whole or as far as it came. at: when it ended."""
+    return RecordingRecord(
+        told.recording_id, call_sid, status, at, path=told.path, duration_ms=told.duration_ms, bytes=told.size,
+        sha256=told.sha256, delete_after=at + timedelta(days=told.keep_days) if told.keep_days else None,
+    )  # fmt: skip
 
 
 FoldedRow: TypeAlias = TurnRecord | UsageRecord | ConsentRecord | RecordingRecord

@@ -142,7 +142,7 @@ async def _old_in(bucket: Bucket, first_kept: str) -> list[str]:
 
 async def _tell_removed(store: SqliteStore, path: str, now: datetime) -> None:
     """On the record of a call that there still is."""
-    sql = "select id, call_sid, bucket from call_recordings where id = ? and status = 'stored'"
+    sql = "select id, call_sid, bucket from call_recordings where id = ? and status in ('stored', 'failed')"
     for row in await asyncio.to_thread(fetch, store.path, sql, [recordings.id_of(path)]):
         entry = entries.RecordingRemoved(row["id"], path, row["bucket"] or "")
         record = RecordingRecord(row["id"], row["call_sid"], "deleted", now, path=path, local=False)

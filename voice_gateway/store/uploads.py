@@ -3,8 +3,8 @@
 Rules
 -----
 1. What is to be brought is a row of the table `uploads`, which triggers fill in the very transaction that tells that a
-   recording is whole; it goes in the one that tells that it was brought. So no crash loses one, and what was brought
-   when the crash came before that word is found there, and not brought twice.
+   recording is whole, or what there is of one that failed; it goes in the one that tells that it was brought. So no
+   crash loses one, and what was brought when the crash came before that word is found there, and not brought twice.
 2. It all happens in a thread with an event loop of its own: whatever the disk or the network do, no call waits for it.
 3. What may pass (no network, 429, 5xx, no progress) is tried again with ever longer pauses, and others go first
    meanwhile; what somebody must put right (key, bucket) is tried again as well. What can never be brought (too large,
@@ -25,7 +25,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import structlog
 
@@ -51,9 +51,16 @@ LAST_MOMENT_S: Final = 2.0
 FASTEST_BYTES_PER_S: Final = 8_000_000
 """A hundred calls at a time make 3.2 MB of sound a second."""
 
-_NEXT: Final = "select * from uploads where refused is null order by tries, n limit 1"
+# While its call goes on the caller may take his consent back; one that failed is there before that is over.
+_NEXT: Final = """
+select * from uploads u where refused is null
+  and not exists (select 1 from calls c where c.call_sid = u.call_sid and c.ended_at is null)
+  order by tries, n limit 1
+"""
 # By its id and not by n: an n is given anew once its row is gone.
-_STILL: Final = "select 1 from uploads where recording_id = ?"
+_STILL: Final = """
+select r.status from uploads u join call_recordings r on r.id = u.recording_id where u.recording_id = ?
+"""
 _SET_ASIDE: Final = "update uploads set refused = :why where recording_id = :id"
 _TRIED: Final = "update uploads set tries = tries + 1 where recording_id = :id"
 _BACKLOG: Final = """
@@ -65,7 +72,8 @@ _LEFT_BEHIND: Final = "select path from call_recordings where bucket is not null
 _ALL_STORED: Final = """
 insert into uploads (recording_id, call_sid, path, bytes, sha256, since)
   select {0}id, {0}call_sid, {0}path, {0}bytes, {0}sha256, cast(strftime('%s', 'now') as real){1}
-  where {0}status = 'stored' and {0}bucket is null and {0}path is not null on conflict do nothing;
+  where ({0}status = 'stored' or {0}status = 'failed' and {0}bytes > 0)
+    and {0}bucket is null and {0}path is not null on conflict do nothing;
 """
 
 
@@ -212,11 +220,12 @@ class Uploads:
         path: str = row["path"]
         with self._open(row) as file:
             await self._bucket.put(path, file, row["sha256"] or "")
-        if not fetch(self._store.path, _STILL, [row["recording_id"]]):
+        still = fetch(self._store.path, _STILL, [row["recording_id"]])
+        if not still:
             await self._bucket.remove([path])
             self._log.warning("uploads.taken_back", recording=path, reason="it was erased meanwhile")
             return
-        if not await self._note(row):
+        if not await self._note(row, still[0]["status"]):
             raise StoreSlowError("the file does not take down what was brought")
         self.uploaded += 1
         self._log.info("uploads.brought", callSid=row["call_sid"], recording=path, bucket=self._bucket.name)
@@ -235,12 +244,12 @@ class Uploads:
             raise Refused(f"its file has {size} bytes, and had {row['bytes']} when it was recorded")
         return file
 
-    async def _note(self, row: Row) -> bool:
+    async def _note(self, row: Row, status: Literal["stored", "failed"]) -> bool:
         """Put on the record where it lies now."""
         at = datetime.now(UTC)
         entry = entries.RecordingUploaded(row["recording_id"], row["path"], self._bucket.name, self._keep_local)
         record = RecordingRecord(
-            row["recording_id"], row["call_sid"], "stored", at, path=row["path"], bucket=self._bucket.name,
+            row["recording_id"], row["call_sid"], status, at, path=row["path"], bucket=self._bucket.name,
             uploaded_at=at, local=self._keep_local,
         )  # fmt: skip
         return await self._store.write_durably(keeping_event(row["call_sid"], entry, at), None, [record])
