@@ -541,8 +541,13 @@ def test_without_yes_it_only_tells_and_with_it_it_proves(lived: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "Nothing of +2507***4567 is left." in done.output
     assert DIGITS not in told.output + done.output
-    assert "call_events" in done.output
-    assert run(lived, "--number", NUMBER).output.count(" 0\n") >= 10
+    assert re.search(r"local rows +call_events +[1-9]", done.output)
+    found, _, left = done.output.partition("Searched again, this is left:\n")
+    tables = len(LocalErasure(lived).found(Person.of(NUMBER)))
+    proof = rf"  Searched, and nothing there: local rows \({tables} tables\), local bytes \(\d files\), recordings, traces\.\n"
+    assert re.match(proof, left), left
+    assert re.search(r"local rows \(\d+ tables\)", found)
+    assert not re.search(r" 0$", done.output, re.MULTILINE), "what is empty has one line"
 
 
 def test_a_line_of_ours_and_nobody_at_all_are_refused(lived: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -16,6 +16,12 @@ from voice_gateway.store.person import Person
 if TYPE_CHECKING:
     from voice_gateway.config import Settings
     from voice_gateway.erase import Eraser, Report
+
+
+_SEARCHED: Final = {
+    "local rows": "tables", "local bytes": "files", "Storage": "buckets", "Supabase rows": "tables",
+}  # fmt: skip
+"""What is counted in a place that has many."""
 
 
 def erase(
@@ -89,9 +95,19 @@ async def _perform(eraser: Eraser, person: Person, shown: str, *, yes: bool) -> 
 
 
 def _table(report: Report) -> None:
+    """What was found, place by place, and in one line where else it was looked for."""
     for place, counts in report.counts.items():
         for name, count in counts.items():
-            typer.echo(f"  {place:14} {scrub(name):32} {count}")
+            if count:
+                typer.echo(f"  {place:14} {scrub(name):32} {count}")
+    empty = {place: sum(not count for count in counts.values()) for place, counts in report.counts.items()}
+    told = [
+        f"{place} ({count} {_SEARCHED[place]})" if place in _SEARCHED else place
+        for place, count in empty.items()
+        if count
+    ]
+    if told:
+        typer.echo(f"  Searched, and nothing there: {', '.join(told)}.")
 
 
 def _problems(report: Report) -> None:
