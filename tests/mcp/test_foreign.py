@@ -173,7 +173,7 @@ async def test_a_server_that_is_away_says_so_at_once_and_offers_nothing(tmp_path
 
 
 async def test_a_hanging_tool_ends_with_its_time_and_costs_the_others_nothing() -> None:
-    async with reached(replace(STDIO, timeout_s=0.3)) as foreign:
+    async with reached(replace(STDIO, timeout_s=1.5)) as foreign:
         hung, forecast = await asyncio.gather(ask(foreign, "hang"), ask(foreign, "get_forecast", city="Kigali"))
         assert forecast[1]
         assert hung[0]["error"] == "timeout"

@@ -197,18 +197,20 @@ async def test_a_server_that_stalls_is_a_refusal_in_time(
     async def handler(ws: ServerConnection) -> None:
         await stall(far_side, ws)
 
-    refusal = await refused(await far_side.serve(handler), settings, connect_timeout_s=0.15)
+    refusal = await refused(await far_side.serve(handler), settings, connect_timeout_s=0.4)
     assert (refusal.code, refusal.retryable) == ("timeout", True)
-    assert "configured session within 0.15 s" in refusal.message
+    assert "configured session within 0.4 s" in refusal.message
 
 
 @asynccontextmanager
-async def plain_tcp(reply: bytes) -> AsyncIterator[int]:
+async def plain_tcp(reply: bytes, asked: asyncio.Event | None = None) -> AsyncIterator[int]:
     """A port where somebody takes what comes, says reply to it, and waits for the other to go."""
     gone = asyncio.Event()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
+        if asked is not None:
+            asked.set()
         writer.write(reply)
         await reader.read()
         writer.close()
@@ -216,7 +218,7 @@ async def plain_tcp(reply: bytes) -> AsyncIterator[int]:
 
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
         yield server.sockets[0].getsockname()[1]
-        await asyncio.wait_for(gone.wait(), 2)
+        await asyncio.wait_for(gone.wait(), 10)
 
 
 async def test_a_server_that_accepts_and_says_nothing_is_a_refusal_in_time(settings) -> None:
@@ -389,24 +391,26 @@ async def test_the_key_is_in_no_log_line_however_talkative_the_root_is(far_side,
 
 
 async def test_a_cancelled_opening_leaves_nothing_open(far_side, settings) -> None:
-    left = asyncio.Event()
+    there, left = asyncio.Event(), asyncio.Event()
 
     async def handler(ws: ServerConnection) -> None:
+        there.set()
         await ws.wait_closed()
         left.set()
 
     opening = asyncio.create_task(open_socket(await far_side.serve(handler), settings))
-    await asyncio.sleep(0.05)
+    await asyncio.wait_for(there.wait(), 10)
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
-    await asyncio.wait_for(left.wait(), 2)
+    await asyncio.wait_for(left.wait(), 10)
 
 
 async def test_an_opening_cancelled_before_the_server_has_answered_leaves_nothing_open(settings) -> None:
-    async with plain_tcp(b"") as port:  # which waits for us to go
+    asked = asyncio.Event()
+    async with plain_tcp(b"", asked) as port:  # which waits for us to go
         opening = asyncio.create_task(open_socket(f"ws://127.0.0.1:{port}", settings))
-        await asyncio.sleep(0.05)
+        await asyncio.wait_for(asked.wait(), 10)
         opening.cancel()
         with pytest.raises(asyncio.CancelledError):
             await opening
