@@ -201,8 +201,7 @@ async def test_marks_come_back_in_order_and_not_before_their_sound_is_over(desk,
 async def test_both_sides_stand_in_the_recording_where_they_sounded(desk, call):
     await desk.play(TONE * 1600)
     tone = np.full(2400, 8000, np.int16)
-    await call.say(tone, 24000)
-    await call.until_quiet(0.01)
+    await asyncio.gather(call.until_heard(0.2), call.say(tone, 24000))
     await call.hang_up()
     recording = call.recording()
     assert recording.dtype == np.int16
@@ -240,6 +239,8 @@ async def test_foreign_messages_reach_the_server_as_they_are(desk, call):
 async def test_a_stall_makes_the_timestamps_jump(desk, call):
     call.stall(0.1)
     await call.say_ulaw(TONE * 1600)
+    await call.hang_up()
+    await desk.closed.wait()
     stamps = [int(frame["media"]["timestamp"]) for frame in desk.events("media")]
     steps = {later - earlier for earlier, later in pairwise(stamps)}
     assert max(steps) == pytest.approx(100, abs=21)
@@ -278,12 +279,12 @@ async def test_the_action_may_connect_a_second_stream_of_the_same_call(desk, cal
     first = call.stream_sid
     desk.pages["/after"] = STREAM
     await desk.play(TONE * 400)
-    await call.until_quiet(0.2)
+    await call.until_heard(0.05)
     desk.started.clear()
     await desk.socket.close(1000)
     await desk.started.wait()
     await desk.play(TONE * 400)
-    await call.until_quiet(0.2)
+    await call.until_heard(0.05)
     await call.hang_up()
     assert call.stream_sid != first
     assert len(desk.events("start")) == 2

@@ -27,7 +27,7 @@ PLATFORM = REPOSITORY / "tests/data/supabase_platform.sql"
 NOBODY = 65534
 FAST = [
   "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off", "-c", "listen_addresses=",
-  "-c", "max_connections=40", "-c", "shared_buffers=16MB",
+  "-c", "max_connections=40", "-c", "shared_buffers=16MB", "-c", "timezone=UTC",
 ]  # fmt: skip
 
 

@@ -35,7 +35,7 @@ async def interrupt(running: Stage, after_s: Sequence[float]) -> list[Cut]:
     for number, seconds in enumerate(after_s, 1):
         await call.until_heard(seconds)
         speaking = asyncio.create_task(call.say(speech(0.6), 8000))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             while len(messages_before_clears(call)) < number:  # noqa: ASYNC110 - looked at, as a ledger is read
                 await asyncio.sleep(0.01)
         await speaking

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from itertools import pairwise
 
+from heard_calls import LONG, interrupt
 from log_guard import find_leaks
-from whole_calls import Staging, payloads, record_of, speech
+from test_bad_input import CALL_SID, Carrier, closed_with, heard_by
+from whole_calls import Staging, greeted, lateness, payloads, record_of, says, speech
 
 from voice_gateway.emulator.faculties import Say, UseTool
+from voice_gateway.emulator.faults import Faults
 from voice_gateway.emulator.scenarios import TypedEar, When
 from voice_gateway.emulator.weather import Weather
-
-LONG = "We have cappuccino, african coffee, passion fruit juice, grilled tilapia, brochettes, and much more to offer."
 
 
 async def test_a_caller_is_greeted_understood_answered_interrupted_and_remembered(staging: Staging) -> None:
     replies = ["Welcome!", When("menu", (Say(LONG),)), When("juice", (Say("One juice."),))]
     ear = TypedEar(["What is on the menu?", "Just a juice."])
     async with staging(replies, ear=ear) as running:
-        call = await running.carrier.dial(running.webhook_url)
-        await call.answered()
-        await call.until_heard(0.3)
-        await call.until_quiet(0.4)
+        call = await greeted(running)
         await call.say(speech(1.0), 8000)
         await call.until_heard(1.5)
         await call.say(speech(1.0), 8000)
@@ -48,18 +45,11 @@ async def test_a_caller_is_greeted_understood_answered_interrupted_and_remembere
 
 async def test_what_the_model_is_told_was_heard_is_what_the_carrier_played(staging: Staging) -> None:
     weather = Weather(one_way_s=0.05, jitter_buffer_s=0.06)
-    async with staging([LONG, "Yes?"], ear=TypedEar(["Stop."]), weather=weather) as running:
-        call = await running.carrier.dial(running.webhook_url)
-        await call.answered()
-        await call.until_heard(2.0)
-        await call.say(speech(0.8), 8000)
-        while not running.model.sessions[0].truncations:  # noqa: ASYNC110 - looked at, as the model would tell it
-            await asyncio.sleep(0.01)
-        # Up to the clear, all that was played belongs to the first item.
-        played_ms = sum(segment.length for segment in call.played if segment.audible) / 8
-        ((_, heard_ms),) = running.model.sessions[0].truncations
-        await call.hang_up()
-    assert abs(heard_ms - played_ms) <= 60, "an emulated line on a busy machine: the exact figures stand in bench/"
+    ear = TypedEar(["Stop."])
+    async with staging([LONG, "Yes?"], ear=ear, weather=weather) as running, lateness() as late:
+        (cut,) = await interrupt(running, [2.0])
+        assert running.model.sessions[0].truncations == [(cut.item_id, cut.told_ms)]
+    assert abs(cut.error_ms) <= 60 + late.worst_ms, "an emulated line: the exact figures stand in bench/"
 
 
 async def test_a_tool_is_run_on_real_rows_and_its_answer_spoken(staging: Staging) -> None:
@@ -69,13 +59,8 @@ async def test_a_tool_is_run_on_real_rows_and_its_answer_spoken(staging: Staging
         When("tzig", (Say("We have Mutzig."),), tool="lookup_menu"),
     ]
     async with staging(replies, ear=TypedEar(["Do you have beer?"])) as running:
-        call = await running.carrier.dial(running.webhook_url)
-        await call.answered()
-        await call.until_heard(0.3)
-        await call.until_quiet(0.4)
-        await call.say(speech(0.8), 8000)
-        await call.until_heard(0.5)
-        await call.until_quiet(0.5)
+        call = await greeted(running)
+        await says(call)
         await call.hang_up()
         row, events = await record_of(running, call)
     (result,) = payloads(events, "TOOL_RESULT")
@@ -97,14 +82,28 @@ async def test_the_webhook_posted_twice_is_one_call(staging: Staging) -> None:
 
 
 async def test_the_models_session_is_ready_before_the_caller(staging: Staging) -> None:
+    slow = Faults(connect_stall_s=0.5)
+    async with staging(settings={"ANSWER_SENTENCE": "Connecting you to our assistant"}, faults=slow) as running:
+        carrier = Carrier(running)
+        token = await carrier.token()
+        expected = running.gateway.switchboard.find(CALL_SID)
+        assert expected is not None
+        await expected.model  # while he hears the sentence
+        async with carrier.stream(token=token) as ws:
+            await heard_by(ws)
+            await ws.send('{"event":"stop","streamSid":"MZ1"}')
+            await closed_with(ws)
+        await running.gateway.store.flush()
+        events = await running.gateway.store.read_events(CALL_SID)
+    assert payloads(events, "MODEL_JOINED")[0]["waited_ms"] < 500, "he did not wait for the model"
+
+
+async def test_the_carrier_says_a_sentence_before_the_stream(staging: Staging) -> None:
     async with staging(settings={"ANSWER_SENTENCE": "Connecting you to our assistant"}) as running:
         call = await running.carrier.dial(running.webhook_url)
         await call.answered()
-        await call.until_heard(0.3)
         await call.hang_up()
-        _, events = await record_of(running, call)
     assert call.said == ["Connecting you to our assistant"]
-    assert payloads(events, "MODEL_JOINED")[0]["waited_ms"] <= 20, "no more than a turn of the event loop"
 
 
 async def test_straight_g711_serves_the_same_call(staging: Staging) -> None:
@@ -137,10 +136,7 @@ async def test_the_voice_arrives_whole_and_without_gaps(staging: Staging) -> Non
 
 async def test_keys_reach_the_model_as_a_note(staging: Staging) -> None:
     async with staging(["Press a key.", "Thank you."]) as running:
-        call = await running.carrier.dial(running.webhook_url)
-        await call.answered()
-        await call.until_heard(0.3)
-        await call.until_quiet(0.3)
+        call = await greeted(running)
         call.press("42#")
         await call.until_heard(0.3)
         await call.hang_up()

@@ -74,7 +74,7 @@ async def house(tmp_path: Path, drain_seconds: int) -> AsyncIterator[House]:
 async def _listening(process: asyncio.subprocess.Process) -> str:
     """The address that the log names."""
     assert process.stdout is not None
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(40):
         async for line in process.stdout:
             if b'"msg":"gateway.listening"' in line:
                 return line.split(b'"url":"')[1].split(b'"')[0].decode()
@@ -99,7 +99,7 @@ async def test_a_signal_in_the_middle_of_a_log_line_is_taken_like_any_other(stag
         stream.handler = running.server.handle_exit
         logs.configure("info", stream=stream)
         logs.get("app").info("the.line")
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(10):
             while not running.server.should_exit:  # noqa: ASYNC110 - a flag, not an event
                 await asyncio.sleep(0.01)
     assert [line.split('"msg":"')[1].split('"')[0] for line in stream.getvalue().splitlines()][:2] == [
@@ -114,17 +114,17 @@ async def test_sigterm_lets_a_live_call_go_on_and_takes_no_new_one(tmp_path: Pat
         await call.answered()
         await call.until_heard(0.3)
         running.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(15):
             while (await running.readiness())[0] == 200:  # noqa: ASYNC110 - asked as a load balancer asks
                 await asyncio.sleep(0.02)
         assert await running.readiness() == (503, ["draining"])
         await call.until_heard(1.0)
         late = await running.carrier.dial(running.webhook_url)
-        await late.ended(5)
+        await late.ended(15)
         assert late.said == ["All our lines are busy. Please call again in a few minutes."]
         assert call.outcome == ""
         await call.hang_up()
-        assert await asyncio.wait_for(running.process.wait(), 5) == 0
+        assert await asyncio.wait_for(running.process.wait(), 20) == 0
 
 
 async def test_at_the_deadline_the_calls_that_are_left_are_ended(tmp_path: Path) -> None:
@@ -133,17 +133,16 @@ async def test_at_the_deadline_the_calls_that_are_left_are_ended(tmp_path: Path)
         await call.answered()
         await call.until_heard(0.3)
         running.process.send_signal(signal.SIGTERM)
-        await call.ended(5)
+        await call.ended(15)
         assert call.outcome == "completed"
-        await asyncio.sleep(0.5)
         assert await running.readiness() == (503, ["draining"]), "far carriers still get their answer"
-        assert await asyncio.wait_for(running.process.wait(), 5) == 0
+        assert await asyncio.wait_for(running.process.wait(), 20) == 0
 
 
 async def test_a_client_that_takes_no_answer_does_not_hold_the_process(staging: Staging) -> None:
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
-        async with asyncio.timeout(15), staging() as running:
+        async with asyncio.timeout(30), staging() as running:
             server = running.server
             server.last_answers_s = 0.5
             client.connect(server.servers[0].sockets[0].getsockname())

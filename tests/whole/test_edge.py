@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soxr
 from numpy.typing import NDArray
-from whole_calls import Staging, payloads, record_of
+from whole_calls import Staging, lateness, payloads, record_of
 
 from voice_gateway.agent.cast import Cast
 from voice_gateway.agent.personas import Interruptions, Persona
@@ -70,7 +70,7 @@ async def test_a_caller_is_heard_at_once_and_the_model_confirms_him(
     on_the_edge: Staging, voice: NDArray[np.float64]
 ) -> None:
     rising = voice * np.clip(np.arange(len(voice)) / 8000 - 0.25, 0.1, 1.0)  # his first words are soft
-    async with on_the_edge() as running:
+    async with on_the_edge() as running, lateness() as late:
         call = await running.carrier.dial(running.webhook_url)
         await call.answered()
         await call.until_heard(1.8)
@@ -81,29 +81,30 @@ async def test_a_caller_is_heard_at_once_and_the_model_confirms_him(
         (session,) = running.model.sessions
     (barge_in,) = payloads(events, "BARGE_IN")
     assert session.truncations == [(barge_in["item_id"], barge_in["heard_ms"])]
-    assert 1800 < barge_in["heard_ms"] < 2500, "where it was held, not where the model noticed"
+    assert 1800 < barge_in["heard_ms"] < 2500 + late.worst_ms, "where it was held, not where the model noticed"
     assert payloads(events, "HELD_IN_VAIN") == []
 
 
 async def test_a_voice_that_the_model_does_not_confirm_only_holds_ours(
     on_the_edge: Staging, voice: NDArray[np.float64]
 ) -> None:
-    async with on_the_edge() as running:
+    async with on_the_edge() as running, lateness() as late:
         call = await running.carrier.dial(running.webhook_url)
         await call.answered()
         await call.until_heard(1.8)
         await call.say(as_loud_as(voice[:8000], 2200), 8000)
-        await call.until_quiet(1.0)
+        await call.until_heard(0.8)  # it goes on
+        await call.until_quiet(0.5)
         heard_ms = sum(segment.length for segment in call.played if segment.audible) / 8
         await call.hang_up()
         _, events = await record_of(running, call)
         assert (holds(running, "confirmed"), holds(running, "in_vain")) == (0, 1)
         assert running.model.sessions[0].truncations == []
     (held,) = payloads(events, "HELD_IN_VAIN")
-    assert 590 <= held["held_ms"] <= 800
+    assert 590 <= held["held_ms"] <= 800 + late.worst_ms
     (turn,) = payloads(events, "TRANSCRIPT_ASSISTANT")
     assert (turn["heard_ms"], turn["interrupted"]) == (turn["total_ms"], False)
-    assert abs(heard_ms - LONG_MS) <= 60, "nothing is lost and nothing heard twice"
+    assert abs(heard_ms - LONG_MS) <= 60 + late.worst_ms, "nothing is lost and nothing heard twice"
     assert payloads(events, "BARGE_IN") == []
 
 

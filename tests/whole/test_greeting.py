@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from whole_calls import Staging, payloads, record_of, speech
+from whole_calls import Staging, lateness, payloads, record_of, speech
 
 from voice_gateway.agent.cast import Cast
 from voice_gateway.agent.personas import Persona
@@ -60,7 +60,7 @@ def heard(call: PhoneCall) -> bytes:
 
 
 async def test_the_first_greeting_is_kept_and_later_callers_hear_it_at_once(hosting: Staging) -> None:
-    async with hosting(REPLIES, weather=CALM) as running:
+    async with hosting(REPLIES, weather=CALM) as running, lateness() as late:
         first = await call_and_listen(running)
         assert len(running.model.sessions[0].responses) == 1
         second = await call_and_listen(running)
@@ -71,7 +71,7 @@ async def test_the_first_greeting_is_kept_and_later_callers_hear_it_at_once(host
     assert heard(second) == heard(first), "to the last sample as the model spoke it"
     # The best of three: the machine may be busy with other things.
     waited_s = [first_sound_s(call) for call in (second, *others)]
-    assert min(waited_s) <= AT_ONCE_S, waited_s
+    assert min(waited_s) <= AT_ONCE_S + late.worst_ms / 1000, waited_s
     assert first_sounds == 4, "one a call"
     assert session.responses == [], "no greeting was asked for"
     (item,) = session.items

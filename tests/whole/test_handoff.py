@@ -75,7 +75,7 @@ async def test_another_voice_takes_over_by_a_second_session_that_knows_what_was_
         await call.until_heard(0.3)
         await call.until_quiet(0.3)
         await call.say(speech(0.6), 8000)
-        second = await asyncio.wait_for(running.model.joined(2), 10)
+        second = await asyncio.wait_for(running.model.joined(2), 20)
         await call.until_quiet(1.0)
         await call.say(speech(0.6), 8000)
         await call.until_heard(0.3)
@@ -83,7 +83,7 @@ async def test_another_voice_takes_over_by_a_second_session_that_knows_what_was_
         await call.hang_up()
         row, events = await record_of(running, call)
         first = running.model.sessions[0]
-        await asyncio.wait_for(running.model.emptied(), 5)
+        await asyncio.wait_for(running.model.emptied(), 15)
     (handed,) = payloads(events, "HANDED_OFF")
     assert handed["another_session"]
     said = [(each["persona"], each["text"]) for each in payloads(events, "TRANSCRIPT_ASSISTANT")]

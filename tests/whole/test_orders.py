@@ -27,7 +27,7 @@ from voice_gateway.emulator.scenarios import ToneVoice
 from voice_gateway.model.settings import ServerVad
 
 ORDERS = run_path(str(Path(__file__).parents[1] / "emulator" / "order_slots.py"))
-AT_ONCE = 6
+AT_ONCE = 12
 
 
 def barista(settings: Settings) -> Gateway:
@@ -62,9 +62,9 @@ async def order_by_telephone(running: Stage, recording: Path) -> dict[str, str]:
     await call.answered()
     await call.say(samples, rate_hz)
     with suppress(TimeoutError):  # an order nobody understood is a wrong one, not the end of the test
-        await call.until_heard(0.2, timeout_s=8)
+        await call.until_heard(0.2, timeout_s=25)
     await call.hang_up()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         while running.gateway.switchboard.find(call.call_sid) is not None:  # noqa: ASYNC110 - a gauge, not an event
             await asyncio.sleep(0.02)
     await running.gateway.store.flush()

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from heard_calls import LONG
 from recorded_calls import TOKEN, Settings, post
 from test_bad_input import CALL_SID, FORM, Carrier, closed_with
-from test_call import LONG
-from whole_calls import Staging, nothing_is_left, payloads, record_of, speech
+from whole_calls import Staging, greeted, lateness, nothing_is_left, payloads, record_of, says, speech
 
 from voice_gateway import app, config
 from voice_gateway.agent.cast import Cast
@@ -29,7 +29,7 @@ from voice_gateway.emulator.weather import Weather
 
 async def files_of(running: Stage, folder: Path, count: int = 1) -> list[Path]:
     """The finished files, once their entries are written."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         while _ended(running) < count:  # noqa: ASYNC110 - a counter, looked at as an operator would
             await asyncio.sleep(0.01)
     return sorted(folder.rglob("*.wav"))  # noqa: ASYNC240 - a folder of a test
@@ -59,11 +59,8 @@ async def test_a_recording_is_what_was_said_and_what_was_heard(
     ear = TypedEar(["What is on the menu?", "Just a juice."])
     replies = ["Welcome!", When("menu", (Say(LONG),)), When("juice", (Say("One juice."),))]
     weather = Weather(one_way_s=0.03, jitter_buffer_s=0.06)
-    async with staging(replies, ear=ear, weather=weather, settings=recorded()) as running:
-        call = await running.carrier.dial(running.webhook_url)
-        await call.answered()
-        await call.until_heard(0.3)
-        await call.until_quiet(0.4)
+    async with staging(replies, ear=ear, weather=weather, settings=recorded()) as running, lateness() as late:
+        call = await greeted(running)
         await call.say(speech(1.0), 8000)
         await call.until_heard(1.0)
         await call.say(speech(0.8), 8000)
@@ -79,9 +76,9 @@ async def test_a_recording_is_what_was_said_and_what_was_heard(
     assert rate_hz == 8000
     left, right = samples[:, 0], samples[:, 1]
     length = min(len(left), len(truth))
-    assert abs(len(left) - len(truth)) <= 2400, "a frame on its way, and the time it takes to hang up"
+    assert abs(len(left) - len(truth)) <= 8 * (300 + late.worst_ms), "a frame on its way, and the time to hang up"
     assert np.array_equal(left[: length - 800], truth[: length - 800, 0]), "to the sample"
-    assert unlike(right, truth[:, 1]) <= 80, "four beginnings and ends, each within 20 ms"
+    assert unlike(right, truth[:, 1]) <= 80 + late.total_ms, "four beginnings and ends, each within 20 ms"
     assert float(np.abs(right).max()) == float(np.abs(truth[:, 1]).max())
     types = [event["event_type"] for event in events]
     assert types.index("CONSENT_GIVEN") + 1 == types.index("RECORDING_STARTED")
@@ -191,16 +188,11 @@ async def test_a_pause_by_the_api_is_silence_in_both_ears_and_a_gap_in_the_words
     card = "My card is 4111 1111 1111 1111."
     ear = TypedEar([card])
     replies = ["Welcome!", When("card", (Say("Noted: 4111."),))]
-    async with staging(replies, ear=ear, settings=recorded(API_TOKEN=TOKEN)) as running:
-        call = await running.carrier.dial(running.webhook_url)
-        await call.answered()
-        await call.until_heard(0.3)
-        await call.until_quiet(0.3)
+    async with staging(replies, ear=ear, settings=recorded(API_TOKEN=TOKEN)) as running, lateness() as late:
+        call = await greeted(running)
         assert (await post(running, call, {"paused": True})).json() == {"paused": True}
         paused_at = call.length_s
-        await call.say(speech(0.8), 8000)
-        await call.until_heard(0.5)
-        await call.until_quiet(0.3)
+        await says(call)
         resumed_at = call.length_s
         assert (await post(running, call, {"paused": False})).json() == {"paused": False}
         await call.say(speech(0.5), 8000)
@@ -215,7 +207,7 @@ async def test_a_pause_by_the_api_is_silence_in_both_ears_and_a_gap_in_the_words
     assert not samples[paused].any()
     assert np.abs(truth[paused]).max(axis=0).min() > 3000, "both spoke meanwhile"
     assert np.abs(samples[paused.stop :, 0]).max() > 3000, "and it went on afterwards"
-    assert abs(len(samples) - len(truth)) <= 2400, "the clock went on"
+    assert abs(len(samples) - len(truth)) <= 8 * (300 + late.worst_ms), "the clock went on"
     assert "4111" not in str(events)
     assert "4111" not in str(row)
     assert "Caller: [not recorded]" in row["transcript"]
@@ -247,15 +239,9 @@ async def test_a_persona_pauses_and_a_caller_takes_his_consent_back_by_tools(
     model = RealtimeServer(mind=ScriptedMind(replies), voice=ToneVoice(), ear=ear, latency=INSTANT)
     before = asyncio.all_tasks()
     async with stage(model, tmp_path / "calls.sqlite3", settings=recorded(), make=make) as running:
-        call = await running.carrier.dial(running.webhook_url)
-        await call.answered()
-        await call.until_heard(0.3)
-        await call.until_quiet(0.4)
-        await call.say(speech(0.8), 8000)
-        await call.until_heard(0.3)
-        await call.until_quiet(0.4)
-        await call.say(speech(0.8), 8000)
-        await call.until_heard(0.3)
+        call = await greeted(running)
+        await says(call)
+        await says(call)
         await call.hang_up()
         await record_of(running, call)
         assert await files_of(running, tmp_path / "recordings") == []

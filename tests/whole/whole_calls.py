@@ -6,6 +6,7 @@ import asyncio
 import io
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def staging(tmp_path: Path, log: io.StringIO) -> Staging:
 async def nothing_is_left(before: set[asyncio.Task[Any]]) -> None:
     """Every task that a call began has ended with it."""
     try:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(10):
             while asyncio.all_tasks() - before:  # noqa: ASYNC110 - a gauge, not an event
                 await asyncio.sleep(0.01)
     except TimeoutError:
@@ -82,9 +83,54 @@ def speech(seconds: float) -> Samples:
     return (9000 * np.sin(2 * np.pi * 220 * t) * (0.6 + 0.4 * np.sin(2 * np.pi * 5 * t))).astype(np.int16)
 
 
+async def greeted(running: Stage) -> PhoneCall:
+    """A caller who has heard the greeting to its end."""
+    call = await running.carrier.dial(running.webhook_url)
+    await call.answered()
+    await call.until_heard(0.1)
+    await call.until_quiet(0.4)
+    return call
+
+
+async def says(call: PhoneCall, seconds: float = 0.8) -> None:
+    """He says something, and hears the answer to its end."""
+    await call.say(speech(seconds), 8000)
+    await call.until_heard(0.1)
+    await call.until_quiet(0.4)
+
+
+@dataclass
+class Lateness:
+    """How late this machine came to what was due while it was watched: what is measured in a call is off by as much."""
+
+    worst_ms: float = 0.0
+    total_ms: float = 0.0
+
+    async def watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due_s = loop.time() + 0.005
+            await asyncio.sleep(0.005)
+            late_ms = 1000 * (loop.time() - due_s)
+            if late_ms > 10:  # a turn of a loop that is not idle
+                self.worst_ms = max(self.worst_ms, late_ms)
+                self.total_ms += late_ms
+
+
+@asynccontextmanager
+async def lateness() -> AsyncIterator[Lateness]:
+    late = Lateness()
+    watching = asyncio.create_task(late.watch())
+    try:
+        yield late
+    finally:
+        watching.cancel()
+        await asyncio.wait({watching})
+
+
 async def record_of(running: Stage, call: PhoneCall) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The call's row and its events, once the call is closed."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         while running.gateway.switchboard.live:  # noqa: ASYNC110 - a gauge, not an event: looked at as an operator would
             await asyncio.sleep(0.01)
     await running.gateway.store.flush()
