@@ -544,7 +544,8 @@ def test_without_yes_it_only_tells_and_with_it_it_proves(lived: Path) -> None:
     assert re.search(r"local rows +call_events +[1-9]", done.output)
     found, _, left = done.output.partition("Searched again, this is left:\n")
     tables = len(LocalErasure(lived).found(Person.of(NUMBER)))
-    proof = rf"  Searched, and nothing there: local rows \({tables} tables\), local bytes \(\d files\), recordings, traces\.\n"
+    places = rf"local rows \({tables} tables\), local bytes \(\d files\), recordings, traces"
+    proof = rf"  Searched, and nothing there: {places}\.\n"
     assert re.match(proof, left), left
     assert re.search(r"local rows \(\d+ tables\)", found)
     assert not re.search(r" 0$", done.output, re.MULTILINE), "what is empty has one line"
