@@ -67,6 +67,7 @@ class Workshop:
         elif isinstance(entry, entries.CallResumed):
             self._kept[facts.call_sid] = self._aside.pop(facts.call_sid, Kept())
             self._kept[facts.call_sid].begin_again()
+            self._once.take_up(facts.call_sid)
         elif isinstance(entry, entries.TransferEnded) and entry.outcome not in UNANSWERED:
             self._once.forget(facts.call_sid)
             self._aside.pop(facts.call_sid, None)

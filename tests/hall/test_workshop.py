@@ -174,6 +174,17 @@ async def test_whom_nobody_answered_is_known_to_the_supervisor_when_he_comes_bac
     assert not desk.workshop._aside, "nobody comes back from somebody who has answered"
 
 
+async def test_what_was_done_before_a_caller_was_put_through_is_not_done_again_when_he_comes_back(desk: Desk) -> None:
+    caller = replace(CALL, persona="cfo")
+    message = json.dumps({"message": "Please call me back.", "name": "Anna Vella"})
+    await desk.workshop.run(caller, "take_message", message)
+    desk.workshop.take_back(caller, returns=True)
+    desk.workshop.note(caller, entries.CallResumed("no-answer", 0.0))
+    output, ok = await desk.workshop.run(caller, "take_message", message)
+    assert ok
+    assert json.loads(output)["repeat"]
+
+
 async def test_who_writes_is_served_without_the_supervisor(desk: Desk) -> None:
     facts = replace(CALL, call_sid="api-1", channel="api")
     output, _ = await desk.workshop.run(facts, CONSULT, "{}")

@@ -3,7 +3,8 @@
 A model asks twice when it was interrupted before it heard the answer, when its session was lost and another took over,
 or when a caller says "yes, please" two times. What a caller wants twice differs in its arguments (two cappuccinos are a
 quantity of two) or comes later. What failed or was refused may be tried again at once. A caller who was put through and
-comes back goes on with the same call: what was done before counts, and no later doing has the key of an earlier one.
+comes back goes on with the same call: what was done before counts, the time that he was away does not, and no later
+doing has the key of an earlier one.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Once:
         self._clock = clock
         self._window = window_s
         self._calls: dict[str, dict[str, _Effect]] = {}
-        self._aside: OrderedDict[str, dict[str, _Effect]] = OrderedDict()
+        self._aside: OrderedDict[str, tuple[dict[str, _Effect], float]] = OrderedDict()
 
     async def run(
         self, call_sid: str, name: str, arguments: str, work: Callable[[str], Awaitable[ToolOutcome]]
@@ -55,7 +56,7 @@ class Once:
 
         work: told the key of this doing, the same for a repetition; it is not stopped when whoever waits is cancelled.
         """
-        effects = self._calls.setdefault(call_sid, self._aside.pop(call_sid, {}))
+        effects = self._calls.setdefault(call_sid, {})
         wish = digest(arguments, name)[:24]
         known = effects.get(wish)
         if known is not None and self._counts(known):
@@ -88,9 +89,16 @@ class Once:
         """The caller is put through, and may come back."""
         effects = self._calls.pop(call_sid, None)
         if effects:
-            self._aside[call_sid] = effects
+            self._aside[call_sid] = effects, self._clock()
         while len(self._aside) > MOST_ASIDE:
             self._aside.popitem(last=False)
+
+    def take_up(self, call_sid: str) -> None:
+        """He is back."""
+        effects, since = self._aside.pop(call_sid, ({}, 0.0))
+        for effect in effects.values():
+            effect.began_at += self._clock() - since
+        self._calls[call_sid] = effects | self._calls.get(call_sid, {})
 
     def _counts(self, effect: _Effect) -> bool:
         if not effect.outcome.done():
