@@ -17,7 +17,7 @@ from scene import FRAME, Line, Scene
 from voice_gateway.call import commands as do
 from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Policy
-from voice_gateway.call.goodbye import END_CALL
+from voice_gateway.call.goodbye import END_CALL, LONGEST_S
 
 DELTA = 800
 SILENCE = 0xFF
@@ -53,6 +53,34 @@ class FarModel(Scene):
         self._calls = 0
         self._frame_ms = 0
         self._policy = policy
+
+    # --- a whole call -----------------------------------------------------------------------------------------------
+
+    def play(self, steps: list[tuple[str, float]]) -> None:
+        """A call of so many steps and a goodbye. Nothing is refused in it, what we say is in order, and it ends."""
+        self.begin()
+        for step, seconds in steps:
+            if self.bridge.has_ended:
+                break
+            self.step(step, seconds)
+        self.tell(ev.GoodbyeAsked("operator"))
+        self.pass_until(self.now + LONGEST_S + 0.1)
+        assert self.refusals == []
+        assert self.heard_at == sorted(self.heard_at), "in the order in which it was said"
+        assert self.bridge.has_ended
+
+    def step(self, step: str, seconds: float) -> None:
+        match step:
+            case "talk":
+                self.caller_talks(seconds)
+            case "press":
+                self.tell(ev.DigitPressed("5"))
+            case "say":
+                self.say()
+            case "wait":
+                self.talk(seconds)
+            case _:
+                self.pass_until(self.now + seconds)
 
     # --- the caller -------------------------------------------------------------------------------------------------
 

@@ -254,23 +254,5 @@ def test_between_far_sides_that_keep_to_their_protocols_nothing_is_ever_refused(
     policy: Policy, seed: int, steps: list[tuple[str, float]]
 ) -> None:
     scene = FarModel(policy, Random(seed))  # noqa: S311 - drawn, to be drawn again
-    scene.begin()
-    for step, seconds in steps:
-        if scene.bridge.has_ended:
-            break
-        if step == "talk":
-            scene.caller_talks(seconds)
-        elif step == "press":
-            scene.tell(ev.DigitPressed("5"))
-        elif step == "say":
-            scene.say()
-        elif step == "wait":
-            scene.talk(seconds)
-        else:
-            scene.pass_until(scene.now + seconds)
-    scene.tell(ev.GoodbyeAsked("operator"))
-    scene.pass_until(scene.now + LONGEST_S + 0.1)
-    assert scene.refusals == []
-    assert scene.heard_at == sorted(scene.heard_at), "in the order in which it was said"
-    assert scene.bridge.has_ended
+    scene.play(steps)
     check_record([command for _, command in scene.said])

@@ -400,7 +400,8 @@ def test_not_a_frame_of_the_callers_is_lost_or_heard_twice() -> None:
     assert (spoke.start_ms, spoke.end_ms) == (1600, 1900)
 
 
-def test_a_turn_that_is_still_being_written_down_is_waited_for() -> None:
+def call_whose_last_turn_is_unwritten() -> Scene:
+    """A handoff to another session that waits for nothing else than the caller's text."""
     scene = call()
     scene.tell(ev.SpeechStarted("user_1", 0))
     scene.tell(ev.SpeechStopped("user_1", 500))
@@ -409,19 +410,17 @@ def test_a_turn_that_is_still_being_written_down_is_waited_for() -> None:
     ready(scene, another=True)
     scene.pass_until(scene.now + 1.0)
     assert scene.all(do.SwapModel) == []
+    return scene
+
+
+def test_a_turn_that_is_still_being_written_down_is_waited_for() -> None:
+    scene = call_whose_last_turn_is_unwritten()
     commands = told(scene.tell(ev.UserTranscribed("user_1", "I want to know about tax.")))
     assert do.AddLine("caller", "I want to know about tax.") in commands
 
 
 def test_something_that_is_said_while_a_text_is_waited_for_keeps_nobody_awake() -> None:
-    scene = call()
-    scene.tell(ev.SpeechStarted("user_1", 0))
-    scene.tell(ev.SpeechStopped("user_1", 500))
-    scene.answer("resp_2", "item_2", 0.5, text="Certainly.")
-    scene.tell(ASKED)
-    ready(scene, another=True)
-    scene.pass_until(scene.now + 1.0)
-    assert scene.all(do.SwapModel) == []
+    scene = call_whose_last_turn_is_unwritten()
     scene.tell(ev.SayAsked("say_1", "Your taxi is here.", "speak"))
     scene.tell(ev.SpeechStarted("user_2", 2000))
     scene.now += TEXT_PATIENCE_S
@@ -432,13 +431,8 @@ def test_something_that_is_said_while_a_text_is_waited_for_keeps_nobody_awake() 
 
 
 def test_a_turn_that_was_written_down_too_late_is_told_as_a_note() -> None:
-    scene = call()
-    scene.tell(ev.SpeechStarted("user_1", 0))
-    scene.tell(ev.SpeechStopped("user_1", 500))
-    scene.answer("resp_2", "item_2", 0.5, text="Certainly.")
-    scene.tell(ASKED)
-    ready(scene, another=True)
-    scene.pass_until(scene.now + 1.0 + TEXT_PATIENCE_S)
+    scene = call_whose_last_turn_is_unwritten()
+    scene.pass_until(scene.now + TEXT_PATIENCE_S)
     assert scene.all(do.SwapModel) == [do.SwapModel("cfo")]
     assert not [line for line in scene.all(do.AddLine) if line.speaker == "caller"]
     commands = scene.tell(ev.UserTranscribed("user_1", 'Tell me about "tax".'))

@@ -16,7 +16,6 @@ from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Policy
-from voice_gateway.call.goodbye import LONGEST_S
 
 STEPS = st.lists(
     st.tuples(
@@ -34,6 +33,12 @@ class ManyModels(FarModel):
     def __init__(self, policy: Policy, random: Random) -> None:
         super().__init__(replace(policy, persona="waiter"), random)
         self.sessions = 1
+
+    def step(self, step: str, seconds: float) -> None:
+        if step == "hand over":
+            self.hand_over()
+        else:
+            super().step(step, seconds)
 
     def hand_over(self) -> None:
         persona = self.random.choice(["waiter", "cfo", "singer"])
@@ -87,25 +92,7 @@ def test_among_handoffs_nothing_is_refused_and_nothing_is_lost(
     policy: Policy, seed: int, steps: list[tuple[str, float]]
 ) -> None:
     scene = ManyModels(policy, Random(seed))  # noqa: S311 - drawn, to be drawn again
-    scene.begin()
-    for step, seconds in steps:
-        if scene.bridge.has_ended:
-            break
-        if step == "talk":
-            scene.caller_talks(seconds)
-        elif step == "hand over":
-            scene.hand_over()
-        elif step == "say":
-            scene.say()
-        elif step == "wait":
-            scene.talk(seconds)
-        else:
-            scene.pass_until(scene.now + seconds)
-    scene.tell(ev.GoodbyeAsked("operator"))
-    scene.pass_until(scene.now + LONGEST_S + 0.1)
-    assert scene.refusals == []
-    assert scene.heard_at == sorted(scene.heard_at), "in the order in which it was said"
-    assert scene.bridge.has_ended
+    scene.play(steps)
     said = [command for _, command in scene.said]
     check_record(said)
     led = ["waiter"]
