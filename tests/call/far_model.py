@@ -113,7 +113,7 @@ class FarModel(Scene):
         """Somebody inside wants something said."""
         interrupt = self.random.random() < 0.5
         mode = "ask" if self.random.random() < 0.5 else "speak"
-        if interrupt:  # what was asked for and has not begun is no voice of ours yet
+        if interrupt and self.bridge._parting.goodbye is None:  # what has not begun yet is no voice of ours
             begun = self._active is None or self.bridge._turns.active == self._active.response_id
             self.forbidden.update(set(self._tags) - set([] if begun or self._active is None else self._active.tags))
         self.tell(ev.SayAsked("say", "Some words.", mode, interrupt))

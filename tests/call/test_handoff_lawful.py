@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from dataclasses import replace
 from random import Random
 from typing import get_args
@@ -19,7 +20,7 @@ from voice_gateway.call.bridge import Policy
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["talk", "talk", "hand over", "hand over", "wait", "listen", "say"]),
+        st.sampled_from(["talk", "talk", "hand over", "hand over", "speak", "wait", "listen", "say"]),
         st.sampled_from([0.0, 0.1, 0.4, 1.5, 5.0]),
     ),
     min_size=2,
@@ -28,15 +29,25 @@ STEPS = st.lists(
 
 
 class ManyModels(FarModel):
-    """A far model whose session may be changed, or another one put in its place. sessions: how many there were."""
+    """A far model whose session may be changed, or another one put in its place. sessions: how many there were.
+
+    session: whose the one in use is, and in which language. changes: of it, on their way. language: of the call, as it
+    is on record.
+    """
 
     def __init__(self, policy: Policy, random: Random) -> None:
         super().__init__(replace(policy, persona="waiter"), random)
         self.sessions = 1
+        self.session = ("waiter", "")
+        self.language = self._prepared = ""
+        self.changes: deque[tuple[str, str]] = deque()
+        self._changes_until = 0.0
 
     def step(self, step: str, seconds: float) -> None:
         if step == "hand over":
             self.hand_over()
+        elif step == "speak":
+            self.tell(ev.LanguageAsked(self.random.choice(["en", "fr"])))
         else:
             super().step(step, seconds)
 
@@ -48,28 +59,48 @@ class ManyModels(FarModel):
             self.forbidden.clear()  # whether and when it is cut is the handoff's
         self.tell(ev.HandoffAsked(persona, by, "why", cut))
 
+    def tell(self, event: ev.Event) -> list[do.Command]:
+        if isinstance(event, ev.SessionUpdated) and not self.bridge.has_ended:
+            self.session = self.changes.popleft()
+        return super().tell(event)
+
     def _carry(self, command: do.Command) -> None:
         super()._carry(command)
         match command:
             case do.PrepareHandoff():
                 self._forget(ev.HandoffReady, ev.HandoffFailed)
+                self._prepared = command.language or self.language
                 self._prepare(command.persona)
             case do.DropHandoff():
                 self._forget(ev.HandoffReady, ev.HandoffFailed)
-            case do.UpdateSession():
-                answer: ev.Event = ev.SessionUpdated(command.persona)
-                if self.random.random() < 0.1:
-                    answer = ev.UpdateRefused(command.persona, "invalid_value", "")
-                if self.random.random() < 0.95:
-                    self.later(self.now + self.random.choice([0.0, 0.06, 0.4]), answer)
+            case do.UpdateSession() | do.SetLanguage():
+                self._change(command)
+            case do.WriteEntry(entry=entries.LanguageSet(language=language)):
+                self.language = language
             case do.SwapModel():
                 if self._active is not None or self._answers_itself:
                     self.refusals.append("a response is lost with its session")
                 self.sessions += 1
+                self.session = (command.persona, self._prepared)
+                self.changes.clear()
                 self.sent.clear()  # the new session knows none of the old one's items
                 self._forget(*(set(get_args(ev.ModelEvent)) - {ev.UserTranscribed}))
             case do.AddToolCall():
                 self.answers = [each for each in self.answers if each != command.call_id]
+
+    def _change(self, command: do.UpdateSession | do.SetLanguage) -> None:
+        """Changes are confirmed in their order, and some so late that they were given up, or never."""
+        persona, language, told_as = command.persona, self._prepared, command.persona
+        if isinstance(command, do.SetLanguage):
+            language, told_as = command.language, ""
+        elif self.random.random() < 0.1:
+            self.later(self.now + 0.06, ev.UpdateRefused(persona, "invalid_value", ""))
+            return
+        elif self.random.random() > 0.95:
+            return
+        self.changes.append((persona, language))
+        self._changes_until = max(self._changes_until, self.now + self.random.choice([0.0, 0.06, 0.4, 4.0]))
+        self.later(self._changes_until, ev.SessionUpdated(told_as))
 
     def _prepare(self, persona: str) -> None:
         policy = replace(self._policy, persona=persona, introduction=self.random.choice([None, "", "Here."]))
@@ -99,5 +130,6 @@ def test_among_handoffs_nothing_is_refused_and_nothing_is_lost(
     for entry in scene.entries(entries.HandedOff):
         assert entry.from_persona == led[-1] != entry.to_persona
         led.append(entry.to_persona)
+    assert scene.changes or scene.session == (led[-1], scene.language)
     swaps = sum(isinstance(command, do.SwapModel) for command in said)
     assert swaps == scene.sessions - 1 == sum(e.another_session for e in scene.entries(entries.HandedOff))

@@ -125,7 +125,7 @@ class Handoffs:
         self._pending: _Handoff | None = None
         self._next: ev.HandoffAsked | None = None
         self._late: _Handoff | None = None
-        self._language: ev.LanguageAsked | None = None
+        self._language: str | None = None
         self._former_turns: frozenset[str] = frozenset()
         stage.transcript.persona = policy.persona
 
@@ -172,15 +172,16 @@ class Handoffs:
         if self._on.parting.goodbye is not None or not self._on.hearing.model_is_there:
             return []
         if self.holds_asks or self._late is not None:  # and what is confirmed after all may be of the language before
-            self._language = event
-        if self.holds_asks:
-            return []
+            self._language = event.language
+        return [] if self.holds_asks else self._change_language(event.language)
+
+    def _change_language(self, language: str) -> list[do.Command]:
         again: list[do.Command] = []
         if self._pending is not None:  # what stands ready for who takes over is of the language before
             self._pending.ready = self._pending.quiet_since = None
-            again = [do.PrepareHandoff(self._pending.asked.persona, event.language)]
-        now_in = do.SetLanguage(event.language, self._policy.persona)
-        return [now_in, *again, do.WriteEntry(entries.LanguageSet(event.language))]
+            again = [do.PrepareHandoff(self._pending.asked.persona, language)]
+        spoken = do.SetLanguage(language, self._policy.persona)
+        return [spoken, *again, do.WriteEntry(entries.LanguageSet(language))]
 
     def prepare(self) -> list[do.Command]:
         """Once there is a model; what was asked for before waits for it."""
@@ -218,9 +219,13 @@ class Handoffs:
     def _make_up(self, now: float) -> list[do.Command]:
         """It is known who leads: what was wished for meanwhile, another handoff and another language."""
         following, self._next = self._next, None
-        language, self._language = self._language, None
         handed = [] if following is None else self.ask(following, now)
-        return handed if language is None else [*handed, *self.speak(language, now)]
+        language = self._language
+        if language is None or self.holds_asks:
+            return handed
+        if self._late is None:
+            self._language = None
+        return [*handed, *self._change_language(language)]
 
     def _drop(self) -> list[do.Command]:
         handoff, self._pending = self._pending, None
