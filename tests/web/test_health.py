@@ -176,4 +176,5 @@ async def test_metrics_that_are_off_say_so():
     async with client(metrics=Metrics(version="0.1.0", enabled=False)) as http:
         answer = await http.get("/metrics")
     assert answer.status_code == 404
-    assert "METRICS_ENABLED" in answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "METRICS_ENABLED" in answer.json()["detail"]

@@ -299,8 +299,16 @@ async def test_the_door_of_the_api_opens_to_its_token_alone(staging: Staging, lo
         await call.answered()
         for wrong in ("", "x", TOKEN[:-1], TOKEN + "0", f"{TOKEN} {TOKEN}"):
             assert (await post(running, call, {"paused": True}, wrong)).status_code == 401
-        for body in ({}, {"paused": "yes"}, [], None, {"paused": 1}, {"paused": True, "pad": "x" * 5000}):
-            assert (await post(running, call, body)).status_code == 400
+        for body, problem in (
+            *(
+                (each, (422, "invalid"))
+                for each in ({}, {"paused": "yes"}, [], {"paused": 1}, {"paused": True, "x": 1})
+            ),
+            (None, (400, "invalid_json")),
+            ({"paused": True, "pad": "x" * 70_000}, (413, "too_large")),
+        ):
+            refused = await post(running, call, body)
+            assert (refused.status_code, refused.json()["code"]) == problem
         assert (await post(running, call, {"paused": True})).status_code == 200
         await call.until_heard(0.3)
         await call.hang_up()

@@ -4,25 +4,27 @@
 |---|---|---|
 | POST /calls/{call_sid}/recording | `{"paused": true}` or `{"paused": false}` | 200 `{"paused": true}` |
 
-Every request carries `Authorization: Bearer <API_TOKEN>`. 401: it does not. 404: there is no such call with a media
-stream. Every error is JSON with a `code` and what to do about it.
+Every request carries `Authorization: Bearer <API_TOKEN>`. A call without a media stream is none here. Every error is a
+problem (`web/problem.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import orjson
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from voice_gateway.call.events import PauseAsked, ResumeAsked
 from voice_gateway.ops import logs
 from voice_gateway.switchboard import Switchboard
 from voice_gateway.web.bearer import bears
+from voice_gateway.web.clients import CHALLENGE
+from voice_gateway.web.doors import read_json, read_shape
+from voice_gateway.web.problem import Problem
+from voice_gateway.web.shapes import Pause
 
-MAX_BODY_BYTES = 4096
 BY = "api"
 
 
@@ -39,34 +41,23 @@ class CallDoors:
             return []
         return [Route("/calls/{call_sid}/recording", self.recording, methods=["POST"])]
 
-    async def recording(self, request: Request) -> JSONResponse:
+    async def recording(self, request: Request) -> Response:
         """Pause a call's recording or let it go on; what is already so stays so."""
+        try:
+            return JSONResponse({"paused": await self._pause(request)})
+        except Problem as problem:
+            return problem.response()
+        except ClientDisconnect:
+            return Response(status_code=499)
+
+    async def _pause(self, request: Request) -> bool:
         if not bears(request.headers.get("authorization", ""), self._token):
             self._count_refusal("api", "token")
             self._log.warning("api.refused", path="/calls/{call_sid}/recording", reason="token")
-            return _error(401, "token", "send the header Authorization: Bearer and the API_TOKEN")
-        paused = await _read_paused(request)
-        if paused is None:
-            return _error(400, "bad_body", 'send {"paused": true} or {"paused": false} as JSON')
+            advice = "send the header Authorization: Bearer and the API_TOKEN"
+            raise Problem("key", advice, headers={"www-authenticate": CHALLENGE})
+        paused = read_shape(await read_json(request, of_any_type=True), Pause).paused
         event = PauseAsked(BY) if paused else ResumeAsked(BY)
         if not self._switchboard.tell(request.path_params["call_sid"], event):
-            return _error(404, "unknown_call", "no call of this CallSid has a media stream here now")
-        return JSONResponse({"paused": paused})
-
-
-async def _read_paused(request: Request) -> bool | None:
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                return None
-        given = orjson.loads(bytes(body))
-    except (ClientDisconnect, orjson.JSONDecodeError):
-        return None
-    paused = given.get("paused") if isinstance(given, dict) else None
-    return paused if isinstance(paused, bool) else None
-
-
-def _error(status_code: int, code: str, advice: str) -> JSONResponse:
-    return JSONResponse({"error": {"code": code, "message": advice}}, status_code)
+            raise Problem("unknown_call", "no call of this CallSid has a media stream here now")
+        return paused

@@ -19,6 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from voice_gateway.web.problem import Problem
+
 SERVICE: Final = "voice-agent"
 
 _FRESH: Final = {"cache-control": "no-store"}
@@ -82,7 +84,7 @@ def health_routes(
 
     async def show_metrics(request: Request) -> Response:
         if not metrics.enabled:
-            return Response("Metrics are off: METRICS_ENABLED is false.\n", 404, media_type="text/plain")
+            return Problem("not_found", "metrics are off: METRICS_ENABLED is false").response()
         body, content_type = await asyncio.to_thread(metrics.render, request.headers.get("accept", ""))
         return Response(body, headers={"content-type": content_type, **_FRESH})
 

@@ -181,6 +181,15 @@ class ToolList(Shape):
     tools: list[ToolInfo]
 
 
+# --- a call's recording ----------------------------------------------------------------------------------------
+
+
+class Pause(Shape):
+    """Pause a call's recording, or let it go on."""
+
+    paused: bool
+
+
 # --- what is there ----------------------------------------------------------------------------------------------
 
 
