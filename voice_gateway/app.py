@@ -14,15 +14,15 @@ from datetime import UTC, datetime
 from datetime import time as time_of_day
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 
-from voice_gateway import __version__, config, values
-from voice_gateway.agent.cast import Cast, LivingCast, Role, Sources, read_cast
+from voice_gateway import __version__, config
+from voice_gateway.agent.cast import Cast, Elsewhere, LivingCast, Role, Sources, read_cast
 from voice_gateway.agent.own import whole_toolbox
+from voice_gateway.agent.routes import Routes
 from voice_gateway.agent.toolbox import house_toolbox
 from voice_gateway.agent.tools import Toolbox
 from voice_gateway.budget import Budget, Limits
@@ -41,20 +41,15 @@ from voice_gateway.figures import Figures
 from voice_gateway.herald import Herald
 from voice_gateway.journal import Journal, Listener
 from voice_gateway.keeper import Keeper, Wishes
-from voice_gateway.makings import Makings, models_of, today
+from voice_gateway.makings import Makings, models_of, tables_of, today
 from voice_gateway.mcp.offer import Offer
 from voice_gateway.ops import logs
 from voice_gateway.ops.metrics import LoopLag, Metrics
 from voice_gateway.ops.redaction import Redactor
 from voice_gateway.session import Service
-from voice_gateway.store.calendars import Calendars
-from voice_gateway.store.diary import Hours
-from voice_gateway.store.local_rows import LocalRows
 from voice_gateway.store.outbox import collecting
 from voice_gateway.store.records import new_id
-from voice_gateway.store.remote_rows import RemoteRows
 from voice_gateway.store.sqlite import SqliteStore
-from voice_gateway.store.tables import Tables
 from voice_gateway.store.uploads import queueing
 from voice_gateway.summary import Summaries
 from voice_gateway.switchboard import Switchboard
@@ -151,7 +146,7 @@ class Gateway:
         self._makings = Makings(settings, cast, metrics=self.metrics, secret=self._secret, traces=self._traces)
         self.unpriced, self.doubts = self._makings.unpriced, self._makings.doubts
         self._workshop = Workshop(
-            _tables(settings),
+            tables_of(settings),
             role=self._makings.role,
             tell=self._tell,
             supervisor=self._makings.supervisor,
@@ -195,6 +190,11 @@ class Gateway:
     def roles(self) -> tuple[Role, ...]:
         """Who can answer, each with its tools."""
         return self._cast.roles
+
+    @property
+    def routes(self) -> Routes:
+        """Who answers which call."""
+        return self._cast.routes
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -295,7 +295,7 @@ class Gateway:
 
     def _routes(self) -> list[BaseRoute]:
         settings = self._settings
-        enabled = settings.voice_agent_enabled and settings.ai_realtime_enabled
+        enabled = settings.takes_calls
         signed = settings.twilio_webhook_auth and bool(settings.twilio_auth_tokens or settings.twilio_shared_key)
         shared_key = settings.twilio_shared_key.get_secret_value()
         doorbell = Doorbell(
@@ -418,12 +418,13 @@ def build(
     variables: those that a file of the operator's may refer to; the environment's and those of `.env` when None.
     """
     toolbox = whole_toolbox(settings.tool_modules)
-    foreign = _foreign(settings, toolbox, variables)
-    sources = _sources(settings, toolbox, foreign)
+    foreign = foreign_of(settings, toolbox, variables)
+    sources = sources_of(settings, toolbox, foreign)
     return Gateway(settings, LivingCast(sources, time.monotonic), listeners, toolbox, foreign)
 
 
-def _sources(settings: Settings, toolbox: Toolbox, foreign: ForeignServers | None) -> Sources:
+def sources_of(settings: Settings, toolbox: Toolbox, foreign: Elsewhere | None) -> Sources:
+    """Where the cast is read from."""
     return Sources(
         toolbox,
         settings.default_persona,
@@ -434,7 +435,7 @@ def _sources(settings: Settings, toolbox: Toolbox, foreign: ForeignServers | Non
     )
 
 
-def _foreign(settings: Settings, toolbox: Toolbox, variables: Mapping[str, str] | None) -> ForeignServers | None:
+def foreign_of(settings: Settings, toolbox: Toolbox, variables: Mapping[str, str] | None) -> ForeignServers | None:
     """The MCP servers whose tools personas may name, not reached yet, where there is a file of them."""
     if settings.mcp_servers_file is None:
         return None
@@ -459,15 +460,6 @@ def _wishes(settings: Settings) -> Wishes:
     )
 
 
-def _tables(settings: Settings) -> Tables:
-    """What tools read and write."""
-    local = settings.tools_store == "local"
-    rows = LocalRows(settings.store_path) if local else RemoteRows(settings.supabase_url, settings.supabase_key)
-    zone, (opens, closes) = ZoneInfo(settings.diary_zone), values.read_opening(settings.diary_hours)
-    hours = Hours(zone, values.read_weekdays(settings.diary_days), opens, closes, settings.diary_slot_minutes)
-    return Tables(rows, hours, Calendars(settings.calendar_addresses, zone) if settings.calendar_addresses else None)
-
-
 def _rest(settings: Settings) -> TwilioRest | None:
     """The carrier's REST API, where there are credentials for it."""
     tokens = settings.twilio_auth_tokens
@@ -484,11 +476,11 @@ async def tools_alone(settings: Settings, persona: str = "") -> AsyncIterator[Of
     """
     toolbox = whole_toolbox(settings.tool_modules)
     if persona:
-        cast = read_cast(_sources(settings, toolbox, _foreign(settings, toolbox, None)))
+        cast = read_cast(sources_of(settings, toolbox, foreign_of(settings, toolbox, None)))
         if persona not in cast.keys:
             raise GatewayError(f"there is no persona {persona}; {there_are(sorted(cast.keys), persona)}")
         toolbox = cast.role(persona).toolbox
-    workshop = Workshop(_tables(settings), role=_nobody, tell=lambda *_: False)
+    workshop = Workshop(tables_of(settings), role=_nobody, tell=lambda *_: False)
     await workshop.start()
     try:
         yield Offer(toolbox, workshop.run_outside, effects=settings.mcp_effects)

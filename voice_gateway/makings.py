@@ -12,9 +12,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import orjson
 
+from voice_gateway import values
 from voice_gateway.agent.cast import Cast, Role
 from voice_gateway.agent.greetings import Greetings
 from voice_gateway.agent.moment import with_moment, zone_of
@@ -33,7 +36,7 @@ from voice_gateway.caller.consent import WORDINGS, ConsentRules, Terms, Wish, lo
 from voice_gateway.config import Settings, model_doubts, voice_doubts
 from voice_gateway.errors import there_are
 from voice_gateway.figures import direction_of
-from voice_gateway.model.prices import BUILT_IN, load_prices
+from voice_gateway.model.prices import BUILT_IN, PriceList, load_prices
 from voice_gateway.model.settings import ModelSettings, Transcription, reasons
 from voice_gateway.model.socket import ModelRefused, ModelSocket
 from voice_gateway.ops import logs
@@ -41,10 +44,17 @@ from voice_gateway.ops.metrics import Metrics
 from voice_gateway.recorder import Recorder
 from voice_gateway.session import Core
 from voice_gateway.store.clips import Clips
+from voice_gateway.store.diary import Hours
+from voice_gateway.store.local_rows import LocalRows
+from voice_gateway.store.rows import Rows
+from voice_gateway.store.tables import Tables
 from voice_gateway.switchboard import LiveCall
 from voice_gateway.trace.folder import TraceFolder
 from voice_gateway.trace.notes import Heading
 from voice_gateway.transfers import Away, PutThrough
+
+if TYPE_CHECKING:
+    from voice_gateway.store.calendars import Calendars
 
 SECOND_ATTEMPT_AFTER = 0.25
 
@@ -85,7 +95,7 @@ class Makings:
         self._zone = settings.zone
         self._log = logs.get("makings")
         self._hired: dict[str, dict[str, Role]] = {}
-        self.prices = load_prices(Path(settings.prices_file) if settings.prices_file else BUILT_IN)
+        self.prices = prices_of(settings)
         self._greetings = Greetings(
             Clips(settings.clips_folder) if settings.greeting_clips else None,
             model=settings.openai_realtime_model,
@@ -98,10 +108,7 @@ class Makings:
         self.consents: ConsentRules | None = None
         self._recorder: Recorder | None = None
         if settings.recording_enabled:
-            languages = {role.persona.key: role.persona.language for role in cast.roles}
-            own = [role.persona.key for role in cast.roles if role.persona.consent is not None]
-            wish = Wish(settings.recording_consent, settings.recording_wording)
-            self.consents = load_rules(settings.recording_rules, wish, languages, own)
+            self.consents = consents_of(settings, cast)
             folder, keep_days = settings.recordings_dir, settings.recording_retention_days
             self._recorder = Recorder(folder, keep_days=keep_days, count=metrics.recorded)
 
@@ -381,6 +388,19 @@ class Makings:
         return tuple(advice.format(model) for model in nameless)
 
 
+def prices_of(settings: Settings) -> PriceList:
+    """Raises `GatewayError` for a list that cannot be used."""
+    return load_prices(Path(settings.prices_file) if settings.prices_file else BUILT_IN)
+
+
+def consents_of(settings: Settings, cast: Cast) -> ConsentRules:
+    """How callers' consent to a recording is had. Raises `GatewayError` for rules that cannot be used."""
+    languages = {role.persona.key: role.persona.language for role in cast.roles}
+    own = [role.persona.key for role in cast.roles if role.persona.consent is not None]
+    wish = Wish(settings.recording_consent, settings.recording_wording)
+    return load_rules(settings.recording_rules, wish, languages, own)
+
+
 def _text_model(settings: Settings) -> TextModel | None:
     if not settings.supervisor_model:
         return None
@@ -391,6 +411,30 @@ def _text_model(settings: Settings) -> TextModel | None:
 def _supervisor(settings: Settings, model: TextModel) -> Supervisor:
     deadline_s, sentence = settings.supervisor_deadline_seconds, settings.supervisor_sentence
     return Supervisor(model, deadline_s=deadline_s, sentence=sentence, clock=time.monotonic)
+
+
+def tables_of(settings: Settings) -> Tables:
+    """What tools read and write."""
+    zone, (opens, closes) = ZoneInfo(settings.diary_zone), values.read_opening(settings.diary_hours)
+    hours = Hours(zone, values.read_weekdays(settings.diary_days), opens, closes, settings.diary_slot_minutes)
+    return Tables(rows_of(settings), hours, _calendars(settings, zone))
+
+
+def rows_of(settings: Settings, *, seed: bool = True) -> Rows:
+    """The place of the tools' tables. seed: empty tables of a file are filled with examples."""
+    if settings.tools_store == "local":
+        return LocalRows(settings.store_path, seed=seed)
+    from voice_gateway.store.remote_rows import RemoteRows  # noqa: PLC0415 - httpx costs 17 MB and a tenth of a second
+
+    return RemoteRows(settings.supabase_url, settings.supabase_key)
+
+
+def _calendars(settings: Settings, zone: ZoneInfo) -> Calendars | None:
+    if not settings.calendar_addresses:
+        return None
+    from voice_gateway.store.calendars import Calendars  # noqa: PLC0415 - as above
+
+    return Calendars(settings.calendar_addresses, zone)
 
 
 def models_of(settings: Settings, cast: Cast) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from typing import Annotated, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from limits import parse_many
 from pydantic import AfterValidator, Field, SecretStr
 
 
@@ -185,6 +184,8 @@ def clients(secret: SecretStr) -> SecretStr:
 
 def rate(text: str) -> str:
     """One or several rates, `60/minute` or `5/second;600/hour`."""
+    from limits import parse_many  # noqa: PLC0415 - it costs a tenth of a second that few should pay
+
     if any(limit.amount < 1 for limit in parse_many(text)):
         raise ValueError
     return text

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
-from voice_gateway.store.calendars import Calendars
 from voice_gateway.store.records import Row, clean_text, iso_utc
 from voice_gateway.store.rows import Rows
+
+if TYPE_CHECKING:
+    from voice_gateway.store.calendars import Calendars
 
 Refused = Literal["taken", "closed", "past", "no_such_time"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from voice_gateway.store.calendars import Calendars
 from voice_gateway.store.diary import Diary, Hours
 from voice_gateway.store.finance import Books
 from voice_gateway.store.menu import MenuFile
@@ -15,6 +15,9 @@ from voice_gateway.store.records import Row, clean_text, whole
 from voice_gateway.store.rows import Rows
 from voice_gateway.store.savings import Savings
 from voice_gateway.store.search import rank
+
+if TYPE_CHECKING:
+    from voice_gateway.store.calendars import Calendars
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping
-
-from limits import RateLimitItem, parse_many
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
+from typing import TYPE_CHECKING
 
 from voice_gateway.web.bearer import bears, is_token
 from voice_gateway.web.problem import Problem
+
+if TYPE_CHECKING:
+    from limits import RateLimitItem
 
 CHALLENGE = 'Bearer realm="voice-gateway"'
 
@@ -20,6 +20,12 @@ class Clients:
     def __init__(self, keys: Mapping[str, str], rate: str) -> None:
         """keys: by the client's name. rate: of each client, such as `60/minute` or `5/second;600/hour`."""
         self._keys = dict(keys)
+        if not keys:
+            return
+        from limits import parse_many  # noqa: PLC0415 - it costs time that only who has clients should pay
+        from limits.storage import MemoryStorage  # noqa: PLC0415
+        from limits.strategies import MovingWindowRateLimiter  # noqa: PLC0415
+
         self._limits = parse_many(rate)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
