@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -158,7 +159,7 @@ def test_who_waits_too_long_for_another_is_told(empty: str) -> None:
 
 
 def run(*arguments: str, url: str = "") -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["migrate", "--env-file", "none", *arguments], env={"DATABASE_URL": url})
+    result = CliRunner().invoke(app, ["migrate", "--env-file", os.devnull, *arguments], env={"DATABASE_URL": url})
     return result.exit_code, result.output + (str(result.exception) if result.exception else "")
 
 

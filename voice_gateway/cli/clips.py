@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from voice_gateway import config
+from voice_gateway.cli.env_file import DEFAULT, EnvFile
 from voice_gateway.errors import GatewayError
 from voice_gateway.store.clips import Clips
 
 
 def clips(
-    env_file: Annotated[Path, typer.Option(help="The file with the settings; may be absent.")] = Path(".env"),
+    env_file: EnvFile = DEFAULT,
     forget: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option("--forget", help="Remove them all: the model's next greeting is kept anew.")
     ] = False,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from voice_gateway import config
+from voice_gateway.cli.env_file import DEFAULT, EnvFile
 from voice_gateway.errors import GatewayError
 from voice_gateway.ops.privacy import mask_number, scrub
 from voice_gateway.store.person import Person
@@ -28,7 +28,7 @@ def erase(
     number: Annotated[str, typer.Option(help="A telephone number with its country code: +250788000123.")] = "",
     call: Annotated[list[str] | None, typer.Option(help="A call's id, CA...; may be given several times.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do it. Without this it is only told what would go.")] = False,  # noqa: FBT002 - a flag
-    env_file: Annotated[Path, typer.Option(help="The file with the settings; may be absent.")] = Path(".env"),
+    env_file: EnvFile = DEFAULT,
 ) -> None:
     """Remove a person everywhere, search every place again, and tell what was searched.
 

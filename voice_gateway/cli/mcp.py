@@ -5,22 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from voice_gateway import __version__, app, config
+from voice_gateway.cli.env_file import DEFAULT, EnvFile
 from voice_gateway.cli.show import Teller
 from voice_gateway.config import Settings
-from voice_gateway.errors import ConfigError
+from voice_gateway.errors import GatewayError
 from voice_gateway.ops import logs
 
 PATIENCE_S = 20.0
 
 
 def mcp(
-    env_file: Annotated[Path, typer.Option(help="The file with the settings; may be absent.")] = Path(".env"),
+    env_file: EnvFile = DEFAULT,
     persona: Annotated[str, typer.Option(help="Only the tools of this persona.")] = "",
     servers: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option("--servers", help="Reach the servers of MCP_SERVERS_FILE once, and list their tools.")
@@ -36,7 +36,7 @@ def mcp(
     settings = config.load(env_file=env_file)
     logs.configure(settings.log_level, secrets=settings.secrets(), stream=sys.stderr)
     if not settings.mcp_enabled:
-        raise ConfigError(["MCP_ENABLED is false: set it to true to offer the tools."])
+        raise GatewayError("MCP_ENABLED is false: set it to true to offer the tools.")
     if servers:
         reached = asyncio.run(_reach(app.build(settings, variables=config.variables(env_file))))
         raise typer.Exit(0 if reached else 1)
@@ -55,7 +55,7 @@ async def _serve(settings: Settings, persona: str) -> None:
 async def _reach(gateway: app.Gateway) -> bool:
     """List what foreign servers offer, as personas would be given it. False: one of them could not be reached."""
     if gateway.foreign is None:
-        raise ConfigError(["MCP_SERVERS_FILE is not set: it names the servers whose tools personas may use."])
+        raise GatewayError("MCP_SERVERS_FILE is not set: it names the servers whose tools personas may use.")
     logs.hide(gateway.secrets)
     from voice_gateway.mcp.reading import plain  # noqa: PLC0415 - as above
 

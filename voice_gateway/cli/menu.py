@@ -13,14 +13,15 @@ import typer
 
 from voice_gateway import config
 from voice_gateway.agent.cast import Role
+from voice_gateway.cli.env_file import DEFAULT, EnvFile
 from voice_gateway.cli.show import Teller
 from voice_gateway.config import Settings
 from voice_gateway.errors import GatewayError
-from voice_gateway.store.local_rows import EXAMPLES, LocalRows
+from voice_gateway.makings import rows_of
+from voice_gateway.store.local_rows import EXAMPLES
 from voice_gateway.store.markets import money
 from voice_gateway.store.menu import MenuError, MenuFile, read_menu
 from voice_gateway.store.remote import RemoteError
-from voice_gateway.store.remote_rows import RemoteRows
 from voice_gateway.store.rows import TablesAway
 from voice_gateway.store.tables import Tables
 
@@ -31,7 +32,7 @@ def menu(
     currency: Annotated[str, typer.Option(help="ISO 4217, for items that name none: USD.")] = "",
     replace: Annotated[bool, typer.Option("--replace", help="What the market has besides is sold no more.")] = False,  # noqa: FBT002 - a flag
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check it and tell what would change.")] = False,  # noqa: FBT002 - a flag
-    env_file: Annotated[Path, typer.Option(help="The file with the settings; may be absent.")] = Path(".env"),
+    env_file: EnvFile = DEFAULT,
 ) -> None:
     """Show what is on the menu, or put your own in, at the place that TOOLS_STORE names.
 
@@ -82,11 +83,9 @@ async def menu_doubts(settings: Settings, roles: Sequence[Role]) -> list[str]:
 @asynccontextmanager
 async def _tables(settings: Settings) -> AsyncIterator[Tables]:
     """The tools' tables, where they are. What goes wrong comes as a `GatewayError`."""
+    rows = rows_of(settings, seed=False)
     if settings.tools_store == "local":
-        rows: LocalRows | RemoteRows = LocalRows(settings.store_path, seed=False)
         await rows.start()
-    else:
-        rows = RemoteRows(settings.supabase_url, settings.supabase_key)
     try:
         yield Tables(rows)
     except (TablesAway, RemoteError) as error:

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voice_gateway import config
-from voice_gateway.errors import ConfigError
+from voice_gateway.cli.env_file import DEFAULT, EnvFile
+from voice_gateway.errors import GatewayError
 
 if TYPE_CHECKING:
     from voice_gateway.store.migrate import Outcome
 
 
 def migrate(
-    env_file: Annotated[Path, typer.Option(help="The file with the settings; may be absent.")] = Path(".env"),
+    env_file: EnvFile = DEFAULT,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything, undo it, and tell what it was.")] = False,  # noqa: FBT002 - a flag
     seed: Annotated[bool, typer.Option("--seed", help="Also add the demonstration's rows.")] = False,  # noqa: FBT002 - a flag
     folder: Annotated[Path | None, typer.Option(help="The files, if not those that came with the program.")] = None,
@@ -32,7 +33,7 @@ def migrate(
 
     url = config.load(env_file=env_file).database_url.get_secret_value()
     if not url:
-        raise ConfigError(["DATABASE_URL is not set: postgresql://user:password@host:5432/database."])
+        raise GatewayError("DATABASE_URL is not set: put postgresql://user:password@host:5432/database into .env.")
     folder = folder or migrations.migrations_folder()
     outcome = migrations.migrate(
         url,

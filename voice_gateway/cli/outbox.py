@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from voice_gateway import config
+from voice_gateway.cli.env_file import DEFAULT, EnvFile
 from voice_gateway.errors import GatewayError
 from voice_gateway.ops.privacy import scrub
 from voice_gateway.store import waiting
@@ -24,7 +25,7 @@ def outbox(
         typer.Option(help="Give one up for good, by its id, such as supabase:12; `all` is every one."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before something is given up.")] = False,  # noqa: FBT002 - a flag
-    env_file: Annotated[Path, typer.Option(help="The file with the settings; may be absent.")] = Path(".env"),
+    env_file: EnvFile = DEFAULT,
 ) -> None:
     """Show what waits to reach Supabase, the webhook and the bucket of recordings, and what is set aside, and why.
 
