@@ -26,24 +26,6 @@ from voice_gateway.values import Name, Secret, Sentence, Switch
 
 STREAM_PATH: Final = "/ws/twilio"
 
-# Announced shutdown dates and what to use instead (OpenAI's deprecation notes as carried by its Python package).
-_ENDING_MODELS: Final = {
-    "gpt-realtime": ("2027-01-20", "gpt-realtime-2.1"),
-    "gpt-realtime-2025-08-28": ("2027-01-20", "gpt-realtime-2.1"),
-    "gpt-realtime-mini": ("2027-01-20", "gpt-realtime-2.1-mini"),
-    "gpt-realtime-mini-2025-12-15": ("2027-01-20", "gpt-realtime-2.1-mini"),
-    "whisper-1": ("2027-02-26", "gpt-realtime-whisper"),
-    "gpt-4o-mini-transcribe": ("2027-02-26", "gpt-realtime-whisper"),
-    "gpt-4o-mini-transcribe-2025-12-15": ("2027-02-26", "gpt-realtime-whisper"),
-    "gpt-4o-transcribe": ("2027-02-26", "gpt-realtime-whisper"),
-    "gpt-4o-transcribe-diarize": ("2027-02-26", "gpt-realtime-whisper"),
-    **dict.fromkeys(("gpt-5", "gpt-5-mini", "gpt-5-nano", "o3"), ("2026-12-11", "gpt-5.4-mini")),
-    **dict.fromkeys(("gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini"), ("2027-01-14", "gpt-5.4-mini")),
-}
-_GONE_MODELS: Final = ("gpt-4o-realtime-preview", "gpt-4o-mini-realtime-preview")
-_VOICES: Final = frozenset(
-    {"alloy", "ash", "ballad", "cedar", "coral", "echo", "marin", "sage", "shimmer", "verse"}
-)  # fmt: skip
 _MODEL_SESSION_SECONDS: Final = 3600
 
 
@@ -300,6 +282,11 @@ class Settings(BaseModel):
         public = urlsplit(self.public_base_url).hostname or ""
         return tuple(filter(None, [*self.mcp_allowed_hosts.split(","), public, *listening]))
 
+    @property
+    def takes_calls(self) -> bool:
+        """Whether calls are wanted: else callers hear DISABLED_SENTENCE."""
+        return self.voice_agent_enabled and self.ai_realtime_enabled
+
     def secrets(self) -> tuple[str, ...]:
         """Every secret value there is, for the log's scrubber; it hides each wherever it turns up."""
         values = [v.get_secret_value() for _, v in self if isinstance(v, SecretStr)]
@@ -312,7 +299,7 @@ class Settings(BaseModel):
 
     def missing(self) -> tuple[str, ...]:
         """A sentence for each setting without which no call can be served. Empty where calls are switched off."""
-        if not (self.voice_agent_enabled and self.ai_realtime_enabled):
+        if not self.takes_calls:
             return ()
         signed = self.twilio_auth_token or self.twilio_shared_key or not self.twilio_webhook_auth
         checks = (
@@ -330,6 +317,8 @@ class Settings(BaseModel):
         found = [*_model_warnings(self), *_exposure_warnings(self)]
         if self.max_call_seconds > _MODEL_SESSION_SECONDS:
             found.append("MAX_CALL_SECONDS is above 3600, but the model ends its session after 60 minutes.")
+        if self.ai_api_keys and self.ai_realtime_enabled and not self.openai_api_key and not self.missing():
+            found.append("OPENAI_API_KEY is not set: nothing that is sent to POST /ai/say in writing is answered.")
         if self.trace_dir is not None:
             found.append("TRACE_DIR is set: every call is written there, with what people say, until it is unset.")
         if self.mark_every_ms > self.playout_lead_ms:
@@ -344,27 +333,11 @@ class Settings(BaseModel):
 
 def _model_warnings(settings: Settings) -> list[str]:
     return [
-        *model_doubts("OPENAI_REALTIME_MODEL", settings.openai_realtime_model),
-        *model_doubts("OPENAI_TRANSCRIPTION_MODEL", settings.openai_transcription_model),
-        *model_doubts("SUPERVISOR_MODEL", settings.supervisor_model),
-        *voice_doubts("OPENAI_REALTIME_VOICE", settings.openai_realtime_voice),
+        *values.model_doubts("OPENAI_REALTIME_MODEL", settings.openai_realtime_model),
+        *values.model_doubts("OPENAI_TRANSCRIPTION_MODEL", settings.openai_transcription_model),
+        *values.model_doubts("SUPERVISOR_MODEL", settings.supervisor_model),
+        *values.voice_doubts("OPENAI_REALTIME_VOICE", settings.openai_realtime_voice),
     ]
-
-
-def model_doubts(name: str, model: str) -> list[str]:
-    """A sentence about a model that is gone, or soon will be. name: of what names it."""
-    if model in _ENDING_MODELS:
-        day, successor = _ENDING_MODELS[model]
-        return [f"{name} is {model}, which is shut down on {day}. Use {successor}."]
-    gone = model.startswith(_GONE_MODELS)
-    return [f"{name} is {model}, which has been shut down. Use gpt-realtime-2.1."] if gone else []
-
-
-def voice_doubts(name: str, voice: str) -> list[str]:
-    """A sentence about a voice that the model is not known to have. name: of what names it."""
-    if voice in _VOICES or voice.startswith("voice_"):
-        return []
-    return [f"{name} is {voice}, which is none of {', '.join(sorted(_VOICES))}."]
 
 
 def _exposure_warnings(settings: Settings) -> list[str]:
@@ -472,17 +445,25 @@ def _shown(name: str, value: Any) -> str | int | float | bool:
 def _incomplete(given: Mapping[str, str]) -> list[str]:
     """Settings that make sense only together."""
     keyed = given.get("supabase_secret_key") or given.get("supabase_service_role_key")
-    if given.get("supabase_url") and not keyed:
-        return ["SUPABASE_URL is set but no key is: set SUPABASE_SECRET_KEY too, or neither."]
-    if given.get("tools_store", "").lower() == "supabase" and not given.get("supabase_url"):
-        return ["TOOLS_STORE is supabase but SUPABASE_URL is not set: set it and SUPABASE_SECRET_KEY, or say local."]
-    if keyed and not given.get("supabase_url"):
-        return ["A Supabase key is set but SUPABASE_URL is not: set it too, or neither."]
-    if given.get("call_webhook_url") and not given.get("call_webhook_secret"):
-        return ["CALL_WEBHOOK_URL is set but CALL_WEBHOOK_SECRET is not: nobody could tell who sends. Set both."]
-    if given.get("recordings_bucket") and not given.get("supabase_url"):
-        return ["RECORDINGS_BUCKET is set but SUPABASE_URL is not: name the project that it is in, or no bucket."]
-    return []
+    project, elsewhere = given.get("supabase_url"), given.get("tools_store", "").lower() == "supabase"
+    signs = given.get("call_webhook_secret")
+    checks = (
+        (project and not keyed, "SUPABASE_URL is set but no key is: set SUPABASE_SECRET_KEY too, or neither."),
+        (
+            elsewhere and not project,
+            "TOOLS_STORE is supabase but SUPABASE_URL is not set: set it and SUPABASE_SECRET_KEY, or say local.",
+        ),
+        (keyed and not project, "A Supabase key is set but SUPABASE_URL is not: set it too, or neither."),
+        (
+            given.get("call_webhook_url") and not signs,
+            "CALL_WEBHOOK_URL is set but CALL_WEBHOOK_SECRET is not: nobody could tell who sends. Set both.",
+        ),
+        (
+            given.get("recordings_bucket") and not project,
+            "RECORDINGS_BUCKET is set but SUPABASE_URL is not: name the project that it is in, or no bucket.",
+        ),
+    )
+    return [sentence for wrong, sentence in checks if wrong]
 
 
 def _misspelt(in_file: Mapping[str, str]) -> list[str]:

@@ -5,8 +5,9 @@ Each says what is wrong and what to do, in words that may be printed as they are
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 LONGEST_MISTAKE = 64
 """Letters of a name that are looked at for what may have been meant."""
@@ -35,3 +36,12 @@ class ConfigError(GatewayError):
 
 class MissingPartError(GatewayError):
     """An optional part is not installed. The text names the command that installs it."""
+
+
+@contextlib.contextmanager
+def gathered(problems: list[str]) -> Iterator[None]:
+    """Go on after what is raised here on purpose, so that it can be told together with what else is wrong."""
+    try:
+        yield
+    except GatewayError as error:
+        problems.append(str(error))

@@ -33,7 +33,7 @@ from voice_gateway.call.goodbye import END_CALL, TRANSFER
 from voice_gateway.call.policy import Colleague, Earlier
 from voice_gateway.call.usage import Tariff
 from voice_gateway.caller.consent import WORDINGS, ConsentRules, Terms, Wish, load_rules
-from voice_gateway.config import Settings, model_doubts, voice_doubts
+from voice_gateway.config import Settings
 from voice_gateway.errors import there_are
 from voice_gateway.figures import direction_of
 from voice_gateway.model.prices import BUILT_IN, PriceList, load_prices
@@ -358,8 +358,8 @@ class Makings:
     def _doubts_about(self, persona: Persona) -> list[str]:
         settings, limits, model = self._settings, persona.limits, self.model_of(persona)
         found = [
-            *(voice_doubts("voice", persona.voice) if persona.voice else []),
-            *(model_doubts("model", persona.model) if persona.model else []),
+            *(values.voice_doubts("voice", persona.voice) if persona.voice else []),
+            *(values.model_doubts("model", persona.model) if persona.model else []),
         ]
         if persona.reasoning_effort is not None and not reasons(model):
             found.append(

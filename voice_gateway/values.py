@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from datetime import time
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -189,6 +189,44 @@ def rate(text: str) -> str:
     if any(limit.amount < 1 for limit in parse_many(text)):
         raise ValueError
     return text
+
+
+# --- what a setting had better not hold --------------------------------------------------------------------------
+
+# Announced shutdown dates and what to use instead (OpenAI's deprecation notes as carried by its Python package).
+_ENDING_MODELS: Final = {
+    "gpt-realtime": ("2027-01-20", "gpt-realtime-2.1"),
+    "gpt-realtime-2025-08-28": ("2027-01-20", "gpt-realtime-2.1"),
+    "gpt-realtime-mini": ("2027-01-20", "gpt-realtime-2.1-mini"),
+    "gpt-realtime-mini-2025-12-15": ("2027-01-20", "gpt-realtime-2.1-mini"),
+    "whisper-1": ("2027-02-26", "gpt-realtime-whisper"),
+    "gpt-4o-mini-transcribe": ("2027-02-26", "gpt-realtime-whisper"),
+    "gpt-4o-mini-transcribe-2025-12-15": ("2027-02-26", "gpt-realtime-whisper"),
+    "gpt-4o-transcribe": ("2027-02-26", "gpt-realtime-whisper"),
+    "gpt-4o-transcribe-diarize": ("2027-02-26", "gpt-realtime-whisper"),
+    **dict.fromkeys(("gpt-5", "gpt-5-mini", "gpt-5-nano", "o3"), ("2026-12-11", "gpt-5.4-mini")),
+    **dict.fromkeys(("gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini"), ("2027-01-14", "gpt-5.4-mini")),
+}
+_GONE_MODELS: Final = ("gpt-4o-realtime-preview", "gpt-4o-mini-realtime-preview")
+_VOICES: Final = frozenset(
+    {"alloy", "ash", "ballad", "cedar", "coral", "echo", "marin", "sage", "shimmer", "verse"}
+)  # fmt: skip
+
+
+def model_doubts(name: str, model: str) -> list[str]:
+    """A sentence about a model that is gone, or soon will be. name: of what names it."""
+    if model in _ENDING_MODELS:
+        day, successor = _ENDING_MODELS[model]
+        return [f"{name} is {model}, which is shut down on {day}. Use {successor}."]
+    gone = model.startswith(_GONE_MODELS)
+    return [f"{name} is {model}, which has been shut down. Use gpt-realtime-2.1."] if gone else []
+
+
+def voice_doubts(name: str, voice: str) -> list[str]:
+    """A sentence about a voice that the model is not known to have. name: of what names it."""
+    if voice in _VOICES or voice.startswith("voice_"):
+        return []
+    return [f"{name} is {voice}, which is none of {', '.join(sorted(_VOICES))}."]
 
 
 Secret: TypeAlias = Annotated[SecretStr, AfterValidator(header_safe)]

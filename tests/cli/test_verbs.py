@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -22,6 +23,7 @@ from typer.testing import CliRunner
 from voice_gateway.cli.emulate import read_faults
 from voice_gateway.cli.verbs import app
 from voice_gateway.emulator.faults import Faults
+from voice_gateway.errors import GatewayError
 
 BARE = {
     **({"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}),
@@ -86,6 +88,8 @@ async def test_settings_that_cannot_be_used_are_told_in_sentences_without_a_trac
 async def test_check_shows_the_settings_and_what_is_missing_but_no_secret(tmp_path: Path) -> None:
     code, out, err = await run("serve", "--check", cwd=tmp_path, TWILIO_AUTH_TOKEN="0123456789abcdef")
     assert code == 1, "no call could be served"
+    assert len(out.splitlines()) < 60, "what is as it comes is not shown"
+    assert "no call is served" in err
     assert "TWILIO_AUTH_TOKEN=set, 16 characters" in out
     assert "0123456789abcdef" not in out + err
     assert "OPENAI_API_KEY is not set" in err
@@ -145,6 +149,47 @@ async def test_an_unknown_persona_is_an_error_in_a_sentence(tmp_path: Path) -> N
     code, _, err = await run("serve", cwd=tmp_path, DEFAULT_PERSONA="astronaut")
     assert code == 2
     assert "DEFAULT_PERSONA is astronaut; there are bartender, " in err
+
+
+def test_check_shows_which_route_leads_to_whom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "routes.toml").write_text(
+        '[[route]]\npersona = "cfo"\nto = ["+15550100002", "sip:cfo@*"]\nlanguage = "fr"\npercent = 20\n'
+    )
+    out = CliRunner().invoke(app, ["serve", "--check"], env={"ROUTES_FILE": "routes.toml"}).stdout
+    rows = [line.split() for line in out.partition("\nWho answers\n")[2].partition("\n\n")[0].splitlines()]
+    assert rows[1:] == [
+        ["+1555***0002,", "sip:cfo@*", "anybody", "fr", "20", "%", "cfo"],
+        ["any", "other", "anybody", "any", "100", "%", "waiter"],
+    ]
+
+
+async def test_what_is_missing_is_told_once_with_what_will_not_work(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        _, out, _ = await run("serve", "--port", str(taken.getsockname()[1]), cwd=tmp_path)
+    told = [line for line in map(json.loads, out.splitlines()) if line["msg"] == "config.missing"]
+    assert len(told) == 1
+    for word in ("OPENAI_API_KEY", "TWILIO_AUTH_TOKEN", "PUBLIC_BASE_URL"):
+        assert word in told[0]["detail"]
+    assert "no call is served" in told[0]["effect"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "word"),
+    [
+        (["migrate"], "DATABASE_URL is not set"),
+        (["mcp", "--servers"], "MCP_SERVERS_FILE is not set"),
+        (["serve", "--env-file", "none"], "--env-file names none, which is not there"),
+        (["outbox", "--env-file", "none"], "--env-file names none, which is not there"),
+    ],
+)
+def test_what_a_verb_lacks_is_no_setting_that_cannot_be_used(
+    verb: list[str], word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = CliRunner().invoke(app, verb).exception
+    assert isinstance(told, GatewayError)
+    assert str(told).startswith(word)
 
 
 async def test_a_port_that_is_taken_is_an_error_in_a_sentence(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -233,6 +234,7 @@ def test_the_number_is_masked_where_settings_are_shown():
     assert load(TWILIO_FROM_NUMBER="+15551234567").public()["TWILIO_FROM_NUMBER"] == "+1555***4567"
 
 
+@hypothesis.settings(deadline=None)  # the first rate imports a library
 @given(st.dictionaries(st.sampled_from([name.upper() for name in Settings.model_fields]), st.text(max_size=40)))
 def test_any_environment_loads_or_is_refused_in_words(environment: dict[str, str]):
     try:
@@ -328,6 +330,19 @@ def test_the_addresses_of_calendars_are_secrets() -> None:
     assert settings.calendar_addresses[1] == "/etc/own.ics"
     assert {"https://a.example/private-key-1.ics", "https://b.example/private-key-2"} <= set(settings.secrets())
     assert "private-key" not in str(settings.public())
+
+
+def test_a_gateway_for_texts_alone_is_told_of_its_missing_key() -> None:
+    (told,) = load(VOICE_AGENT_ENABLED="false", AI_API_KEYS="shop:0123456789abcdef").warnings_at_start()
+    assert "OPENAI_API_KEY is not set" in told
+
+
+def test_everything_that_is_incomplete_is_told_at_once() -> None:
+    told = problems(
+        TOOLS_STORE="supabase", RECORDINGS_BUCKET="recordings", CALL_WEBHOOK_URL="https://a.example/x", PORT="many"
+    )
+    names = [sentence.split()[0] for sentence in told]
+    assert names == ["PORT", "TOOLS_STORE", "CALL_WEBHOOK_URL", "RECORDINGS_BUCKET"]
 
 
 def test_tools_in_supabase_want_a_project() -> None:

@@ -7,7 +7,7 @@ persona it began with, even when its file is taken away.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,13 +16,13 @@ from typing import Protocol, Self
 import structlog
 
 from voice_gateway.agent.hours import OpeningHours
-from voice_gateway.agent.personas import Persona, PersonaError, load_personas
+from voice_gateway.agent.personas import Persona, PersonaError, load_persona, persona_files
 from voice_gateway.agent.routes import Routes, load_routes
 from voice_gateway.agent.supervision import CONSULT
 from voice_gateway.agent.toolbox.handing_over import handoff_among
-from voice_gateway.agent.tools import Tool, Toolbox, ToolError, tool_from
+from voice_gateway.agent.tools import Tool, Toolbox, tool_from
 from voice_gateway.call.handoff import HANDOFF_TO
-from voice_gateway.errors import GatewayError, there_are
+from voice_gateway.errors import GatewayError, gathered, there_are
 
 LOOK_EVERY_S = 2.0
 ELSEWHERE = "mcp:"
@@ -33,7 +33,7 @@ class Elsewhere(Protocol):
     """Tools that other programs offer, which come and go while calls go on; patterns are without the `mcp:`."""
 
     def check(self, pattern: str) -> None:
-        """Raise `ToolError` for a pattern that cannot ever name a tool."""
+        """Raise `GatewayError` for a pattern that cannot ever name a tool."""
 
     def tools(self, patterns: Sequence[str], room: int) -> Sequence[Tool]:
         """Those there are now, at most `room`."""
@@ -116,6 +116,11 @@ class Cast:
     def _look(self) -> None:
         """See whether it is still the cast of now."""
 
+    @property
+    def routes(self) -> Routes:
+        """Who answers which call."""
+        return self._routes
+
     def choose(self, from_number: str, to_number: str, language: str = "") -> str:
         """The key of the persona for a call that comes in now: outside the hours of one, that of whom it names."""
         self._look()
@@ -190,36 +195,35 @@ class LivingCast(Cast):
 
 
 def read_cast(sources: Sources) -> Cast:
-    """Read personas and routes. Raises `GatewayError` with what is wrong in them."""
-    personas = load_personas(*([sources.folder] if sources.folder else []))
-    if sources.default not in personas:
-        raise PersonaError(f"DEFAULT_PERSONA is {sources.default}; {there_are(sorted(personas), sources.default)}")
-    _check(personas)
-    roles = {key: _role_of(persona, _with_colleagues(persona, sources, personas)) for key, persona in personas.items()}
-    if sources.routes is None:
-        return Cast(roles, Routes((), sources.default))
-    return Cast(roles, load_routes(sources.routes, personas, sources.default))
-
-
-def _check(personas: Mapping[str, Persona]) -> None:
-    """What no persona's file can show by itself. Raises `PersonaError`."""
-    problems = []
+    """Read personas and routes. Raises `GatewayError` with everything that is wrong in them."""
+    files = persona_files(*([sources.folder] if sources.folder else []))
+    problems: list[str] = []
+    personas: dict[str, Persona] = {}
+    for key, path in files.items():
+        with gathered(problems):
+            personas[key] = load_persona(path)
+    if sources.default not in files:
+        problems.append(f"DEFAULT_PERSONA is {sources.default}; {there_are(sorted(files), sources.default)}")
+    roles: dict[str, Role] = {}
     for key, persona in personas.items():
-        problems += [f"hours.persona: {problem}" for problem in _astray(key, personas)]
-        problems += _check_handoffs(persona, personas)
-        problems[:] = [each if each.startswith("persona ") else f"persona {key}: {each}" for each in problems]
+        wrong = [*_astray(key, personas, files), *_check_handoffs(persona, files)]
+        roles[key] = _role_of(persona, _with_colleagues(persona, sources, personas), wrong)
+        problems += [f"persona {key}: {each}" for each in wrong]
+    routes = Routes((), sources.default)
+    if sources.routes is not None:
+        with gathered(problems):
+            routes = load_routes(sources.routes, files, sources.default)
     if problems:
         raise PersonaError("\n".join(problems))
+    return Cast(roles, routes)
 
 
-def _check_handoffs(persona: Persona, personas: Mapping[str, Persona]) -> list[str]:
+def _check_handoffs(persona: Persona, keys: Collection[str]) -> list[str]:
     """Whom a persona may hand the call to: somebody else who is there, and by a tool that it has."""
     named = [("handoff", other) for other in persona.handoff]
-    named += [(f"keys.{keys}", other) for keys, other in persona.keys.items()]
+    named += [(f"keys.{pressed}", other) for pressed, other in persona.keys.items()]
     problems = [
-        f"{field}: there is no {other}; {there_are(sorted(personas), other)}"
-        for field, other in named
-        if other not in personas
+        f"{field}: there is no {other}; {there_are(sorted(keys), other)}" for field, other in named if other not in keys
     ]
     problems += [f"{field}: is this persona itself" for field, other in named if other == persona.key]
     has_tool = HANDOFF_TO in (*persona.tools, *persona.supervisor.voice_tools)
@@ -230,32 +234,34 @@ def _check_handoffs(persona: Persona, personas: Mapping[str, Persona]) -> list[s
     return problems
 
 
-def _astray(key: str, personas: Mapping[str, Persona]) -> list[str]:
+def _astray(key: str, personas: Mapping[str, Persona], keys: Collection[str]) -> list[str]:
     """Why a caller who comes outside this persona's hours might reach nobody."""
     passed = [key]
-    while (hours := personas[passed[-1]].hours) is not None and hours.persona:
-        if hours.persona not in personas:
-            return [f"there is no {hours.persona}; {there_are(sorted(personas), hours.persona)}"]
+    while passed[-1] in personas and (hours := personas[passed[-1]].hours) is not None and hours.persona:
+        if hours.persona not in keys:
+            return [f"hours.persona: there is no {hours.persona}; {there_are(sorted(keys), hours.persona)}"]
         if hours.persona in passed:
-            return [f"{' -> '.join([*passed, hours.persona])} goes round; one of them must answer or tell when"]
+            round_ = " -> ".join([*passed, hours.persona])
+            return [f"hours.persona: {round_} goes round; one of them must answer or tell when"]
         passed.append(hours.persona)
     return []
 
 
 def _with_colleagues(persona: Persona, sources: Sources, personas: Mapping[str, Persona]) -> Sources:
     """The sources of a persona's tools: among them the one that hands over, to those alone whom it names."""
-    if not persona.handoff:
+    others = {key: personas[key].name for key in persona.handoff if key in personas}
+    if not others:
         return sources
-    handoff = tool_from(handoff_among({key: personas[key].name for key in persona.handoff}))
+    handoff = tool_from(handoff_among(others))
     return replace(sources, toolbox=sources.toolbox.without(HANDOFF_TO).joined([handoff]))
 
 
-def _role_of(persona: Persona, sources: Sources) -> Role:
-    """A persona with its tools. Raises `PersonaError` for what it could never have, with a supervisor or without."""
+def _role_of(persona: Persona, sources: Sources, problems: list[str]) -> Role:
+    """A persona with its tools. problems: told what it could never have, with a supervisor or without."""
     brief = persona.supervisor
-    toolbox = _tools_of(persona.key, "tools", persona.tools, sources)
-    voice = _tools_of(persona.key, "supervisor.voice_tools", brief.voice_tools, sources)
-    own = _tools_of(persona.key, "supervisor.tools", brief.tools, sources)
+    toolbox = _tools_of("tools", persona.tools, sources, problems)
+    voice = _tools_of("supervisor.voice_tools", brief.voice_tools, sources, problems)
+    own = _tools_of("supervisor.tools", brief.tools, sources, problems)
     plays = persona.cast_as(supervised=sources.supervised)
     if not (sources.supervised and persona.asks):
         return Role(plays, toolbox.without(CONSULT))
@@ -263,16 +269,20 @@ def _role_of(persona: Persona, sources: Sources) -> Role:
     return Role(plays, voice if brief.voice_tools else toolbox, own, alone)
 
 
-def _tools_of(key: str, where: str, names: Sequence[str], sources: Sources) -> Toolbox:
-    """The tools of the house that a persona names. Raises `PersonaError` for any that cannot be had."""
-    try:
-        for pattern in _from_elsewhere(names):
-            if sources.elsewhere is None:
-                raise ToolError(f"{ELSEWHERE}{pattern} names an MCP server, but MCP_SERVERS_FILE is not set")  # noqa: TRY301
+def _tools_of(where: str, names: Sequence[str], sources: Sources, problems: list[str]) -> Toolbox:
+    """The tools of the house that a persona names. problems: told of those that cannot be had."""
+    wrong: list[str] = []
+    for pattern in _from_elsewhere(names):
+        if sources.elsewhere is None:
+            wrong.append(f"{ELSEWHERE}{pattern} names an MCP server, but MCP_SERVERS_FILE is not set")
+            continue
+        with gathered(wrong):
             sources.elsewhere.check(pattern)
-        return sources.toolbox.pick([name for name in names if not name.startswith(ELSEWHERE)])
-    except ToolError as error:
-        raise PersonaError(f"persona {key}: {where}: {error}") from None
+    toolbox = sources.toolbox
+    with gathered(wrong):
+        toolbox = toolbox.pick([name for name in names if not name.startswith(ELSEWHERE)])
+    problems += [f"{where}: {each}" for each in wrong]
+    return toolbox
 
 
 def _from_elsewhere(names: Sequence[str]) -> list[str]:

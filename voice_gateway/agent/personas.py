@@ -208,15 +208,19 @@ class Persona:
         return f'Greet the caller. Say exactly this and nothing else: "{said}"' if said else ""
 
 
-def load_personas(*folders: Path) -> dict[str, Persona]:
-    """All personas by their keys: the built-in ones, then those of each folder, a later one over an earlier one."""
-    found: dict[str, Persona] = {}
+def persona_files(*folders: Path) -> dict[str, Path]:
+    """Every persona's file by its key: the built-in ones, then each folder's, a later one over an earlier one."""
+    found: dict[str, Path] = {}
     for folder in (BUILT_IN, *folders):
         if not folder.is_dir():
             raise PersonaError(f"PERSONAS_DIR: {folder} is no folder; personas are TOML files in one")
-        for path in sorted(folder.glob("*.toml")):
-            found[path.stem] = load_persona(path)
+        found |= {path.stem: path for path in sorted(folder.glob("*.toml"))}
     return found
+
+
+def load_personas(*folders: Path) -> dict[str, Persona]:
+    """All personas by their keys. Raises `PersonaError` for the first one that cannot be used."""
+    return {key: load_persona(path) for key, path in persona_files(*folders).items()}
 
 
 def load_persona(path: Path) -> Persona:

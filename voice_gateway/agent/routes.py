@@ -16,7 +16,7 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,14 @@ class RouteError(GatewayError):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One rule. Empty patterns fit everything. percent: 0 to 100."""
+    """One rule. Empty patterns fit everything. percent: 0 to 100. written: patterns as in the file."""
 
     persona: str
     called: tuple[re.Pattern[str], ...] = ()
     callers: tuple[re.Pattern[str], ...] = ()
     languages: tuple[str, ...] = ()
     percent: float = 100.0
+    written: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     def fits(self, from_number: str, to_number: str, language: str) -> bool:
         return (
@@ -117,12 +118,14 @@ class _Reading:
         for language in languages:
             if not re.fullmatch(r"[a-z]{2,3}", language):
                 self._complain("language", f"must be ISO 639 codes such as en or rw, not {language!r}")
+        written = {name: self._texts(table, name) for name in ("to", "from")}
         return Route(
             persona=str(persona),
-            called=tuple(_pattern(text) for text in self._texts(table, "to")),
-            callers=tuple(_pattern(text) for text in self._texts(table, "from")),
+            called=tuple(map(_pattern, written["to"])),
+            callers=tuple(map(_pattern, written["from"])),
             languages=languages,
             percent=float(percent),
+            written=written,
         )
 
     def _texts(self, table: Mapping[str, Any], name: str) -> tuple[str, ...]:

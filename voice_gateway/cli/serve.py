@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
 from voice_gateway import app, config, launch
 from voice_gateway.agent.personas import Persona
+from voice_gateway.agent.routes import Routes
 from voice_gateway.agent.supervision import CONSULT
 from voice_gateway.agent.toolbox import HOUSE_TOOLS
+from voice_gateway.cli.env_file import DEFAULT, EnvFile
 from voice_gateway.cli.menu import menu_doubts
 from voice_gateway.cli.show import Teller
 from voice_gateway.config import Settings
-from voice_gateway.errors import ConfigError
 from voice_gateway.makings import tighter
 from voice_gateway.ops import logs
+from voice_gateway.ops.privacy import scrub
 
 
 def serve(
-    env_file: Annotated[Path, typer.Option(help="The file with the settings; may be absent.")] = Path(".env"),
+    env_file: EnvFile = DEFAULT,
     port: Annotated[int | None, typer.Option(help="Instead of PORT.", min=0, max=65535)] = None,
     check: Annotated[bool, typer.Option("--check", help="Only show what is set; 1 if no call can be served.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
@@ -29,54 +31,86 @@ def serve(
 
     SIGTERM drains: no new calls, live ones go on until DRAIN_SECONDS. A second signal stops at once.
     """
-    if env_file != Path(".env") and not env_file.exists():
-        raise ConfigError([f"--env-file names {env_file}, which is not there."])
     settings = config.load(env_file=env_file)
     if port is not None:
         settings = settings.model_copy(update={"port": port})
     variables = config.variables(env_file)
     if check:
-        gateway = app.build(settings, variables=variables)  # raises what would keep the gateway from starting
-        launch.check_places(settings)
-        for name, value in settings.public().items():
-            typer.echo(f"{name}={str(value).lower() if isinstance(value, bool) else value}")
-        _show_personas(gateway, settings)
-        _show_tools(gateway)
-        menuless = asyncio.run(menu_doubts(settings, gateway.roles))
-        doubts = (*settings.warnings_at_start(), *gateway.unpriced(), *gateway.doubts(), *menuless)
-        for sentence in (*settings.missing(), *doubts):
-            typer.secho(sentence, fg="yellow", err=True)
-        if settings.missing():
-            raise typer.Exit(1)
-        return
+        raise typer.Exit(0 if _check(settings, variables) else 1)
     logs.configure(settings.log_level, secrets=settings.secrets())
     launch.run(settings, variables)
 
 
-def _show_personas(gateway: app.Gateway, settings: Settings) -> None:
-    """Who answers, with what each uses where its own file names nothing."""
+def _check(settings: Settings, variables: Mapping[str, str]) -> bool:
+    """Show what a gateway would do with these settings, and what is doubtful. False: no call could be served."""
+    gateway = launch.prepare(settings, variables)
     teller = Teller()
+    _show_settings(teller, settings)
+    _show_personas(teller, gateway, settings)
+    _show_routes(teller, gateway.routes)
+    _show_tools(teller, gateway)
+    teller.blank()
+    menuless = asyncio.run(menu_doubts(settings, gateway.roles))
+    missing = settings.missing()
+    for sentence in (*missing, *settings.warnings_at_start(), *gateway.unpriced(), *gateway.doubts(), *menuless):
+        typer.secho(sentence, fg="yellow", err=True)
+    if missing:
+        typer.secho(launch.UNSERVED, fg="yellow", err=True)
+    elif settings.takes_calls:
+        teller.out("Calls can be served.")
+    else:
+        teller.out("Calls are switched off: callers hear DISABLED_SENTENCE.")
+    return not missing
+
+
+def _show_settings(teller: Teller, settings: Settings) -> None:
+    """What is not as it comes."""
+    usual = Settings.model_validate({}).public()
+    own = {name: value for name, value in settings.public().items() if value != usual[name]}
+    teller.heading("Settings")
+    for name, value in own.items():
+        teller.out(f"  {name}={str(value).lower() if isinstance(value, bool) else value}")
+    teller.out(f"  All {'others' if own else 'of them'} are as in .env.example.")
+
+
+def _show_personas(teller: Teller, gateway: app.Gateway, settings: Settings) -> None:
+    """Who answers, with what each uses where its own file names nothing."""
     teller.heading("Personas")
     columns = ("persona", "voice", "model", "languages", "market", "limits", "hours", "recording", "tools")
     teller.table(columns, [_row(role.persona, settings) for role in gateway.roles])
 
 
-def _show_tools(gateway: app.Gateway) -> None:
+def _show_routes(teller: Teller, routes: Routes) -> None:
+    """Who answers which call; the first row that fits decides. Numbers are masked."""
+    teller.heading("Who answers")
+    rows = [
+        (
+            ", ".join(map(scrub, route.written["to"])) or "any",
+            ", ".join(map(scrub, route.written["from"])) or "anybody",
+            ", ".join(route.languages) or "any",
+            f"{route.percent:g} %",
+            route.persona,
+        )
+        for route in routes.routes
+    ]
+    others = ("any other", "anybody", "any", "100 %") if rows else ("any", "anybody", "any", "100 %")
+    teller.table(("number called", "caller", "language", "share", "persona"), [*rows, (*others, routes.default)])
+
+
+def _show_tools(teller: Teller, gateway: app.Gateway) -> None:
     """Every tool that a persona may name, and where it stands."""
-    teller = Teller()
     teller.heading("Tools")
     rows = [
         (
             tool.name,
             "once" if tool.has_effect else "",
-            f"{tool.timeout_s:g} s",
-            "any number" if tool.limit is None else str(tool.limit),
+            f"{tool.timeout_s:g} s" + ("" if tool.limit is None else f", {tool.limit} at a time"),
             tool.filler,
             "the house" if tool.function in HOUSE_TOOLS else tool.place,
         )
         for tool in gateway.toolbox.tools
     ]
-    teller.table(("tool", "effect", "time limit", "at a time", "filler", "from"), rows)
+    teller.table(("tool", "effect", "limits", "filler", "from"), rows)
 
 
 def _row(persona: Persona, settings: Settings) -> tuple[str, ...]:
