@@ -5,7 +5,6 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -234,7 +233,6 @@ def test_the_number_is_masked_where_settings_are_shown():
     assert load(TWILIO_FROM_NUMBER="+15551234567").public()["TWILIO_FROM_NUMBER"] == "+1555***4567"
 
 
-@hypothesis.settings(deadline=None)  # the first rate imports a library
 @given(st.dictionaries(st.sampled_from([name.upper() for name in Settings.model_fields]), st.text(max_size=40)))
 def test_any_environment_loads_or_is_refused_in_words(environment: dict[str, str]):
     try:
