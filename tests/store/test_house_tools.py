@@ -56,6 +56,13 @@ async def test_an_order_is_placed_line_by_line_and_adds_up(context: ToolContext,
     assert [(line.item_id, line.quantity) for line in lines] == [("rw-cap", 2), ("rw-bro", 1)]
 
 
+async def test_two_currencies_are_not_added_up(context: ToolContext) -> None:
+    await ask(context, "place_order", item="rw-cap", quantity=2)
+    answer = await ask(context, "place_order", item="mt-cis", quantity=3)
+    assert (answer["total"], answer["currency"]) == (10.5, "EUR")
+    assert answer["totals"] == {"RWF": 6000, "EUR": 10.5}
+
+
 async def test_the_same_key_is_the_same_order(context: ToolContext, tables: Tables) -> None:
     keyed = replace(context, key="CA1:wish:1")
     first = await ask(keyed, "place_order", item="rw-cap", quantity=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ from pydantic import Field
 
 from voice_gateway.agent.toolbox.at_hand import tables
 from voice_gateway.agent.tools import ToolContext, ToolFailed, tool
-from voice_gateway.store.orders import Message
+from voice_gateway.store.orders import Message, OrderLine
 from voice_gateway.store.records import whole
 
 ADULT_YEARS = 18
@@ -57,17 +58,25 @@ async def place_order(
             raise ToolFailed(f"That may be {choices}. Ask which one, then order it by its id.")
     order_id = await at_hand.orders.place(found.id, quantity, context.call_sid, context.key or None)
     placed = await at_hand.orders.of_call(context.call_sid) if context.call_sid else []
-    # In decimals: three of 0.1 are 0.3, whatever the digits of the currency.
-    total = sum(Decimal(str(line.price)) * line.quantity for line in placed) or Decimal(str(found.price)) * quantity
+    totals = {found.currency: whole(Decimal(str(found.price)) * quantity)} | _totals(placed)
     return {
         "success": True,
         "orderId": order_id,
         "item": {"id": found.id, "name": found.name, "price": found.price, "currency": found.currency},
         "quantity": quantity,
         "order": [{"name": line.name, "quantity": line.quantity} for line in placed],
-        "total": whole(total),
+        "total": totals[found.currency],
         "currency": found.currency,
+        **({"totals": totals} if len(totals) > 1 else {}),
     }
+
+
+def _totals(placed: Iterable[OrderLine]) -> dict[str, float]:
+    """What an order costs, by currency. In decimals: three of 0.1 are 0.3, whatever the digits of the currency."""
+    sums: dict[str, Decimal] = {}
+    for line in placed:
+        sums[line.currency] = sums.get(line.currency, Decimal(0)) + Decimal(str(line.price)) * line.quantity
+    return {currency: whole(total) for currency, total in sums.items()}
 
 
 def check_id(
