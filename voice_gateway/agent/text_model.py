@@ -43,7 +43,6 @@ class Ask:
     forced_words: bool = False
     effort: str = ""
     caller: str = ""
-    most_tokens: int = MOST_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +117,7 @@ class TextModel:
             "model": self.model,
             "instructions": question.instructions,
             "input": list(question.items),
-            "max_output_tokens": question.most_tokens,
+            "max_output_tokens": MOST_TOKENS,
             "store": False,
         }
         if question.tools:

@@ -194,10 +194,6 @@ class Toolbox:
         """The tool whose effects this one takes back; empty for none, and for one that is not there."""
         return self._tools[name].undoes if name in self._tools else ""
 
-    def filler(self, name: str) -> str:
-        """What a caller may be told while a tool works for long; empty for nothing, and for one that is not there."""
-        return self._tools[name].filler if name in self._tools else ""
-
     def pick(self, names: Sequence[str]) -> Toolbox:
         """A toolbox with these tools alone, in this order. Raises `ToolError` for one that is not there."""
         missing = [name for name in names if name not in self._tools]
