@@ -185,9 +185,14 @@ class Settings(BaseModel):
     api_token: Annotated[Secret, AfterValidator(values.long_enough)] = Field(
         SecretStr(""), description="16 characters or more, best at random"
     )
-    ai_api_keys: Annotated[Secret, BeforeValidator(values.without_spaces), AfterValidator(values.clients)] = Field(
-        SecretStr(""),
-        description="names and keys of 16 characters or more, such as shop:<key>,desk:<key>, each of them once",
+    ai_api_keys: Annotated[Secret, BeforeValidator(values.without_spaces_in_pairs), AfterValidator(values.clients)] = (
+        Field(
+            SecretStr(""),
+            description=(
+                "names in small letters and keys of 16 characters or more, such as shop:<key>,desk:<key>, each of them "
+                "once; in keys neither spaces nor ; nor quotes"
+            ),
+        )
     )
     ai_rate_limit: Annotated[str, AfterValidator(values.rate)] = Field(
         "60/minute", description="a rate such as 60/minute, or several such as 5/second;600/hour"

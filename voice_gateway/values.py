@@ -164,6 +164,11 @@ def without_spaces(value: object) -> object:
     return re.sub(r"\s*,\s*", ",", value) if isinstance(value, str) else value
 
 
+def without_spaces_in_pairs(value: object) -> object:
+    """`shop: key, desk: key` as `shop:key,desk:key`."""
+    return re.sub(r"\s*([,:])\s*", r"\1", value) if isinstance(value, str) else value
+
+
 def lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -175,6 +180,7 @@ def clients(secret: SecretStr) -> SecretStr:
     if (
         not all(re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", name) for name in names)
         or min(map(len, keys), default=16) < 16
+        or any(";" in key for key in keys)  # it stands where a comma was meant, and two clients would be one
     ):
         raise ValueError
     if len(set(names)) < len(names) or len(set(keys)) < len(keys):

@@ -335,6 +335,19 @@ def test_a_gateway_for_texts_alone_is_told_of_its_missing_key() -> None:
     assert "OPENAI_API_KEY is not set" in told
 
 
+@pytest.mark.parametrize("spaced", ["shop: {0}, desk: {1}", " shop :{0} ,desk:{1} ", "shop:{0},\n desk:{1}"])
+def test_clients_may_be_written_with_spaces(spaced: str) -> None:
+    keys = ("0123456789abcdef", "fedcba9876543210")
+    assert load(AI_API_KEYS=spaced.format(*keys)).ai_clients == dict(zip(("shop", "desk"), keys, strict=True))
+
+
+@pytest.mark.parametrize("between", [" ", ";", "; "])
+def test_clients_that_run_together_are_refused_and_not_taken_for_one(between: str) -> None:
+    (told,) = problems(AI_API_KEYS=f"shop:0123456789abcdef{between}desk:fedcba9876543210")
+    assert "shop:<key>,desk:<key>" in told
+    assert "0123456789abcdef" not in told
+
+
 def test_everything_that_is_incomplete_is_told_at_once() -> None:
     told = problems(
         TOOLS_STORE="supabase", RECORDINGS_BUCKET="recordings", CALL_WEBHOOK_URL="https://a.example/x", PORT="many"

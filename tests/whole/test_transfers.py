@@ -99,3 +99,24 @@ async def test_where_he_cannot_come_back_he_hears_a_sentence(staging: Staging) -
     assert after.text == again.text
     assert "Nobody is here." not in gone.text
     assert [event["outcome"] for event in payloads(events, "TRANSFER_RESULT")] == ["busy"]
+
+
+async def test_a_forged_end_of_a_transfer_changes_nothing_and_an_odd_one_is_survived(staging: Staging) -> None:
+    never = OpeningHours(ZoneInfo("Africa/Kigali"), ((),) * 7, say="We are closed.", transfer=MANAGER)
+    async with hosting(staging, replace(HOST, hours=never))() as running:
+        carrier = Carrier(running)
+        await carrier.post("/twilio/answer", FORM)
+        told = FORM | {"DialCallStatus": "busy"}
+        for signed in ({}, {"X-Twilio-Signature": "forged"}, carrier.signature("https://elsewhere/twilio/after", told)):
+            assert (await carrier.post("/twilio/transferred", told, signed)).status_code == 403
+        strange = await carrier.post("/twilio/transferred", told | {"CallSid": "CA" + "9" * 32})
+        odd = {"DialCallStatus": "completed\x00" + "x" * 5000, "DialCallDuration": "9" * 200}
+        survived = await carrier.post("/twilio/transferred", FORM | odd)
+        await running.gateway.store.flush()
+        events = await running.gateway.store.read_events(FORM["CallSid"])
+        metrics = running.gateway.metrics.render()[0].decode()
+    assert "<Hangup" in strange.text, "nobody comes back whom nobody put through"
+    assert survived.status_code == 200
+    (result,) = payloads(events, "TRANSFER_RESULT")
+    assert result["duration_s"] == 0
+    assert 'voice_transfers_total{outcome="other"} 1.0' in metrics

@@ -217,9 +217,8 @@ class TwilioDoors:
         if isinstance(form, Response):
             return form
         call_sid, outcome = _text(form, "CallSid"), _text(form, "DialCallStatus") or "failed"
-        seconds = _text(form, "DialCallDuration")
         self._log.info("twilio.transfer.ended", call_sid=call_sid, outcome=outcome)
-        away = self._bell.transfers.finish(call_sid, outcome, int(seconds) if seconds.isdecimal() else 0)
+        away = self._bell.transfers.finish(call_sid, outcome, _seconds(form, "DialCallDuration"))
         gone = _text(form, "CallStatus") in ENDED_STATUSES
         if gone or outcome not in UNANSWERED:
             return _twiml(twiml.hang_up())
@@ -366,6 +365,12 @@ def _text(form: FormData, name: str) -> str:
     """A form field as text, of a sane length, without control characters."""
     value = form.get(name, "")
     return "".join(c for c in value[:256] if c.isprintable()) if isinstance(value, str) else ""
+
+
+def _seconds(form: FormData, name: str) -> int:
+    """A form field as a number of seconds that a call can last; 0 for anything else."""
+    text = _text(form, name)
+    return int(text) if text.isdecimal() and len(text) < 7 else 0
 
 
 def _asked(consent: Consent, base_url: str) -> twiml.Asked | None:
