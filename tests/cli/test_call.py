@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
+from whole_calls import lateness
 
 from voice_gateway import config
 from voice_gateway.audio import wav
@@ -202,16 +203,21 @@ async def test_the_consent_that_is_asked_for_by_key_is_given(gateway: Gateway, t
     assert "CONSENT_GIVEN" in [event["event_type"] for event in events]
 
 
-async def play(world: Stage, *steps: Step) -> tuple[Any, list[Cue]]:
+async def play(world: Stage, *steps: Step, tell: Callable[[Cue], None] = lambda _: None) -> tuple[Any, list[Cue]]:
     scenario = Scenario("test", "for a test", steps)
     cues: list[Cue] = []
     phone_call = await world.carrier.dial(world.webhook_url)
-    await perform(phone_call, learn(scenario, ToneVoice()), tell=cues.append, pause_s=0.4)
+
+    def cue(cue: Cue) -> None:
+        cues.append(cue)
+        tell(cue)
+
+    await perform(phone_call, learn(scenario, ToneVoice()), tell=cue, pause_s=0.4)
     return phone_call, cues
 
 
 async def test_a_caller_cuts_in_and_the_ledger_tells_how_soon_it_was_silent(gateway: Gateway) -> None:
-    async with gateway(["Welcome!", LONG, "Yes?"], ["Coffee?", "Stop."]) as world:
+    async with gateway(["Welcome!", LONG, "Yes?"], ["Coffee?", "Stop."]) as world, lateness() as late:
         steps = (
             WaitForAnswer(),
             SayText("What is there?"),
@@ -223,14 +229,14 @@ async def test_a_caller_cuts_in_and_the_ledger_tells_how_soon_it_was_silent(gate
         ((_, heard_ms),) = world.model.sessions[0].truncations
     assert [cue.act for cue in cues] == ["speaks", "cuts in", "hangs up"]
     assert phone_call.outcome == "caller-hung-up"
-    waits = measure(phone_call)
+    waits, about_s = measure(phone_call), 0.1 + late.worst_ms / 1000
     first, second = waits.turns
     assert first.quiet_s is None
-    assert second.from_s == pytest.approx(cues[1].at_s - phone_call.stream_at_s, abs=0.1)
+    assert second.from_s == pytest.approx(cues[1].at_s - phone_call.stream_at_s, abs=about_s)
     assert first.answer_s is not None
     assert second.quiet_s is not None
-    assert second.quiet_s - first.answer_s == pytest.approx(heard_ms / 1000, abs=0.1)
-    assert 0.05 < (second.stopped_after_s or 0.0) < 0.5
+    assert second.quiet_s - first.answer_s == pytest.approx(heard_ms / 1000, abs=about_s)
+    assert 0.05 < (second.stopped_after_s or 0.0) < 0.4 + about_s
     assert (second.answered_after_s or 0.0) > 0.5, "the silence of the turn's end is part of it"
     assert waits.first_heard_s is not None
     assert 0 < (waits.twiml_s or 0.0) < (waits.stream_s or 0.0) < waits.first_heard_s
@@ -250,7 +256,10 @@ async def test_a_caller_who_hears_nothing_goes_on_with_his_part(gateway: Gateway
 
 async def test_a_caller_says_no_more_when_the_other_side_has_hung_up(gateway: Gateway) -> None:
     async with gateway(["Welcome!", "Goodbye."]) as world:
-        asyncio.get_running_loop().call_later(0.5, lambda: world.carrier.end(next(iter(world.carrier.calls))))
-        phone_call, cues = await play(world, WaitForAnswer(), SayText("A very long story indeed."), HangUp())
+
+        def end(_: Cue) -> None:
+            asyncio.get_running_loop().call_soon(world.carrier.end, next(iter(world.carrier.calls)))
+
+        phone_call, cues = await play(world, WaitForAnswer(), SayText("A very long story indeed."), HangUp(), tell=end)
     assert phone_call.outcome == "completed"
-    assert "hangs up" not in [cue.act for cue in cues]
+    assert [cue.act for cue in cues] == ["speaks"]
