@@ -14,6 +14,8 @@ from twilio.request_validator import RequestValidator
 
 from voice_gateway.emulator.carrier import CALM, CallOverError, Carrier, Manners, Weather
 from voice_gateway.emulator.carrier_rest import serve
+from voice_gateway.emulator.performance import Part, perform
+from voice_gateway.emulator.scenarios import HangUp, Scenario, WaitForAnswer
 
 SID, TOKEN = "AC" + "1" * 32, "2" * 32
 PUBLIC = "https://voice.example.com"
@@ -489,6 +491,18 @@ async def test_waiting_for_sound_ends_with_the_call_or_with_patience(desk, call)
     with pytest.raises(CallOverError):
         await waiting
     await call.until_quiet(0.1)
+
+
+async def test_a_caller_who_is_asked_for_a_moment_waits_for_the_answer(desk, call):
+    part = Part(Scenario("asked", "", (WaitForAnswer(), HangUp()), supervised=True), {})
+    performing = asyncio.create_task(perform(call, part, pause_s=0.05))
+    await desk.play(TONE * 1600)
+    await call.until_heard(0.2)
+    await call.until_quiet(0.15)
+    await desk.play(TONE * 1600)
+    await performing
+    assert call.outcome == "caller-hung-up"
+    assert call.heard_ulaw().count(TONE) == 3200
 
 
 async def test_silence_sent_by_the_server_is_not_waited_for(desk, call):

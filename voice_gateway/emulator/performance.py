@@ -34,6 +34,10 @@ from voice_gateway.emulator.scenarios import (
 LINE_RATE_HZ: Final = 8000
 PAUSE_S: Final = 0.9
 """Silence after which an answer is taken to be over: longer than a breath between two sentences."""
+MOMENT_S: Final = 2.0
+"""Where a supervisor is asked, what is shorter is the request for a moment, and no answer yet."""
+PATIENCE_S: Final = 8.0
+"""So long a caller who was asked for a moment waits for more."""
 
 Act: TypeAlias = Literal["speaks", "cuts in", "presses", "hears nothing", "hangs up"]
 
@@ -122,15 +126,25 @@ class _Player:
         self._cue(act, text)
         await self._call.say(self._part.sounds[text], LINE_RATE_HZ)
 
-    async def _listen(self, timeout_s: float) -> bool:
-        """Hear an answer to its end. False when none began in time."""
+    async def _listen(self, timeout_s: float) -> None:
+        """Hear an answer to its end."""
+        before_s = self._heard_s()
+        if not await self._hears(timeout_s):
+            self._cue("hears nothing")
+        elif self._part.scenario.supervised and self._heard_s() - before_s < MOMENT_S:
+            await self._hears(PATIENCE_S)
+
+    async def _hears(self, timeout_s: float) -> bool:
+        """Hear something to its end. False when nothing began in time."""
         try:
             await self._call.until_heard(0.1, timeout_s)
         except TimeoutError:
-            self._cue("hears nothing")
             return False
         await self._call.until_quiet(self._pause_s)
         return True
+
+    def _heard_s(self) -> float:
+        return sum(segment.length for segment in self._call.played if segment.audible) / LINE_RATE_HZ
 
     async def _heard_into(self, step: InterruptAfter) -> bool:
         """Wait for the moment to cut in. False when the answer was over before, or never came."""
