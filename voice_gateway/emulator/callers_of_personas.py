@@ -7,9 +7,35 @@ from __future__ import annotations
 
 from typing import Final
 
-from voice_gateway.emulator.scenario import Expected, Scenario, Use, conversation
+from voice_gateway.emulator.scenario import Expected, Scenario, Step, Use, conversation
 
 _BYE: Final = "Thank you very much, goodbye."
+_SUCCESS: Final = r'"success":\s*true'
+_CANCELLED: Final = Use("cancel_appointment", {"appointmentId": ".+"}, _SUCCESS)
+_REDEEMING: Final = conversation(
+    "Hello, I would like to redeem a voucher.",
+    "The code is S as in sugar, A, V, E, 2, 0, 2, 4.",
+    "Yes, that is right.",
+    _BYE,
+)
+
+
+def _booking(hour: str) -> tuple[Step, ...]:
+    """Asks for free times on Thursday, books one, and cancels it."""
+    return conversation(
+        "Hello, is there anything free on Thursday?",
+        f"Please book me in on Thursday at {hour} o'clock. My name is Maria Brown.",
+        "Yes, please.",
+        "I am sorry, please cancel my appointment.",
+        "Yes, please.",
+        _BYE,
+    )
+
+
+def _booked(time: str) -> Use:
+    """The appointment of that caller. time: a regular expression."""
+    return Use("book_appointment", {"date": "{thursday}", "time": time, "name": "Maria Brown"}, _SUCCESS)
+
 
 WAITER: Final = (
     Scenario(
@@ -24,7 +50,7 @@ WAITER: Final = (
         expected=Expected(
             uses=(
                 Use("lookup_menu", {"query": r".*cappuccinos?"}, r"rw-cap"),
-                Use("place_order", {"item": r"rw-cap|cappuccinos?", "quantity": 2}, r'"success":\s*true'),
+                Use("place_order", {"item": r"rw-cap|cappuccinos?", "quantity": 2}, _SUCCESS),
                 Use("place_order", {"item": r"rw-til|grilled tilapia"}, r'"total":\s*18000'),
             ),
             hears=(r"shall i go ahead|is that right|confirm", r"18[,. ]?000|eighteen thousand"),
@@ -133,7 +159,7 @@ BARTENDER: Final = (
         expected=Expected(
             uses=(
                 Use("check_id", {"id_number": r"1[\s-]*1990[\d\s-]+"}, r'"valid":\s*true'),
-                Use("place_order", {"item": r"mt-mar|.*margarita.*"}, r'"success":\s*true'),
+                Use("place_order", {"item": r"mt-mar|.*margarita.*"}, _SUCCESS),
             ),
             hears=(r"\bid\b|identity|document", r"old enough|thank|order"),
             ends="gateway",
@@ -170,7 +196,7 @@ BARTENDER: Final = (
         expected=Expected(
             uses=(
                 Use("check_id", answer=r'"valid":\s*false'),
-                Use("place_order", {"item": r"rw-esp|espresso"}, r'"success":\s*true'),
+                Use("place_order", {"item": r"rw-esp|espresso"}, _SUCCESS),
             ),
             hears=(r"not (?:the number|a valid|valid)|cannot|sorry",),
             ends="gateway",
@@ -193,12 +219,7 @@ MEMBER_SERVICES: Final = (
     Scenario(
         "voucher",
         "redeems a voucher that was never used; needs tables in which it was not",
-        conversation(
-            "Hello, I would like to redeem a voucher.",
-            "The code is S as in sugar, A, V, E, 2, 0, 2, 4.",
-            "Yes, that is right.",
-            _BYE,
-        ),
+        _REDEEMING,
         persona="member-services",
         expected=Expected(
             uses=(Use("redeem_voucher", {"code": "SAVE ?2024"}, r'"success":\s*true.*"value":\s*1000'),),
@@ -209,12 +230,7 @@ MEMBER_SERVICES: Final = (
     Scenario(
         "voucher-again",
         "tries to redeem a voucher a second time, in a call of its own: refused",
-        conversation(
-            "Hello, I would like to redeem a voucher.",
-            "The code is S as in sugar, A, V, E, 2, 0, 2, 4.",
-            "Yes, that is right.",
-            _BYE,
-        ),
+        _REDEEMING,
         persona="member-services",
         after="voucher",
         expected=Expected(
@@ -245,26 +261,15 @@ RECEPTIONIST: Final = (
     Scenario(
         "appointment",
         "asks for free times, books one, and cancels it",
-        conversation(
-            "Hello, is there anything free on Thursday?",
-            "Please book me in on Thursday at ten o'clock. My name is Maria Brown.",
-            "Yes, please.",
-            "I am sorry, please cancel my appointment.",
-            "Yes, please.",
-            _BYE,
-        ),
+        _booking("ten"),
         persona="receptionist",
         number="+35699000222",
         expected=Expected(
             uses=(
                 Use("check_availability", {"date": "{thursday}"}, r'"available":\s*true'),
-                Use(
-                    "book_appointment",
-                    {"date": "{thursday}", "time": "10:00(:00)?", "name": "Maria Brown"},
-                    r'"success":\s*true',
-                ),
+                _booked("10:00(:00)?"),
                 Use("cancel_appointment", answer="Maria Brown"),
-                Use("cancel_appointment", {"appointmentId": ".+"}, r'"success":\s*true'),
+                _CANCELLED,
             ),
             hears=("free|slots|available", "Thursday.*?(10|ten)", "Maria Brown", "done|cancel"),
             ends="gateway",
@@ -286,9 +291,9 @@ RECEPTIONIST: Final = (
         number="+35699000333",
         expected=Expected(
             uses=(
-                Use("book_appointment", {"date": "{wednesday}", "name": "Maria Brown"}, r'"success":\s*true'),
+                Use("book_appointment", {"date": "{wednesday}", "name": "Maria Brown"}, _SUCCESS),
                 Use("book_appointment", {"date": "{wednesday}", "name": "Peter Brown"}, '"taken"'),
-                Use("cancel_appointment", {"appointmentId": ".+"}, r'"success":\s*true'),
+                _CANCELLED,
             ),
             hears=("taken",),
             ends="gateway",
@@ -297,14 +302,7 @@ RECEPTIONIST: Final = (
     Scenario(
         "supervised",
         "asks for free times and books one, with a receptionist who asks her supervisor (SUPERVISOR_MODEL)",
-        conversation(
-            "Hello, is there anything free on Thursday?",
-            "Please book me in on Thursday at eleven o'clock. My name is Maria Brown.",
-            "Yes, please.",
-            "I am sorry, please cancel my appointment.",
-            "Yes, please.",
-            _BYE,
-        ),
+        _booking("eleven"),
         persona="receptionist",
         number="+35699000444",
         supervised=True,
@@ -313,12 +311,8 @@ RECEPTIONIST: Final = (
                 Use("get_next_response_from_supervisor"),
                 Use("check_availability", {"date": "{thursday}"}, r'"available":\s*true'),
                 Use("get_next_response_from_supervisor"),
-                Use(
-                    "book_appointment",
-                    {"date": "{thursday}", "time": "11:00(:00)?", "name": "Maria Brown"},
-                    r'"success":\s*true',
-                ),
-                Use("cancel_appointment", {"appointmentId": ".+"}, r'"success":\s*true'),
+                _booked("11:00(:00)?"),
+                _CANCELLED,
             ),
             hears=("moment|see|check", "free|slots|available", "Thursday.*?(11|eleven)", "Maria Brown"),
             ends="gateway",
@@ -336,9 +330,7 @@ RECEPTIONIST: Final = (
         ),
         persona="receptionist",
         expected=Expected(
-            uses=(
-                Use("take_message", {"name": "Maria Brown", "message": ".*contract is signed.*"}, r'"success":\s*true'),
-            ),
+            uses=(Use("take_message", {"name": "Maria Brown", "message": ".*contract is signed.*"}, _SUCCESS),),
             hears=("name", "message", "contract is signed"),
             ends="gateway",
         ),
