@@ -297,6 +297,7 @@ async def test_the_door_of_the_api_opens_to_its_token_alone(staging: Staging, lo
     async with staging(settings={"API_TOKEN": TOKEN}) as running:
         call = await running.carrier.dial(running.webhook_url)
         await call.answered()
+        await call.until_heard(0.1)
         for wrong in ("", "x", TOKEN[:-1], TOKEN + "0", f"{TOKEN} {TOKEN}"):
             assert (await post(running, call, {"paused": True}, wrong)).status_code == 401
         for body, problem in (
@@ -310,7 +311,6 @@ async def test_the_door_of_the_api_opens_to_its_token_alone(staging: Staging, lo
             refused = await post(running, call, body)
             assert (refused.status_code, refused.json()["code"]) == problem
         assert (await post(running, call, {"paused": True})).status_code == 200
-        await call.until_heard(0.3)
         await call.hang_up()
         _, events = await record_of(running, call)
         assert (await post(running, call, {"paused": True})).status_code == 404
