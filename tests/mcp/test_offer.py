@@ -11,7 +11,7 @@ import pytest
 from voice_gateway import app, config
 from voice_gateway.agent.toolbox import house_toolbox
 from voice_gateway.agent.tools import Toolbox, ToolContext, ToolFailed, ToolOutcome, tool
-from voice_gateway.mcp.offer import AT_ONCE, LONGEST_KEY, Offer
+from voice_gateway.mcp.offer import AT_ONCE, LONGEST_KEY, REMEMBERED_S, Offer
 
 
 class Shop:
@@ -95,6 +95,21 @@ async def test_the_same_key_is_one_doing_however_the_arguments_are_written() -> 
     assert sorted("repeat" in each for each in await asyncio.gather(*both)) == [False, True]
     assert (await shop.ask("sell", "order-1", item="shoe"))["repeat"]
     assert len(shop.sold) == 1
+
+
+async def test_a_key_is_remembered_for_as_long_after_its_last_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop, loop = Shop(), asyncio.get_running_loop()
+    timers: list[asyncio.TimerHandle] = []
+    later = loop.call_later
+    monkeypatch.setattr(loop, "call_later", lambda *told: timers.append(later(*told)) or timers[-1])
+    await shop.ask("sell", "order-1", item="shoe")
+    await shop.ask("sell", "order-1", item="hat")
+    monkeypatch.undo()
+    first, last = [each for each in timers if each.when() > loop.time() + REMEMBERED_S - 60]
+    assert first.cancelled(), "or it would have the hat forgotten, too"
+    assert not last.cancelled()
+    shop.offer._forget("mcp:order-1")
+    assert "repeat" not in await shop.ask("sell", "order-1", item="hat")
 
 
 async def test_another_key_other_arguments_or_none_are_others() -> None:

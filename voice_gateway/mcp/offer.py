@@ -36,6 +36,7 @@ class Offer:
         chosen = [each.name for each in toolbox.tools if not each.in_call and (effects or not each.has_effect)]
         self._toolbox = toolbox.pick(chosen)
         self._once = Once(time.monotonic, REMEMBERED_S)
+        self._expiries: dict[str, asyncio.TimerHandle] = {}
         self._at_work = 0
         self._log = logs.get("mcp.offer")
 
@@ -71,10 +72,16 @@ class Offer:
     async def _do_once(self, name: str, arguments: str, key: str) -> ToolOutcome:
         client = f"mcp:{key}"
         wish = digest(arguments, key, name)[:40]
-        asyncio.get_running_loop().call_later(REMEMBERED_S, self._once.forget, client)
+        if (expiry := self._expiries.pop(client, None)) is not None:
+            expiry.cancel()
+        self._expiries[client] = asyncio.get_running_loop().call_later(REMEMBERED_S, self._forget, client)
         return await self._once.run(
             client, name, arguments, lambda _: self._work(self._toolbox, name, arguments, f"mcp:{wish}")
         )
+
+    def _forget(self, client: str) -> None:
+        self._expiries.pop(client, None)
+        self._once.forget(client)
 
     def _not_offered(self, name: str) -> ToolOutcome:
         tool = next((each for each in self._all.tools if each.name == name), None)
