@@ -600,6 +600,18 @@ def test_a_key_hands_over_to_its_persona(keys: str) -> None:
     assert scene.entries(entries.HandedOff)[-1].by == "keypad"
 
 
+def test_the_keys_are_those_of_who_leads() -> None:
+    scene = call()
+    scene.tell(ASKED)
+    ready(scene, replace(CFO, keys={"0": "waiter"}))
+    confirm(scene)
+    for key, persona in (("9", None), ("0", "waiter")):
+        scene.tell(ev.DigitPressed(key))
+        scene.pass_until(scene.now + DIGITS_SETTLE)
+        asked = [each.persona for each in scene.all(do.PrepareHandoff)]
+        assert asked == ["cfo", *([persona] if persona else [])]
+
+
 def test_a_key_among_others_hands_over_to_nobody() -> None:
     scene = call()
     for key in "192":
