@@ -288,6 +288,7 @@ class Switchboard:
         """End a call from outside: the carrier reported its end, or an operator wants it. Unknown calls are ignored."""
         if _is_over(reason):
             self._farewells.confirm(call_sid)
+            self.transfers.close(call_sid)
         call = self._calls.get(call_sid)
         if call is None:
             return

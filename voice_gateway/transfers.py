@@ -11,6 +11,8 @@ Rules
 3. He comes back only while calls are taken, and not from a transfer outside business hours. Otherwise he hears a
    sentence.
    test_where_he_cannot_come_back_he_hears_a_sentence
+4. Who was answered, or has hung up, does not come back, in whatever order and however often that is told.
+   test_what_is_told_late_or_twice_brings_nobody_back
 """
 
 from __future__ import annotations
@@ -115,8 +117,14 @@ class Transfers:
             away.told = True
             away.record.write(entries.TransferEnded(outcome, duration_s))
         if away is not None and outcome not in UNANSWERED:
-            away.transcript = away.summary = ""  # nobody comes back: what was said is on the record and not kept here
+            self.close(call_sid)
         return away
+
+    def close(self, call_sid: str) -> None:
+        """Nobody comes back, whatever is told of the call later: what was said is on the record and not kept here."""
+        away = self._away.get(call_sid)
+        if away is not None:
+            away.may_return, away.transcript, away.summary = False, "", ""
 
     def take(self, call_sid: str) -> Away | None:
         """The caller comes back."""

@@ -47,8 +47,12 @@ async def test_what_became_of_a_transfer_is_on_the_record(staging: Staging) -> N
         row, events = await record_of(running, call)
         told = await Carrier(running).post(f"/twilio/whisper?call={call.call_sid}", {"CallSid": "CA2"})
         unknown = await Carrier(running).post("/twilio/whisper?call=CA3", {"CallSid": "CA4"})
+        late = {"CallSid": call.call_sid, "DialCallStatus": "no-answer"}
+        late_answer = await Carrier(running).post("/twilio/transferred", late)
+        assert running.gateway.switchboard.live == 0
     assert "<Say>For you: a refund</Say>" in told.text
     assert "<Say>" not in unknown.text
+    assert "<Stream" not in late_answer.text, "he was answered, and nobody is lost"
     (dialled,) = call.dialled
     assert dialled.targets == (("Number", MANAGER),)
     assert dialled.attributes["timeout"] == "20"
