@@ -402,9 +402,8 @@ class Gateway:
                 await asyncio.to_thread(self._traces.close)
             await self._workshop.close()
             await self._makings.close()
-            await self._keeper.close(LAST_SHIPPING_S)
-            if self.shipper is not None:
-                await self.shipper.close(LAST_SHIPPING_S)
+            shipping = [] if self.shipper is None else [self.shipper.close(LAST_SHIPPING_S)]
+            await asyncio.gather(self._keeper.close(LAST_SHIPPING_S), *shipping)
             lost = await self.store.close()
             if lost:
                 self._log.error("store.records_lost", records=lost)

@@ -35,6 +35,8 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal. This runs between two lines of anything, a log line half written among them: ask the loop."""
         idle = sig == signal.SIGINT and self._switchboard.live == 0
+        if self._draining is not None:
+            self.last_answers_s = 0.0  # not uvicorn's force_exit: that would not close the store
         if self._loop is None or self._draining is not None or idle:
             super().handle_exit(sig, frame)
             return
