@@ -5,14 +5,52 @@ The sentence for the person who wrote it is the field's own, in `config.py`.
 
 from __future__ import annotations
 
+import errno
+import io
 import ipaddress
+import os
 import re
+import stat
+import tomllib
 from datetime import time
-from typing import Annotated, Final, TypeAlias
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, SecretStr
+
+MOST_FILE_BYTES: Final = 1_000_000
+MOST_DOTS: Final = 1000
+"""In a line: a key of so many parts takes the reader a tenth of a second, and one of ten times as many ten seconds."""
+
+
+def read_file(path: Path, most_bytes: int = MOST_FILE_BYTES) -> bytes:
+    """What is in a file that a setting names. Raises OSError, also for what is no plain file, and for a larger one.
+
+    A pipe or a device might never come to its end, and whoever reads it with it.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no plain file")
+        data = file.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise OSError(errno.EFBIG, f"it is larger than {most_bytes / 1e6:g} MB")
+    return data
+
+
+def read_text(path: Path, most_bytes: int = MOST_FILE_BYTES, encoding: str = "utf-8") -> str:
+    """The same as a text, its lines ended as ours are."""
+    return io.TextIOWrapper(io.BytesIO(read_file(path, most_bytes)), encoding).read()
+
+
+def read_toml(path: Path) -> tuple[dict[str, Any], str]:
+    """A TOML file, and its text. Raises OSError as `read_file`, and ValueError or RecursionError for what is none."""
+    text = read_text(path)
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") > MOST_DOTS:
+            raise ValueError(f"line {number} has more than {MOST_DOTS} dots; break it")
+    return tomllib.loads(text), text
 
 
 def header_safe(secret: SecretStr) -> SecretStr:

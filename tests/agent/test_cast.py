@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,6 +70,17 @@ def test_a_file_that_no_value_fits_into_turns_no_caller_away(own: Path, line: st
     cast.choose("", "")
     assert cast.role("porter").persona.greeting == "Good evening."
     with pytest.raises(GatewayError, match="porter"):
+        living(own, clock)
+
+
+def test_a_pipe_among_the_personas_turns_no_caller_away(own: Path) -> None:
+    clock = Clock()
+    cast = living(own, clock)
+    os.mkfifo(own / "pipe.toml")
+    clock.now += 3.0
+    cast.choose("", "")
+    assert cast.role("porter").persona.greeting == "Good evening."
+    with pytest.raises(GatewayError, match=r"pipe\.toml: cannot be read: it is no plain file"):
         living(own, clock)
 
 

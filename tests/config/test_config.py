@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from pathlib import Path
 
@@ -363,3 +364,21 @@ def test_tools_in_supabase_want_a_project() -> None:
         load(TOOLS_STORE="Supabase", SUPABASE_URL="https://a.example", SUPABASE_SECRET_KEY="k").tools_store
         == "supabase"
     )
+
+
+def test_a_file_that_never_ends_is_not_waited_for(tmp_path: Path):
+    pipe, large, dots = tmp_path / "pipe.toml", tmp_path / "large.toml", tmp_path / "dots.toml"
+    os.mkfifo(pipe)
+    large.write_text("a = 1\n" * 200_000)
+    dots.write_text("[ok]\n" + "a." * 100_000 + "a = 1\n")
+    for path, told in ((pipe, "no plain file"), (tmp_path, "directory"), (large, "larger than 1 MB")):
+        with pytest.raises(OSError, match=told):
+            values.read_toml(path)
+    with pytest.raises(ValueError, match="line 2 has more than 1000 dots"):
+        values.read_toml(dots)
+
+
+def test_a_file_of_another_machine_is_read_with_its_own_line_ends(tmp_path: Path):
+    path = tmp_path / "a.toml"
+    path.write_bytes(b"a = 1\r\nb = 2\r")
+    assert values.read_toml(path) == ({"a": 1, "b": 2}, "a = 1\nb = 2\n")

@@ -53,7 +53,6 @@ enabled = true
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -73,6 +72,7 @@ from voice_gateway.caller.consent import LONGEST_OWN_WORDING, Wish, terms_for
 from voice_gateway.errors import GatewayError, there_are
 from voice_gateway.model.settings import SemanticVad, ServerVad, TurnDetection
 from voice_gateway.store.markets import COUNTRIES
+from voice_gateway.values import read_toml
 
 BUILT_IN = Path(__file__).with_suffix("")
 """The folder of the personas that come with the program."""
@@ -226,8 +226,10 @@ def load_personas(*folders: Path) -> dict[str, Persona]:
 def load_persona(path: Path) -> Persona:
     """Read one persona. Raises `PersonaError` with everything that is wrong in the file."""
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # a number may be too long to be read
+        given, _ = read_toml(path)
+    except OSError as error:
+        raise PersonaError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # a number may be too long to be read
         raise PersonaError(f"{path}: cannot be read as TOML: {error}") from error
     problems: list[str] = []
     if not re.fullmatch(r"[a-z][a-z0-9_-]{0,31}", path.stem):

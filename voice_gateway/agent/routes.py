@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from voice_gateway.errors import GatewayError, there_are
+from voice_gateway.values import read_toml
 
 _FIELDS = ("persona", "to", "from", "language", "percent")
 _SPACING = re.compile(r"[\s().\-]")
@@ -68,8 +68,7 @@ class Routes:
 def load_routes(path: Path, personas: Collection[str], default: str) -> Routes:
     """Read the rules. Raises `RouteError` with everything that is wrong in the file."""
     try:
-        text = path.read_text(encoding="utf-8")
-        given = tomllib.loads(text)
+        given, text = read_toml(path)
     except OSError as error:
         raise RouteError(f"ROUTES_FILE: {path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # a number may be too long to be read

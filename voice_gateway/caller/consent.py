@@ -18,7 +18,6 @@ begins, the notice was heard to its end, before anything is recorded and without
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 from voice_gateway.call import entries
 from voice_gateway.call.events import CallFacts
 from voice_gateway.errors import ConfigError, there_are
+from voice_gateway.values import read_toml
 
 Method: TypeAlias = Literal["notice", "keypress", "none", "never"]
 
@@ -200,7 +200,7 @@ def load_rules(
     rules: list[Rule] = []
     if path is not None:
         try:
-            given = tomllib.loads(path.read_text(encoding="utf-8"))
+            given, _ = read_toml(path)
         except OSError as error:
             raise ConfigError([f"RECORDING_RULES is {path}, which cannot be read: {error.strerror}"]) from None
         except (ValueError, RecursionError) as error:  # a number may be too long to be read

@@ -21,7 +21,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -30,7 +29,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from voice_gateway.errors import GatewayError, there_are
-from voice_gateway.values import split_url
+from voice_gateway.values import read_toml, split_url
 
 TIMEOUT_S = 10.0
 LONGEST_TIMEOUT_S = 120.0
@@ -73,7 +72,7 @@ class Server:
 def load_servers(path: Path, variables: Mapping[str, str]) -> tuple[Server, ...]:
     """Read the file. variables: for ${NAME}. Raises `ServerError` with everything that is wrong in it."""
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
+        given, _ = read_toml(path)
     except OSError as error:
         raise ServerError(f"MCP_SERVERS_FILE: {path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # a number may be too long to be read

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from voice_gateway.call.usage import Tariff
 from voice_gateway.errors import GatewayError
+from voice_gateway.values import read_toml
 
 BUILT_IN = Path(__file__).with_suffix(".toml")
 _SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
@@ -113,7 +113,7 @@ def _chosen(prices: tuple[_AnyPrice, ...], model: str, on: date) -> _AnyPrice | 
 def load_prices(path: Path = BUILT_IN) -> PriceList:
     """Read a price list. Raises `PriceError` with everything that is wrong in it."""
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
+        given, _ = read_toml(path)
         # Through JSON, whose strict reading takes lists as tuples and texts as dates, and nothing else for anything.
         read = _File.model_validate_json(orjson.dumps(given))
     except OSError as error:

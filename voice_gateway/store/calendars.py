@@ -23,6 +23,7 @@ import orjson
 import structlog
 
 from voice_gateway.store.rows import TablesAway
+from voice_gateway.values import read_file
 
 EVERY_S: Final = 300.0
 SOON_S: Final = 15.0
@@ -183,7 +184,7 @@ def _content(source: _Source) -> bytes | None:
         return None
     if stat.st_size > MOST_BYTES:
         raise Unreadable(f"more than {MOST_BYTES >> 20} MB")
-    data = path.read_bytes()
+    data = read_file(path, MOST_BYTES)
     source.state = state
     return data
 

@@ -26,6 +26,7 @@ import orjson
 from voice_gateway.errors import GatewayError, there_are
 from voice_gateway.store.markets import COUNTRIES, DIGITS, read_price
 from voice_gateway.store.records import Row, clean_text
+from voice_gateway.values import read_text
 
 COLUMNS: Final = (
     "id", "market", "name", "category", "price", "currency", "description", "image_url", "tags", "available",
@@ -131,7 +132,7 @@ def _given(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise MenuError([f"{path.name}: is larger than {MOST_BYTES >> 20} MB"])
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, MOST_BYTES, "utf-8-sig")
     except OSError as error:
         raise MenuError([f"{path}: {error.strerror}"]) from None
     except UnicodeDecodeError:
