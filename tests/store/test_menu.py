@@ -52,6 +52,7 @@ def test_a_csv_file_becomes_rows(tmp_path: Path) -> None:
     assert brulee == {
         "id": "us-creme-brulee", "name": "Crème brûlée", "category": "dessert", "price": "7.50", "currency": "USD",
         "description": "Burnt; sweet", "image_url": None, "tags": ["sweet", "vegetarian"], "available": True,
+        "pairings": None,
     }  # fmt: skip
     assert (lobster["price"], lobster["available"]) == ("41.00", False)
 
@@ -166,7 +167,7 @@ async def ask(tables: Tables, tool: str, market: str, /, **arguments: Any) -> An
 
 async def test_a_menu_is_put_in_and_told_in_its_own_money(tables: Tables, tmp_path: Path, read: Read) -> None:
     before = len(await tables.menu())
-    counts = {"added": 3, "replaced": 0, "withdrawn": 0, "strangers": []}
+    counts = {"added": 3, "replaced": 0, "withdrawn": 0, "strangers": [], "unknown": []}
     assert await tables.put_menu(menu_of(tmp_path, GULF, "KW"), dry_run=True) == counts
     assert len(await tables.menu()) == before
     assert await tables.put_menu(menu_of(tmp_path, GULF, "KW")) == counts
@@ -203,6 +204,44 @@ async def test_an_item_of_another_market_is_not_taken_over(tables: Tables, tmp_p
     assert counts["strangers"] == ["rw-cap"]
     assert await tables.menu("KW") == []
     assert [item.name for item in await tables.lookup_menu("cappuccino")] == ["Cappuccino"]
+
+
+def test_pairings_of_csv_and_json_are_the_same_and_checked(tmp_path: Path) -> None:
+    head, row = "id,name,category,price,currency,pairings\n", "a,Tea,hot,1,USD,"
+    (item,) = menu_of(tmp_path, f"{head}{row}b: A biscuit: with it? | c: Milk?\n").items
+    same = '[{"id": "a", "name": "Tea", "category": "hot", "price": 1, "currency": "USD", "pairings": '
+    same += '[{"id": "b", "upsell": "A biscuit: with it?"}, {"id": "c", "upsell": "Milk?"}]}]'
+    assert item["pairings"] == [{"id": "b", "upsell": "A biscuit: with it?"}, {"id": "c", "upsell": "Milk?"}]
+    assert menu_of(tmp_path, same, name="m.json").items == (item,)
+    assert menu_of(tmp_path, f"{head}{row}\n").items[0]["pairings"] == [], "said to have none"
+    for wrong, told in {
+        "b": "each must name the id of an item and, behind a colon, a sentence",
+        "a: Another?": "it names the item itself",
+        "b: One? | b: Two?": "an item is named twice",
+    }.items():
+        with pytest.raises(MenuError, match=rf"menu.csv:2: pairings: {told}"):
+            menu_of(tmp_path, f"{head}{row}{wrong}\n")
+
+
+async def test_what_goes_well_with_an_item_comes_in_with_the_menu(tables: Tables, tmp_path: Path) -> None:
+    async def offered() -> list[tuple[str, str]]:
+        return [(each.item.id, each.upsell) for each in await tables.pairings("kw-tea")]
+
+    def paired(with_tea: str) -> MenuFile:
+        head, tea, *others = GULF.splitlines()
+        lines = [f"{head},pairings", f"{tea},{with_tea}", *(f"{each}," for each in others)]
+        return menu_of(tmp_path, "\n".join(lines), "KW")
+
+    strange = await tables.put_menu(paired("kw-dat: Dates? | rw-cap: Coffee? | kw-no: What?"))
+    assert (strange["unknown"], await tables.menu("KW")) == (["kw-no", "rw-cap"], [])
+    assert (await tables.put_menu(paired("kw-dat: Dates? | kw-cof: Or coffee?")))["unknown"] == []
+    assert await offered() == [("kw-dat", "Dates?"), ("kw-cof", "Or coffee?")]
+    await tables.put_menu(menu_of(tmp_path, GULF, "KW"))
+    assert len(await offered()) == 2, "a menu that says nothing of them leaves them"
+    await tables.put_menu(paired("kw-cof: Coffee!"), dry_run=True)
+    assert len(await offered()) == 2
+    await tables.put_menu(paired("kw-cof: Coffee!"))
+    assert await offered() == [("kw-cof", "Coffee!")]
 
 
 # --- what was there before --------------------------------------------------------------------------------------

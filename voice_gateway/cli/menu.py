@@ -37,10 +37,11 @@ def menu(
     """Show what is on the menu, or put your own in, at the place that TOOLS_STORE names.
 
     A CSV file names its columns in the first line: name, category and price must be there, and there may be id,
-    currency, description, image_url, tags (with | between them) and available (yes or no). JSON is a list of objects
-    with the same names. A price is a number such as 3000 or 3.50, with no more digits behind the point than its
-    currency has. Each item is added, or takes the place of the one with its id; without one it is made of market and
-    name.
+    currency, description, image_url, tags (with | between them), available (yes or no) and pairings, what goes well
+    with it: us-cola: A cold cola with that? | us-fries: Some fries? JSON is a list of objects with the same names. A
+    price is a number such as 3000 or 3.50, with no more digits behind the point than its currency has. Each item is
+    added, or takes the place of the one with its id; without one it is made of market and name. Where the field
+    pairings is absent, those that are there stay.
 
     All lines are checked first, and all or none is written; the gateway may be running, and reads it at the next
     question. With --replace, what the file does not name is no longer offered; its row stays, for orders refer to it.
@@ -97,10 +98,10 @@ async def _tables(settings: Settings) -> AsyncIterator[Tables]:
 async def _put(settings: Settings, given: MenuFile, *, replace: bool, dry_run: bool) -> None:
     async with _tables(settings) as tables:
         counts = await tables.put_menu(given, replace=replace, dry_run=dry_run)
-    if counts["strangers"]:
-        raise MenuError(
-            [f"id: {each} is an item of another market; give it another id" for each in counts["strangers"]]
-        )
+    problems = [f"id: {each} is an item of another market; give it another id" for each in counts["strangers"]]
+    problems += [f"pairings: {each} is no item of this market" for each in counts["unknown"]]
+    if problems:
+        raise MenuError(problems)
     told = f"{counts['added']} added, {counts['replaced']} replaced, {counts['withdrawn']} withdrawn"
     typer.echo(f"Menu of {given.market}, {settings.tools_store}: {told}.")
     if dry_run:

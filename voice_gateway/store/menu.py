@@ -4,7 +4,9 @@
     us-burger,Cheeseburger,grill,12.50,USD,With fries,https://shop.example/burger.jpg,food|meat,yes
 
 name, category and price must be there. id: made of market and name where there is none. currency: that of the whole
-file where there is none. tags: in CSV with | between them. JSON: a list of objects, or `{"items": [...]}`.
+file where there is none. tags: in CSV with | between them. pairings: what goes well with it, the best first, in CSV as
+`us-cola: A cold cola with that? | us-fries: Some fries?`, in JSON a list of objects with id and upsell; an item without
+this field keeps those it has. JSON: a list of objects, or `{"items": [...]}`.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from voice_gateway.values import read_text
 
 COLUMNS: Final = (
     "id", "market", "name", "category", "price", "currency", "description", "image_url", "tags", "available",
+    "pairings",
 )  # fmt: skip
 NEEDED: Final = ("name", "category", "price")
 MOST_ITEMS: Final = 5_000
@@ -95,7 +98,7 @@ def _check_names(market: str, currency: str) -> None:
 
 
 def put_menu(db: sqlite3.Connection, market: str, items: Sequence[Row], *, replace: bool, dry_run: bool) -> Row:
-    """`Rows.put_menu` within a transaction; `put_menu` of migrations/ is the same."""
+    """`Rows.put_menu` within a transaction; `put_menu_and_pairings` of migrations/ is the same."""
     there = {row["id"]: row for row in db.execute("select id, market, available from menu_items")}
     ids = {item["id"] for item in items}
     strangers = sorted(each for each in ids & there.keys() if there[each]["market"] != market)
@@ -107,7 +110,10 @@ def put_menu(db: sqlite3.Connection, market: str, items: Sequence[Row], *, repla
         "withdrawn": len(withdrawn),
         "strangers": strangers,
     }
-    if dry_run or strangers:
+    paired = {item["id"]: item["pairings"] for item in items if item["pairings"] is not None}
+    known = ids | {each for each, row in there.items() if row["market"] == market}
+    counts["unknown"] = sorted({each["id"] for pairings in paired.values() for each in pairings} - known)
+    if dry_run or strangers or counts["unknown"]:
         return counts
     db.executemany("update menu_items set available = false where id = ?", [[each] for each in withdrawn])
     db.executemany(
@@ -116,7 +122,16 @@ def put_menu(db: sqlite3.Connection, market: str, items: Sequence[Row], *, repla
         "on conflict (id) do update set name = excluded.name, category = excluded.category, price = excluded.price, "
         "currency = excluded.currency, description = excluded.description, image_url = excluded.image_url, "
         "tags = excluded.tags, available = excluded.available",
-        [item | {"market": market, "tags": orjson.dumps(item["tags"]).decode()} for item in items],
+        [item | {"market": market, "tags": orjson.dumps(item["tags"]).decode(), "pairings": None} for item in items],
+    )
+    db.executemany("delete from pairings where item_id = ?", [[each] for each in paired])
+    db.executemany(
+        "insert into pairings (item_id, paired_item_id, upsell, priority) values (?, ?, ?, ?)",
+        [
+            [item_id, each["id"], each["upsell"], len(pairings) - place]
+            for item_id, pairings in paired.items()
+            for place, each in enumerate(pairings, 1)
+        ],
     )
     return counts
 
@@ -165,9 +180,16 @@ def _from_csv(name: str, text: str) -> Iterator[tuple[str, Mapping[str, Any] | s
             given: dict[str, Any] = dict(zip(columns, fields, strict=True))
             if "tags" in given:
                 given["tags"] = [each.strip() for each in given["tags"].split("|") if each.strip()]
+            if "pairings" in given:
+                given["pairings"] = [_paired(each) for each in given["pairings"].split("|") if each.strip()]
             yield place, given
     except csv.Error as error:
         raise MenuError([f"{name}:{lines.line_num}: {error}"]) from None
+
+
+def _paired(text: str) -> Mapping[str, str]:
+    item_id, _, upsell = text.partition(":")
+    return {"id": item_id.strip(), "upsell": upsell.strip()}
 
 
 def _from_json(name: str, text: str) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
@@ -200,8 +222,9 @@ def _item(given: Mapping[str, Any] | str, market: str, currency: str) -> Row:
         problems.append("image_url: must begin with https:// and hold no space")
     code = texts["currency"].upper() or currency
     price = _price(given, code, problems)
+    item_id = texts["id"] or _id(market, texts["name"], problems)
     row = {
-        "id": texts["id"] or _id(market, texts["name"], problems),
+        "id": item_id,
         "name": texts["name"],
         "category": texts["category"],
         "price": price,
@@ -210,6 +233,7 @@ def _item(given: Mapping[str, Any] | str, market: str, currency: str) -> Row:
         "image_url": texts["image_url"] or None,
         "tags": _tags(given.get("tags"), problems),
         "available": _available(given.get("available"), problems),
+        "pairings": _pairings(given.get("pairings"), item_id, problems),
     }
     if problems:
         raise ValueError(*problems)
@@ -274,6 +298,31 @@ def _tags(value: Any, problems: list[str]) -> list[str]:
         problems.append("tags: must be a list of words")
         return []
     return [clean_text(each) for each in value]
+
+
+def _pairings(value: Any, item_id: str, problems: list[str]) -> list[Row] | None:
+    """None where nothing is said of them."""
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(each, Mapping) and _is_pairing(each) for each in value):
+        problems.append(
+            "pairings: each must name the id of an item and, behind a colon, a sentence of at most "
+            f"{_LONGEST['description']} characters to offer it with; in JSON objects with id and upsell"
+        )
+        return []
+    found = [{"id": clean_text(each["id"].strip()), "upsell": clean_text(each["upsell"].strip())} for each in value]
+    if len({each["id"] for each in found}) < len(found):
+        problems.append("pairings: an item is named twice")
+    if any(each["id"] == item_id for each in found):
+        problems.append("pairings: it names the item itself")
+    return found
+
+
+def _is_pairing(given: Mapping[str, Any]) -> bool:
+    texts = (given.get("id"), given.get("upsell"))
+    return given.keys() == {"id", "upsell"} and all(
+        isinstance(text, str) and 0 < len(text.strip()) <= _LONGEST["description"] for text in texts
+    )
 
 
 def _available(value: Any, problems: list[str]) -> bool:

@@ -59,7 +59,7 @@ class RemoteRows:
     async def put_menu(self, market: str, items: Sequence[Row], *, replace: bool, dry_run: bool) -> Row:
         # Not sent again by itself: the counts would be those of the second time.
         asked = {"p_market": market, "p_items": list(items), "p_replace": replace, "p_dry_run": dry_run}
-        return _row(await self._ask("put_menu", asked, again=False))
+        return _row(await self._ask("put_menu_and_pairings", asked, again=False))
 
     async def pairings(self, item_id: str) -> list[Row]:
         return _rows(await self._read("pairings_of", p_item_id=item_id))

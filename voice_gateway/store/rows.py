@@ -31,10 +31,11 @@ class Rows(Protocol):
     async def put_menu(self, market: str, items: Sequence[Row], *, replace: bool, dry_run: bool) -> Row:
         """Put checked items in, all or none; each takes the place of the one with its id.
 
-        items: id, name, category, price (decimal digits as text), currency, description, image_url, tags, available.
+        items: id, name, category, price (decimal digits as text), currency, description, image_url, tags, available,
+        and pairings: a list of id and upsell, the best first, in place of those there are; None leaves these.
         replace: what else the market has is withdrawn, that is not available any more. dry_run: only counts.
-        Returns added, replaced, withdrawn: counts; and strangers: ids of another market's items. If there are any,
-        nothing was written.
+        Returns added, replaced, withdrawn: counts; strangers: ids of another market's items; and unknown: ids that
+        pairings name and the market does not have. If there are any of either, nothing was written.
         """
 
     async def pairings(self, item_id: str) -> list[Row]:
