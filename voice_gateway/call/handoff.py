@@ -71,6 +71,7 @@ from voice_gateway.call.goodbye import Parting
 from voice_gateway.call.hearing import Hearing
 from voice_gateway.call.opening import Opening
 from voice_gateway.call.policy import Policy
+from voice_gateway.call.saying import quoted
 from voice_gateway.call.speaking import Speaking
 from voice_gateway.call.transcript import Transcript, retold
 from voice_gateway.call.turns import Turns
@@ -326,7 +327,7 @@ class Handoffs:
         if event.item_id not in self._former_turns or not event.text.strip():
             return []
         self._former_turns -= {event.item_id}
-        return [do.AddNote(f"Before you took over, the caller had also said: {_quoted(event.text)}")]
+        return [do.AddNote(f"Before you took over, the caller had also said: {quoted(event.text)}")]
 
     def _lead_by(self, ready: ev.HandoffReady) -> Policy:
         """Returns the policy before."""
@@ -371,18 +372,13 @@ def introduction(former: Policy, policy: Policy, reason: str) -> str:
     whom = policy.name or policy.persona or "somebody else"
     told = [f"You have taken over this call from {former.name or former.persona or 'a colleague'}: you are {whom} now."]
     if reason.strip():
-        told.append(f"The reason that was given: {_quoted(reason)}")
+        told.append(f"The reason that was given: {quoted(reason)}")
     if policy.introduction is None:
         told.append("Say in a few words who you are, without a whole greeting.")
     elif policy.introduction:
-        told.append(f"Begin with exactly these words: {_quoted(policy.introduction)}")
+        told.append(f"Begin with exactly these words: {quoted(policy.introduction)}")
     told.append("Go straight on with what the caller wants; what he has said before he need not say again.")
     return " ".join(told)
-
-
-def _quoted(text: str) -> str:
-    said = " ".join(text.split()).replace('"', "'")
-    return f'"{said}"'
 
 
 def _fault(code: str, persona: str, message: str) -> do.Command:

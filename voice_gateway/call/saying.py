@@ -57,8 +57,13 @@ _SENTENCE = re.compile(r"(?<=[.!?…。])\s+")
 
 def exactly(text: str) -> do.CreateResponse:
     """What has the model say a text word for word."""
+    return do.CreateResponse(f"Say exactly this and nothing else: {quoted(text)}")
+
+
+def quoted(text: str) -> str:
+    """A text as one line between quotation marks of which none is its own."""
     said = " ".join(text.split()).replace('"', "'")
-    return do.CreateResponse(f'Say exactly this and nothing else: "{said}"')
+    return f'"{said}"'
 
 
 def note_of(text: str) -> do.AddNote:

@@ -22,11 +22,14 @@ Rules
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from voice_gateway.audio import hum
 from voice_gateway.call import commands as do
 from voice_gateway.call.errands import Errands
 from voice_gateway.call.goodbye import Parting
 from voice_gateway.call.policy import Policy
+from voice_gateway.call.saying import exactly
 from voice_gateway.call.speaking import Speaking
 from voice_gateway.call.turns import Turns
 
@@ -90,9 +93,7 @@ class Thinking:
         filler = "" if self._filled else self._filler()
         if filler and self._turns.may_be_asked:
             self._filled, self.due = True, now + self._policy.filler_after_s + hum.EVERY_S
-            said = filler.replace('"', "'")
-            ask = do.CreateResponse(f'Say exactly this and nothing else: "{said}"', may_use_tools=False)
-            self._turns.wish_meanwhile(ask, now)
+            self._turns.wish_meanwhile(replace(exactly(filler), may_use_tools=False), now)
             return []
         if not self._policy.thinking_sound or now - since >= LONGEST_S:
             self.due = None
