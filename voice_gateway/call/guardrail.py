@@ -99,36 +99,31 @@ class Guardrail:
         self._count = 0
         self._corrections = 0
 
-    @property
-    def guard(self) -> Guard | None:
-        return self._guard()
-
     # --- asking -----------------------------------------------------------------------------------------------------
 
     def check_ours(self, event: ev.TextFinished, now: float) -> list[do.Command]:
         """A turn of ours is written to its end."""
         cut = self._turns.is_cut(event.response_id)
-        return [] if cut or not self._checks("assistant") else self._ask("assistant", event.item_id, event.text, now)
+        return [] if cut else self._ask("assistant", event.item_id, event.text, now)
 
     def check_callers(self, event: ev.UserTranscribed, now: float) -> list[do.Command]:
-        return self._ask("caller", event.item_id, event.text, now) if self._checks("caller") else []
-
-    def _checks(self, speaker: str) -> bool:
-        guard = self.guard
-        return guard is not None and guard.enabled and guard.on in (speaker, "both") and self._parting.goodbye is None
+        return self._ask("caller", event.item_id, event.text, now)
 
     def _ask(self, speaker: str, item_id: str, text: str, now: float) -> list[do.Command]:
-        if self.guard is None or not text.strip() or item_id in self._checked:
+        guard = self._guard()
+        if guard is None or not guard.enabled or guard.on not in (speaker, "both"):
+            return []
+        if self._parting.goodbye is not None or not text.strip() or item_id in self._checked:
             return []
         self._checked.add(item_id)
         self._count += 1
         failed = self._give_up_old(now)
         if len(self._open) >= MOST_OPEN:
             return [*failed, do.Observe("guardrail_failed", 0.0)]
-        check = _Check(f"{PURPOSE}:{self._count}", speaker, item_id, self.guard, now)
+        check = _Check(f"{PURPOSE}:{self._count}", speaker, item_id, guard, now)
         self._open.append(check)
         self._rates[check.check_id] = self._meter.rate
-        rules, labels = self.guard.instructions.strip(), ", ".join(self.guard.labels)
+        rules, labels = guard.instructions.strip(), ", ".join(guard.labels)
         instructions = INSTRUCTIONS.format(rules=rules, labels=labels, passed=PASSED)
         return [*failed, do.CheckTurn(check.check_id, instructions, speaker, text)]
 
@@ -167,7 +162,7 @@ class Guardrail:
 
     def _act(self, check: _Check, label: str, now: float) -> list[do.Command]:
         # What a persona said that was taken over from, nobody is there any more to take back.
-        action = "note" if self.guard != check.guard or self._parting.goodbye is not None else check.guard.action
+        action = "note" if self._guard() != check.guard or self._parting.goodbye is not None else check.guard.action
         if action == "interrupt" and self._corrections >= MOST_CORRECTIONS:
             action = "note"
         tripped = do.WriteEntry(entries.GuardrailTripped(check.item_id, check.speaker, label, action))
