@@ -10,7 +10,7 @@ from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Policy
-from voice_gateway.call.dialling import CUT_OFF
+from voice_gateway.call.dialling import CUT_OFF, MOST_WAITING
 from voice_gateway.call.goodbye import END_CALL
 
 
@@ -50,6 +50,14 @@ def test_keys_wait_until_our_voice_was_heard(menu: Scene) -> None:
     assert sound.index(dtmf.tones("1")) > sound.rindex(b"\x10" * 100)
     assert sound.index(dtmf.tones("2")) > sound.index(dtmf.tones("1"))
     assert keys(menu) == [(1, True), (1, True)]
+
+
+def test_a_model_that_sends_keys_without_end_is_not_followed(menu: Scene) -> None:
+    menu.answer("resp_1", "item_1", 1.0)
+    for _ in range(MOST_WAITING + 5):
+        menu.tell(ev.KeysAsked("1"))
+    menu.pass_until(30.0)
+    assert len(keys(menu)) == MOST_WAITING
 
 
 def test_the_model_speaks_after_the_keys_were_played(menu: Scene) -> None:

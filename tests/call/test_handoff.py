@@ -400,6 +400,23 @@ def test_not_a_frame_of_the_callers_is_lost_or_heard_twice() -> None:
     assert (spoke.start_ms, spoke.end_ms) == (1600, 1900)
 
 
+@pytest.mark.parametrize(("frames", "missing_s", "told_ms"), [(200, 0.0, 2000), (20, 1.0, 1400)])
+def test_another_session_is_told_the_newest_sound_and_the_silence_of_a_telephone_that_sends_none(
+    frames: int, missing_s: float, told_ms: int
+) -> None:
+    scene = call()
+    scene.tell(ASKED)
+    began = scene.now
+    for number in range(frames):
+        scene.pass_until(began + number * 0.02)
+        scene.tell(sound(number))
+    scene.pass_until(scene.now + missing_s)
+    commands = ready(scene, another=True)
+    (taken,) = [command for command in commands if isinstance(command, do.AppendAudio)]
+    assert len(taken.audio) / 8 == pytest.approx(told_ms, abs=20)
+    assert taken.audio[-160:] == (b"\xff" * 160 if missing_s else sound(frames - 1).ulaw)
+
+
 def call_whose_last_turn_is_unwritten() -> Scene:
     """A handoff to another session that waits for nothing else than the caller's text."""
     scene = call()
@@ -417,6 +434,17 @@ def test_a_turn_that_is_still_being_written_down_is_waited_for() -> None:
     scene = call_whose_last_turn_is_unwritten()
     commands = told(scene.tell(ev.UserTranscribed("user_1", "I want to know about tax.")))
     assert do.AddLine("caller", "I want to know about tax.") in commands
+
+
+def test_after_another_turn_the_wait_for_a_text_begins_anew() -> None:
+    scene = call_whose_last_turn_is_unwritten()
+    scene.tell(ev.SpeechStarted("user_2", 2000))
+    scene.tell(ev.SpeechStopped("user_2", 2500))
+    scene.answer("resp_3", "item_3", 0.5, text="Yes.")
+    scene.pass_until(scene.now + 1.0 + TEXT_PATIENCE_S / 2)
+    assert scene.all(do.SwapModel) == []
+    scene.pass_until(scene.now + TEXT_PATIENCE_S)
+    assert scene.all(do.SwapModel) == [do.SwapModel("cfo")]
 
 
 def test_something_that_is_said_while_a_text_is_waited_for_keeps_nobody_awake() -> None:
@@ -449,6 +477,22 @@ def test_without_a_transcription_nothing_is_waited_for() -> None:
     scene.pass_until(scene.now + 2.0)
     scene.tell(ASKED)
     assert do.SwapModel("cfo") in ready(scene, another=True)
+
+
+def test_whoever_takes_over_is_interrupted_by_his_own_rules() -> None:
+    scene = call()
+    scene.tell(ASKED)
+    ready(scene, replace(CFO, min_speech_ms=300))
+    confirm(scene)
+    scene.answer("resp_2", "item_2", 3.0, text="A long sentence about taxes.")
+    scene.pass_until(scene.now + 0.5)
+    scene.tell(ev.SpeechStarted("user_1", 0))
+    heard_s = 0.0
+    while not scene.all(do.ClearPlayout) and heard_s < 1.0:
+        scene.tell(ev.CallerAudio(b"\x10" * 160, round(heard_s * 1000)))
+        heard_s += 0.02
+        scene.pass_until(scene.now + 0.02)
+    assert heard_s == pytest.approx(0.3, abs=0.03)
 
 
 # --- which one counts -----------------------------------------------------------------------------------------------

@@ -72,6 +72,20 @@ def test_a_long_tools_filler_is_said_and_then_its_answer() -> None:
     assert len(fillers_asked(scene)) == 1
 
 
+def test_each_stretch_of_work_has_its_filler() -> None:
+    scene = asked(sound=False)
+    scene.pass_until(2.81)
+    scene.answer("resp_2", "item_2", 1.0, text="One moment, I am looking.")
+    scene.tell(ev.ToolFinished("call_1", "{}"))
+    scene.answer("resp_3", "item_3", 0.5, text="There is one. And the other?")
+    scene.pass_until(6.0)
+    scene.tell(ev.ResponseStarted("resp_4"))
+    scene.tell(ev.ToolCalled("resp_4", "item_g", "call_2", "look_up", "{}"))
+    scene.tell(ev.ResponseFinished("resp_4", "completed"))
+    scene.pass_until(7.0)
+    assert len(fillers_asked(scene)) == 2
+
+
 def test_a_filler_that_crosses_the_tools_answer_is_no_answer() -> None:
     scene = asked(sound=False)
     scene.pass_until(2.81)
