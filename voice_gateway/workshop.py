@@ -139,7 +139,7 @@ class Workshop:
             tell=partial(self._tell, call.call_sid),
             transcript=heard.turns(),
             now=self._now_for(role.persona),
-            language=role.persona.language,
+            language=call.language or role.persona.language,
             caller=self._stranger(call.from_number),
             paused=heard.paused,
         )

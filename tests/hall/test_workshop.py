@@ -185,6 +185,13 @@ async def test_what_was_done_before_a_caller_was_put_through_is_not_done_again_w
     assert json.loads(output)["repeat"]
 
 
+async def test_the_supervisor_is_told_the_language_that_was_chosen(desk: Desk) -> None:
+    await desk.ask("When are you open?")
+    assert desk.seen["language"] == "en"
+    await desk.workshop.run(replace(CALL, language="mt"), CONSULT, "{}")
+    assert desk.seen["language"] == "mt"
+
+
 async def test_who_writes_is_served_without_the_supervisor(desk: Desk) -> None:
     facts = replace(CALL, call_sid="api-1", channel="api")
     output, _ = await desk.workshop.run(facts, CONSULT, "{}")
