@@ -70,7 +70,7 @@ async def test_a_call_above_the_limit_waits_for_its_turn_in_order() -> None:
 async def test_who_waits_for_too_long_is_told_and_costs_nobody_a_place() -> None:
     door = asyncio.Event()
 
-    @tool(limit=1, timeout_s=0.02)
+    @tool(limit=1, timeout_s=0.2)
     async def crowded() -> None:
         """Enter."""
         with_patience = asyncio.ensure_future(door.wait())

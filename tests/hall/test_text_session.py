@@ -212,7 +212,7 @@ async def test_turns_come_one_after_the_other(opened: Any) -> None:
 
 
 async def test_a_turn_that_takes_too_long_is_broken_off_and_the_next_one_is_answered(opened: Any) -> None:
-    house = await opened((UseTool("bake", {}),), "Yes?", reply_s=0.2)
+    house = await opened((UseTool("bake", {}),), "Yes?", reply_s=1.0)
     session = await house.session()
     with pytest.raises(TextError) as fault:
         await answer_of(session, "Bake!")
@@ -366,7 +366,7 @@ async def test_clients_have_sessions_of_their_own_and_only_so_many(opened: Any) 
 
 
 async def test_a_session_that_nobody_uses_is_ended(opened: Any) -> None:
-    house = await opened("Good day.", terms=Terms(idle_s=0.05))
+    house = await opened("Good day.", terms=Terms(idle_s=0.4))
     await answer_of(await house.session(), "Hello")
     async with asyncio.timeout(5):
         await house.model.emptied()
