@@ -65,7 +65,7 @@ class Chest:
 class StorageDouble:
     """gateway_limit: bytes of a request. faults: what the next uploads are answered instead, one each, in order.
 
-    of_bucket: what is answered instead of what a bucket is.
+    of_bucket: what is answered instead of what a bucket is. of_removals: to the next removals, one each.
     """
 
     def __init__(self) -> None:
@@ -73,6 +73,7 @@ class StorageDouble:
         self.gateway_limit = 200_000_000
         self.faults: list[Response | Callable[[Request], Awaitable[Response | None]]] = []
         self.of_bucket: Response | None = None
+        self.of_removals: list[Response] = []
         self.uploads: list[str] = []
         routes: list[tuple[str, str, Door]] = [
             ("GET", "/bucket/{bucket}", self._bucket),
@@ -166,6 +167,8 @@ class StorageDouble:
         )  # fmt: skip
 
     async def _remove(self, request: Request, caller: Caller) -> Response:
+        if self.of_removals:
+            return self.of_removals.pop(0)
         asked = orjson.loads(await request.body())
         names = asked.get("prefixes")
         if set(asked) != {"prefixes"} or not names or len(names) > MOST_AT_ONCE:

@@ -367,6 +367,75 @@ async def test_one_that_is_erased_while_it_is_brought_is_taken_out_again(here: H
     assert here.rows("select * from call_recordings") == []
 
 
+async def forget(here: Here) -> None:
+    for table in ("uploads", "call_recordings"):
+        assert await here.store.work([Statement(f"delete from {table}", {})])  # noqa: S608 - our own names
+
+
+async def test_one_that_was_erased_is_taken_out_however_often_that_fails(here: Here) -> None:
+    await here.record()
+
+    async def is_erased(_: Request) -> None:
+        await forget(here)
+
+    here.far.storage.faults = [is_erased]
+    here.far.storage.of_removals = [Response(status_code=503)] * 2
+    async with bringing(here.uploads()):
+        await until(lambda: here.far.storage.uploads and not here.far.storage.of_removals and not here.there)
+    assert here.rows("select * from call_recordings") == []
+
+
+async def test_one_that_arrived_unanswered_and_was_erased_is_taken_out(here: Here) -> None:
+    await here.record()
+    upload: Callable[..., Awaitable[Response]] = here.far.storage._upload
+
+    async def takes_and_says_nothing(request: Request) -> Response:
+        await upload(request, far_side_caller())
+        await forget(here)
+        return Response(status_code=504)
+
+    here.far.storage.faults = [takes_and_says_nothing]
+    with capture_logs() as logs:
+        async with bringing(here.uploads()):
+            await until(lambda: any(each["event"] == "uploads.taken_back" for each in logs))
+    assert here.there == []
+
+
+async def test_one_that_arrived_stays_though_the_file_took_long_to_say_so(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = await here.record()
+    write = here.store.write_durably
+
+    async def told_too_late(*given: Any) -> bool:
+        assert await write(*given)
+        return False
+
+    monkeypatch.setattr(here.store, "write_durably", told_too_late)
+    async with bringing(here.uploads()) as uploads:
+        await until(lambda: uploads.delivery.failures)
+        await until(lambda: here.waiting() == [])
+        monkeypatch.undo()
+        other = await here.record("CAother")
+        await until(lambda: uploads.uploaded)
+    assert here.there == sorted([path, other])
+
+
+async def test_what_could_not_be_taken_out_is_told(here: Here) -> None:
+    path = await here.record()
+
+    async def is_erased(_: Request) -> None:
+        await forget(here)
+
+    here.far.storage.faults = [is_erased]
+    here.far.storage.of_removals = [Response(status_code=503)] * 1000
+    with capture_logs() as logs:
+        async with bringing(here.uploads()) as uploads:
+            await until(lambda: uploads.delivery.failures)
+    (left,) = [each for each in logs if each["event"] == "uploads.left_there"]
+    assert (left["recording"], left["bucket"]) == (path, "recordings")
+
+
 async def test_the_end_of_the_process_waits_a_moment_for_what_is_under_way_and_no_longer(here: Here) -> None:
     path = await here.record()
     arrived, over = asyncio.Event(), asyncio.Event()

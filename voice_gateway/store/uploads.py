@@ -10,7 +10,8 @@ Rules
    meanwhile; what somebody must put right (key, bucket) is tried again as well. What can never be brought (too large,
    no file) is set aside with the reason and tried once more at the next start, or by `voice-gateway outbox --retry`.
 4. A bucket that is open to the public gets nothing.
-5. A recording that was erased while it was brought is taken out of the bucket again.
+5. A recording that was erased while it was brought is taken out of the bucket again, also where its arrival was not
+   answered; that is tried until it is done. What a process could not take out before its end is told in the log.
 6. Of the processes that share a file one brings them; when it dies, another takes over.
 """
 
@@ -60,6 +61,10 @@ select * from uploads u where refused is null
 # By its id and not by n: an n is given anew once its row is gone.
 _STILL: Final = """
 select r.status from uploads u join call_recordings r on r.id = u.recording_id where u.recording_id = ?
+"""
+_BELONGS_THERE: Final = """
+select 1 from call_recordings r left join uploads u on u.recording_id = r.id
+  where r.id = ? and (u.recording_id is not null or (r.bucket is not null and r.status <> 'deleted'))
 """
 _SET_ASIDE: Final = "update uploads set refused = :why where recording_id = :id"
 _TRIED: Final = "update uploads set tries = tries + 1 where recording_id = :id"
@@ -123,6 +128,8 @@ class Uploads:
         self._folder = folder
         self._keep_local = keep_local
         self._is_checked = False
+        self._sent: dict[str, str] = {}
+        """Paths, by their ids, of what may lie there though no row says so."""
         self._log = structlog.get_logger()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._work()), name="uploads", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -174,17 +181,28 @@ class Uploads:
         except asyncio.CancelledError:
             pass  # the time is over: what is under way is brought by the next process
         finally:
+            self._tell_left()
             if lease is not None:
                 lease.close()
             await self._bucket.close()
+
+    def _tell_left(self) -> None:
+        with suppress(sqlite3.Error):
+            for recording_id, path in self._sent.items():
+                if not self._belongs_there(recording_id):
+                    advice = "it was erased and may be in the bucket: erase the call again"
+                    self._log.error("uploads.left_there", recording=path, bucket=self._bucket.name, advice=advice)
 
     async def _step(self) -> bool:
         """Bring one, or wait for one. False when it is time to end."""
         self._news.clear()
         try:
+            refusal = await self._take_back()
             waiting = fetch(self._store.path, _NEXT)
             self._look()
             if not waiting:
+                if refusal is not None:
+                    raise refusal  # noqa: TRY301 - it is told and tried again like any other
                 if self._closing:
                     return False
                 await self._rest(LOOK_ANYWAY_S)
@@ -219,18 +237,37 @@ class Uploads:
     async def _bring(self, row: Row) -> None:
         path: str = row["path"]
         with self._open(row) as file:
+            self._sent[row["recording_id"]] = path
             await self._bucket.put(path, file, row["sha256"] or "")
         still = fetch(self._store.path, _STILL, [row["recording_id"]])
         if not still:
-            await self._bucket.remove([path])
-            self._log.warning("uploads.taken_back", recording=path, reason="it was erased meanwhile")
             return
         if not await self._note(row, still[0]["status"]):
             raise StoreSlowError("the file does not take down what was brought")
+        del self._sent[row["recording_id"]]
         self.uploaded += 1
         self._log.info("uploads.brought", callSid=row["call_sid"], recording=path, bucket=self._bucket.name)
         if not self._keep_local:
             self._unlink(path)
+
+    async def _take_back(self) -> RemoteError | None:
+        """Remove what is no more to be brought, and may have arrived. Returns why something is there still."""
+        refusal: RemoteError | None = None
+        for recording_id, path in list(self._sent.items()):
+            if self._belongs_there(recording_id):
+                continue
+            try:
+                await self._bucket.remove([path])
+            except RemoteError as fault:  # others are brought meanwhile
+                refusal = fault
+            else:
+                del self._sent[recording_id]
+                self._log.warning("uploads.taken_back", recording=path, reason="it was erased meanwhile")
+        return refusal
+
+    def _belongs_there(self, recording_id: str) -> bool:
+        """It is to be brought still, or the record says that it was, even if we heard of that too late."""
+        return bool(fetch(self._store.path, _BELONGS_THERE, [recording_id]))
 
     def _open(self, row: Row) -> BufferedReader:
         """The file, as it was when it was told to be whole."""
