@@ -162,6 +162,28 @@ async def test_more_requests_than_may_be_at_work_are_refused_and_every_one_is_an
     assert sum("result" in each for each in answers) >= small.REQUESTS_AT_ONCE
 
 
+async def test_who_asks_and_takes_no_answer_is_not_read_for_ever(serve: Serve) -> None:
+    served = await serve()
+    assert served.gateway.mcp is not None
+    door = served.gateway.mcp.small
+    assert door is not None
+    request = orjson.dumps({"id": 1, "method": "tools.list"}).decode()
+    with socket.socket() as narrow:
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        narrow.connect(("127.0.0.1", door.port))
+        narrow.setblocking(False)  # noqa: FBT003 - the socket's own
+        async with connect(served.ws, sock=narrow, close_timeout=0.1, **BEARER) as ws:
+            ws.transport.pause_reading()
+            for _ in range(8000):
+                await ws.send(request)
+            async with asyncio.timeout(10):
+                while len(door._at_work) < small.MOST_UNANSWERED:  # noqa: ASYNC110 - of a task that tells nobody
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(0.2)  # in which all the others would have been read
+            assert len(door._at_work) == small.MOST_UNANSWERED
+            ws.transport.abort()
+
+
 async def test_who_asks_nothing_for_long_is_let_go(serve: Serve) -> None:
     served = await serve()
     assert served.gateway.mcp is not None

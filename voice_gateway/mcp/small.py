@@ -31,6 +31,9 @@ PATH = "/mcp"
 MOST_BYTES = 128 * 1024
 CONNECTIONS = 64
 REQUESTS_AT_ONCE = 8
+MOST_UNANSWERED = 32
+"""Of a connection: from there on it is not read, so that who asks and takes no answers fills no memory of ours."""
+
 IDLE_S = 3600.0
 LAST_ANSWERS_S = 3.0
 
@@ -125,6 +128,8 @@ class SmallDoor:
                 for tasks in (at_work, self._at_work):
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
+                if len(at_work) >= MOST_UNANSWERED:
+                    await asyncio.wait(at_work, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
             await connection.close(1001, "nothing was asked for a long time")
         except ConnectionClosed:
