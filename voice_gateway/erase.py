@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 SETTLE_S: Final = 12.0
 """A request to Supabase is given up after ten."""
 
+ON_ITS_WAY: Final = (
+    "A recording was still to be brought to Storage, which can take minutes: should it arrive there, the gateway takes "
+    "it out again. Run it again in some minutes."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -210,6 +215,8 @@ class Eraser:
         if any(done.get(table) and is_taken(self._places.store, work) for table, work in sent.items()):
             self._tell(f"Waiting {self._settle_s:.0f} s for what the gateway may be sending to Supabase.")
             await asyncio.sleep(self._settle_s)
+        if done.get("uploads") and is_taken(self._places.store, "uploads"):
+            _note(report, ON_ITS_WAY)
         return True
 
     async def _erase_remote(self, report: Report) -> None:

@@ -22,11 +22,12 @@ from storage_double import Chest, Thing
 from typer.testing import CliRunner
 
 from voice_gateway.cli.verbs import app
-from voice_gateway.erase import Eraser, Places
+from voice_gateway.erase import ON_ITS_WAY, Eraser, Places
 from voice_gateway.store.bucket import Bucket
 from voice_gateway.store.erasure import LocalErasure
 from voice_gateway.store.erasure_bucket import BucketErasure
 from voice_gateway.store.erasure_remote import RemoteErasure
+from voice_gateway.store.lease import take_lease
 from voice_gateway.store.local_rows import LocalRows
 from voice_gateway.store.orders import Message
 from voice_gateway.store.outbox import collecting
@@ -437,6 +438,19 @@ async def test_while_storage_is_away_the_rows_that_lead_to_it_stay(lived: Path) 
         after = await erased_from(lived, far)
         assert (after.total, after.problems) == (0, [])
         assert far.storage.names() == ["2026-11-20/CAhers_notes.txt", his]
+
+
+async def test_one_that_a_gateway_may_be_bringing_there_is_to_be_looked_for_again(lived: Path) -> None:
+    with closing(sqlite3.connect(lived, isolation_level=None)) as db:
+        db.execute("insert into uploads (recording_id, call_sid, path, since) values ('r', 'CAhers', 'p', 0)")
+    gateway = take_lease(lived, "uploads")
+    assert gateway is not None
+    async with far_side.supabase() as far:
+        after = await erased_from(lived, far)
+        assert (after.total, after.problems) == (0, [ON_ITS_WAY])
+        after = await erased_from(lived, far)
+        assert (after.total, after.problems) == (0, [])
+    gateway.close()
 
 
 async def test_one_that_is_noted_while_her_rows_are_removed_is_found_all_the_same(
