@@ -260,6 +260,14 @@ async def test_one_that_was_given_up_is_not_begun_with_again(here: Here) -> None
     assert here.there == [other]
 
 
+async def test_one_whose_row_has_made_room_is_brought_all_the_same(here: Here) -> None:
+    path = await here.record()
+    assert await here.store.work([Statement("delete from call_recordings", {})])
+    async with bringing(here.uploads()) as uploads:
+        await until(lambda: uploads.uploaded)
+    assert here.there == [path]
+
+
 async def test_what_there_is_of_one_that_failed_is_brought_once_its_call_is_over(here: Here) -> None:
     started = EventRecord(new_id(), "CAlive", "CALL_STARTED", {}, "2026-11-21T19:00:00Z", 1)
     assert await here.store.write_durably(started, CallPatch("CAlive", 1))

@@ -58,9 +58,10 @@ select * from uploads u where refused is null
   and not exists (select 1 from calls c where c.call_sid = u.call_sid and c.ended_at is null)
   order by tries, n limit 1
 """
-# By its id and not by n: an n is given anew once its row is gone.
+# By its id and not by n: an n is given anew once its row is gone. The recording's own may have made room (`room`).
 _STILL: Final = """
-select r.status from uploads u join call_recordings r on r.id = u.recording_id where u.recording_id = ?
+select coalesce(r.status, 'stored') as status from uploads u left join call_recordings r on r.id = u.recording_id
+  where u.recording_id = ?
 """
 _BELONGS_THERE: Final = """
 select 1 from call_recordings r left join uploads u on u.recording_id = r.id
