@@ -219,11 +219,11 @@ async def test_the_example_module_works(couriers: list[str]) -> None:
     await sys.modules[courier.function.__module__].http.aclose()  # type: ignore[attr-defined]
 
 
-async def test_the_example_of_the_readme_works(module: Callable[..., str]) -> None:
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+async def test_the_example_of_the_page_on_tools_works(module: Callable[..., str]) -> None:
+    text = (REPOSITORY / "docs/tools.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     (block,) = (each for each in blocks if "import tool" in each or "ToolFailed, tool" in each)
-    toolbox = Toolbox(own_tools([module(block, "readme_tools.py")], []))
+    toolbox = Toolbox(own_tools([module(block, "page_tools.py")], []))
     context = ToolContext("CA1", "+250788000001")
     assert (await ask(toolbox, "parcel_status", context, number="RW-1042"))[0]["status"] == "on its way"
     unknown, ok = await ask(toolbox, "parcel_status", context, number="RW-1")

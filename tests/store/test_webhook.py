@@ -307,8 +307,8 @@ async def test_a_row_that_is_gone_is_not_crossed_off_in_anothers_name(hook: Hook
     assert hook.told == [("CA1", 1), ("CA2", 1)]
 
 
-def test_the_check_that_the_readme_shows_is_right() -> None:
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+def test_the_check_that_the_page_shows_is_right() -> None:
+    text = (Path(__file__).parents[2] / "docs/programs.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"```python\n(import hashlib.*?)```", text, re.DOTALL)
     names: dict[str, Any] = {}
     exec(shown, names)  # noqa: S102 - our own words
