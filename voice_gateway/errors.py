@@ -34,10 +34,6 @@ class ConfigError(GatewayError):
         super().__init__(f"{count} cannot be used (environment or .env; .env.example explains each):{lines}")
 
 
-class MissingPartError(GatewayError):
-    """An optional part is not installed. The text names the command that installs it."""
-
-
 @contextlib.contextmanager
 def gathered(problems: list[str]) -> Iterator[None]:
     """Go on after what is raised here on purpose, so that it can be told together with what else is wrong."""

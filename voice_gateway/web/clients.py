@@ -29,10 +29,6 @@ class Clients:
         self._limits = parse_many(rate)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self._keys)
-
     def admit(self, headers: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         """The client's name, and what its answer's headers say of its rate. Raises `Problem`.
 
