@@ -424,7 +424,7 @@ def rows_of(settings: Settings, *, seed: bool = True) -> Rows:
     """The place of the tools' tables. seed: empty tables of a file are filled with examples."""
     if settings.tools_store == "local":
         return LocalRows(settings.store_path, seed=seed)
-    from voice_gateway.store.remote_rows import RemoteRows  # noqa: PLC0415 - httpx costs 17 MB and a tenth of a second
+    from voice_gateway.store.remote_rows import RemoteRows  # noqa: PLC0415 - httpx costs 50 ms and 4 MB
 
     return RemoteRows(settings.supabase_url, settings.supabase_key)
 

@@ -228,7 +228,7 @@ def clients(secret: SecretStr) -> SecretStr:
 
 def rate(text: str) -> str:
     """One or several rates, `60/minute` or `5/second;600/hour`."""
-    from limits import parse_many  # noqa: PLC0415 - it costs a tenth of a second that few should pay
+    from limits import parse_many  # noqa: PLC0415 - it costs 50 ms that few should pay
 
     if any(limit.amount < 1 for limit in parse_many(text)):
         raise ValueError
