@@ -409,6 +409,21 @@ async def test_one_that_arrived_unanswered_and_was_erased_is_taken_out(here: Her
     assert here.there == []
 
 
+async def test_one_whose_row_has_made_room_is_not_taken_out_after_a_failure(here: Here) -> None:
+    path = await here.record()
+
+    async def makes_room(_: Request) -> Response:
+        assert await here.store.work([Statement("delete from call_recordings", {})])
+        return Response(status_code=503)
+
+    here.far.storage.faults = [makes_room]
+    with capture_logs() as logs:
+        async with bringing(here.uploads()) as uploads:
+            await until(lambda: uploads.uploaded)
+    assert here.there == [path]
+    assert "uploads.taken_back" not in [each["event"] for each in logs]
+
+
 async def test_one_that_arrived_stays_though_the_file_took_long_to_say_so(
     here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:

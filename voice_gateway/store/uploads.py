@@ -64,8 +64,8 @@ select coalesce(r.status, 'stored') as status from uploads u left join call_reco
   where u.recording_id = ?
 """
 _BELONGS_THERE: Final = """
-select 1 from call_recordings r left join uploads u on u.recording_id = r.id
-  where r.id = ? and (u.recording_id is not null or (r.bucket is not null and r.status <> 'deleted'))
+select 1 from uploads where recording_id = :id
+  union all select 2 from call_recordings where id = :id and bucket is not null and status <> 'deleted'
 """
 _SET_ASIDE: Final = "update uploads set refused = :why where recording_id = :id"
 _TRIED: Final = "update uploads set tries = tries + 1 where recording_id = :id"
@@ -268,7 +268,7 @@ class Uploads:
 
     def _belongs_there(self, recording_id: str) -> bool:
         """It is to be brought still, or the record says that it was, even if we heard of that too late."""
-        return bool(fetch(self._store.path, _BELONGS_THERE, [recording_id]))
+        return bool(fetch(self._store.path, _BELONGS_THERE, {"id": recording_id}))
 
     def _open(self, row: Row) -> BufferedReader:
         """The file, as it was when it was told to be whole."""
