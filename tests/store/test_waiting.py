@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sqlite3
 from collections.abc import Callable
@@ -27,7 +28,7 @@ Maker = Callable[..., EventRecord]
 
 def command(path: Path, *arguments: str, answer: str = "") -> Result:
     environment = {"STORE_PATH": str(path), "SUPABASE_URL": "", "SUPABASE_SECRET_KEY": ""}
-    return CliRunner().invoke(app, ["outbox", *arguments, "--env-file", "none"], input=answer, env=environment)
+    return CliRunner().invoke(app, ["outbox", *arguments, "--env-file", os.devnull], input=answer, env=environment)
 
 
 async def filled(store: SqliteStore, event: Maker) -> None:
