@@ -197,6 +197,7 @@ class Uploads:
     async def _step(self) -> bool:
         """Bring one, or wait for one. False when it is time to end."""
         self._news.clear()
+        closing = self._closing  # before looking: what is there by then is brought still
         try:
             refusal = await self._take_back()
             waiting = fetch(self._store.path, _NEXT)
@@ -204,7 +205,7 @@ class Uploads:
             if not waiting:
                 if refusal is not None:
                     raise refusal  # noqa: TRY301 - it is told and tried again like any other
-                if self._closing:
+                if closing:
                     return False
                 await self._rest(LOOK_ANYWAY_S)
                 return True
