@@ -135,6 +135,7 @@ class Gateway:
             instance_id=f"{socket.gethostname()}:{os.getpid()}",
             listeners=[*inner, *listeners],
             redactor=redactor,
+            earlier=self.store.earlier,
         )
         self._traces = None if settings.trace_dir is None else self._trace_folder(settings.trace_dir)
         self._rest = _rest(settings)

@@ -2,19 +2,21 @@
 
 The bridge says what happened; the journal adds who (the call), when (wall clock, UTC) and in which order (seq), folds
 the entry into the call's own row and into a turn or a response's usage, and hands all of it to the store, which never
-makes the call wait. Where card or ID numbers are not to be kept, they are taken out of the entry before all that.
+makes the call wait. Where card or ID numbers are not to be kept, they are taken out of the entry before all that. A
+call that was on record when this process began, and comes again, goes on as its next leg.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from voice_gateway.call import entries
 from voice_gateway.call.events import CallFacts
 from voice_gateway.ops.redaction import Redactor
+from voice_gateway.store.earlier import Earlier
 from voice_gateway.store.records import (
     CallPatch,
     ConsentRecord,
@@ -23,6 +25,7 @@ from voice_gateway.store.records import (
     RecordingRecord,
     TurnRecord,
     UsageRecord,
+    order_in_call,
     recording_on_disk,
 )
 
@@ -37,13 +40,14 @@ class Store(Protocol):
 
 @dataclass(slots=True)
 class CallRecord:
-    """The record of one call. seq counts its entries from 1.
+    """The record of one call. seq counts its entries from 1. earlier: what was on record of it when it came.
 
     facts: as of now: a handoff changes who answers, and the language may change, too.
     """
 
     facts: CallFacts
     _journal: Journal
+    earlier: Earlier | None = None
     _seq: int = field(default=0)
     _keys: int = field(default=0)
     """How many keys were pressed in a row."""
@@ -55,7 +59,7 @@ class CallRecord:
         if isinstance(entry, entries.LanguageSet):
             self.facts = replace(self.facts, language=entry.language)
         self._keys = self._keys + 1 if isinstance(entry, entries.DigitReceived) else 0
-        self._journal.write(self.facts, self._seq, entry, keys_in_a_row=self._keys)
+        self._journal.write(self.facts, self._seq, entry, self.earlier, keys_in_a_row=self._keys)
 
 
 class Journal:
@@ -68,10 +72,13 @@ class Journal:
         instance_id: str = "",
         listeners: Sequence[Listener] = (),
         redactor: Redactor | None = None,
+        earlier: Callable[[str], Earlier | None] = lambda _call_sid: None,
     ) -> None:
         """wall_clock: the time in UTC. new_id: a fresh UUIDv7 as text. instance_id: which process wrote this.
 
         redactor: takes numbers out of what people said; without it all of it is kept.
+
+        earlier: what is on record of a CallSid from a process before this one.
         """
         self._store = store
         self._wall_clock = wall_clock
@@ -79,12 +86,22 @@ class Journal:
         self._instance_id = instance_id
         self._listeners = tuple(listeners)
         self._redactor = redactor
+        self._earlier = earlier
 
     def open(self, facts: CallFacts) -> CallRecord:
-        return CallRecord(facts, self)
+        return CallRecord(facts, self, self._earlier(facts.call_sid))
 
-    def write(self, facts: CallFacts, seq: int, entry: entries.Entry, *, keys_in_a_row: int = 0) -> None:
+    def write(
+        self,
+        facts: CallFacts,
+        seq: int,
+        entry: entries.Entry,
+        earlier: Earlier | None = None,
+        *,
+        keys_in_a_row: int = 0,
+    ) -> None:
         at = self._wall_clock()
+        leg = 1 if earlier is None else earlier.leg + 1
         if self._redactor is not None:
             entry = _redacted(self._redactor, entry, keys_in_a_row)
         event = EventRecord(
@@ -94,18 +111,24 @@ class Journal:
             payload=asdict(entry),
             occurred_at=at,
             seq=seq,
+            leg=leg,
             instance_id=self._instance_id,
         )
-        self._store.write(event, self._fold(facts, seq, entry, at), _rows(facts, event, entry, at))
+        self._store.write(event, self._fold(facts, event, entry, at, earlier), _rows(facts, event, entry, at))
         for listener in self._listeners:
             listener(facts, entry)
 
-    def _fold(self, facts: CallFacts, seq: int, entry: entries.Entry, at: datetime) -> CallPatch | None:
+    def _fold(
+        self, facts: CallFacts, event: EventRecord, entry: entries.Entry, at: datetime, earlier: Earlier | None
+    ) -> CallPatch | None:
         """What an entry changes in the call's own row."""
         changes = {name: value for name, value in _changes(facts, entry, at).items() if value is not None}
         if not changes:
             return None
-        return CallPatch(call_sid=facts.call_sid, last_seq=seq, instance_id=self._instance_id, **changes)
+        if earlier is not None:
+            changes |= _continued(changes, at, earlier)
+        last_seq = order_in_call(event.leg, event.seq)
+        return CallPatch(call_sid=facts.call_sid, last_seq=last_seq, instance_id=self._instance_id, **changes)
 
 
 _SAID: Final = (
@@ -171,18 +194,31 @@ def _changes(facts: CallFacts, entry: entries.Entry, at: datetime) -> dict[str, 
             return {}
 
 
+def _continued(changes: dict[str, Any], at: datetime, earlier: Earlier) -> dict[str, Any]:
+    """What a call's row is told of a later leg: cost, length and transcript of the whole call."""
+    whole: dict[str, Any] = {}
+    if "cost_usd" in changes:
+        whole["cost_usd"] = earlier.cost_usd + changes["cost_usd"]
+    if "duration_ms" in changes:
+        whole["duration_ms"] = round((at - earlier.began_at) / timedelta(milliseconds=1))
+    if "transcript" in changes:
+        whole["transcript"] = "\n".join(part for part in (earlier.transcript, changes["transcript"]) if part)
+    return whole
+
+
 def _rows(facts: CallFacts, event: EventRecord, entry: entries.Entry, at: datetime) -> Sequence[FoldedRow]:
     """What an entry is besides an event: a turn, what a response used, a decision, what becomes of a recording."""
     match entry:
         case entries.UserSpoke():
             turn = TurnRecord(
                 event.id, event.call_sid, event.seq, "user", entry.text, at,
-                item_id=entry.item_id, start_ms=entry.start_ms, end_ms=entry.end_ms,
+                leg=event.leg, item_id=entry.item_id, start_ms=entry.start_ms, end_ms=entry.end_ms,
             )  # fmt: skip
             return (turn,)
         case entries.AssistantSpoke():
             turn = TurnRecord(
                 event.id, event.call_sid, event.seq, "assistant", entry.text, at,
+                leg=event.leg,
                 item_id=entry.item_id,
                 persona=entry.persona or facts.persona or None,
                 generated=entry.generated if entry.generated != entry.text else None,

@@ -20,7 +20,8 @@ from voice_gateway.journal import Journal
 from voice_gateway.keeper import Keeper, Wishes
 from voice_gateway.ops.metrics import Metrics
 from voice_gateway.store.database import fetch
-from voice_gateway.store.leftovers import REASON, Here, close_leftovers
+from voice_gateway.store.earlier import GATEWAY_DIED
+from voice_gateway.store.leftovers import Here, close_leftovers
 from voice_gateway.store.records import KEEPING_LEG, new_id
 from voice_gateway.store.sqlite import SqliteStore
 from voice_gateway.store.uploads import queueing
@@ -72,6 +73,10 @@ def call(store: SqliteStore, sid: str, instance: str, began: datetime, *more: en
         record.write(entry)
 
 
+def metered(response_id: str, usd: float) -> entries.ResponseMetered:
+    return entries.ResponseMetered(response_id, "completed", "", None, cost_usd=usd, total_usd=usd)
+
+
 async def test_a_call_and_its_recording_that_died_with_their_process_are_ended_as_far_as_they_went(
     tmp_path: Path,
 ) -> None:
@@ -93,7 +98,7 @@ async def test_a_call_and_its_recording_that_died_with_their_process_are_ended_a
     await keeper._closing_leftovers
     assert await store.flush()
     row: Any = await store.read_call("CA1")
-    assert (row["status"], row["end_reason"], row["ended_at"]) == ("failed", REASON, row["ended_at"] or "none")
+    assert (row["status"], row["end_reason"], row["ended_at"]) == ("failed", GATEWAY_DIED, row["ended_at"] or "none")
     assert row["transcript"] == "Caller: A coffee, please\nAssistant: One — [interrupted]"
     assert 0 <= row["duration_ms"] < 20_000
     (recording,) = fetch(store.path, "select * from call_recordings")
@@ -106,6 +111,40 @@ async def test_a_call_and_its_recording_that_died_with_their_process_are_ended_a
     await keeper.close(0.0)
     assert await close_leftovers(store, Here(datetime.now(UTC) + timedelta(1), folder)) == 0, "once"
     await store.close()
+
+
+async def test_a_call_that_comes_back_after_its_gateway_was_killed_goes_on_as_another_leg(tmp_path: Path) -> None:
+    path, began = tmp_path / "store.db", datetime.now(UTC) - timedelta(seconds=60)
+    before = SqliteStore(path, linger_s=0.001)
+    await before.start()
+    said = entries.AssistantSpoke("item_1", "One", "One coffee", 300, 900, interrupted=True)
+    call(before, "CA1", "another-host:1", began, said, metered("resp_1", 0.25))
+    call(before, "CAover", "another-host:1", began, entries.CallEnded("hangup", "completed", 5, "Caller: Bye"))
+    await before.close()
+
+    after = SqliteStore(path, linger_s=0.001)
+    await after.start()
+    journal = Journal(after, wall_clock=lambda: began + timedelta(seconds=90), new_id=new_id, earlier=after.earlier)
+    for sid in ("CA1", "CAover", "CAnew"):
+        record = journal.open(CallFacts(sid, "+250788000001", "", persona="waiter"))
+        record.write(entries.CallStarted("+250788000001", "", "inbound", "waiter"))
+        record.write(entries.UserSpoke("item_9", "Are you there?", 0, 900))
+        record.write(metered("resp_2", 0.5))
+        record.write(entries.CallEnded("hangup", "completed", 7000, "Caller: Are you there?", cost_usd=0.5))
+    assert await after.flush()
+    assert (after.refused, after.lost) == (0, 0)
+
+    row: Any = await after.read_call("CA1")
+    assert row["transcript"] == "Assistant: One — [interrupted]\nCaller: Are you there?"
+    assert (row["status"], row["end_reason"], row["duration_ms"]) == ("completed", "hangup", 90_000)
+    assert row["cost_usd"] == pytest.approx(0.75)
+    events = [(each["leg"], each["seq"]) for each in await after.read_events("CA1")]
+    assert events == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3), (2, 4)]
+    turns = fetch(path, "select leg, text from call_turns where call_sid = 'CA1' order by leg")
+    assert [(each["leg"], each["text"]) for each in turns] == [(1, "One"), (2, "Are you there?")]
+    assert len(await after.read_events("CAover")) == 6
+    assert {each["leg"] for each in await after.read_events("CAnew")} == {1}
+    await after.close()
 
 
 async def test_what_somebody_is_still_at_is_left_alone(store: SqliteStore, tmp_path: Path) -> None:
@@ -121,7 +160,7 @@ async def test_what_somebody_is_still_at_is_left_alone(store: SqliteStore, tmp_p
     assert await store.flush()
     assert await close_leftovers(store, Here(NOW, tmp_path)) == 3
     assert await store.flush()
-    ended = fetch(store.path, "select call_sid from calls where end_reason = ? order by 1", [REASON])
+    ended = fetch(store.path, "select call_sid from calls where end_reason = ? order by 1", [GATEWAY_DIED])
     assert [row["call_sid"] for row in ended] == ["CAlong-ago", "CAnameless", "CAreborn"]
     assert (store.refused, store.lost) == (0, 0)
 

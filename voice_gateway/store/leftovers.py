@@ -12,7 +12,6 @@ import asyncio
 import hashlib
 import os
 import socket
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,8 +21,8 @@ import structlog
 
 from voice_gateway.audio import wav
 from voice_gateway.call import entries
-from voice_gateway.call.transcript import CUT
 from voice_gateway.store.database import fetch
+from voice_gateway.store.earlier import GATEWAY_DIED, LONGEST_CALL, transcript_of
 from voice_gateway.store.recordings import CHANNELS, open_safely
 from voice_gateway.store.records import (
     CallPatch,
@@ -35,10 +34,6 @@ from voice_gateway.store.records import (
     recording_on_disk,
 )
 from voice_gateway.store.sqlite import SqliteStore
-
-REASON: Final = "gateway_died"
-LONGEST_CALL: Final = timedelta(hours=5)
-"""MAX_CALL_SECONDS is 14,400 at most."""
 
 _OPEN: Final = """
 select call_sid, created_at, last_seq, instance_id, cost_usd, (select max(coalesce(e.occurred_at, e.created_at))
@@ -70,12 +65,12 @@ async def close_leftovers(store: SqliteStore, here: Here) -> int:
         for recording in await asyncio.to_thread(fetch, store.path, _RECORDINGS, [sid]):
             entry = await asyncio.to_thread(_ended, recording, here)
             store.write(keeping_event(sid, entry, at), None, [_row(sid, entry, at)])
-        said = _transcript(await asyncio.to_thread(fetch, store.path, _TURNS, [sid]))
+        said = transcript_of(await asyncio.to_thread(fetch, store.path, _TURNS, [sid]))
         ended = entries.CallEnded(
-            REASON, "failed", _length_ms(row["created_at"], at), said, cost_usd=float(row["cost_usd"] or 0)
+            GATEWAY_DIED, "failed", _length_ms(row["created_at"], at), said, cost_usd=float(row["cost_usd"] or 0)
         )
         patch = CallPatch(
-            sid, row["last_seq"], status="failed", end_reason=REASON, ended_at=at, duration_ms=ended.duration_ms,
+            sid, row["last_seq"], status="failed", end_reason=GATEWAY_DIED, ended_at=at, duration_ms=ended.duration_ms,
             transcript=said or None,
         )  # fmt: skip
         store.write(keeping_event(sid, ended, at), patch)
@@ -103,11 +98,6 @@ def _lives(pid: int) -> bool:
 
 def _length_ms(created_at: str, at: datetime) -> int:
     return max(0, round((at - datetime.fromisoformat(created_at)) / timedelta(milliseconds=1)))
-
-
-def _transcript(turns: Iterable[Row]) -> str:
-    names = {"user": "Caller", "assistant": "Assistant"}
-    return "\n".join(f"{names[row['speaker']]}: {row['text']}{CUT if row['interrupted'] else ''}" for row in turns)
 
 
 def _ended(recording: Row, here: Here) -> entries.RecordingFinished | entries.RecordingFailed:

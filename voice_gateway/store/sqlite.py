@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
 import structlog
 
 from voice_gateway.store.database import fetch
+from voice_gateway.store.earlier import Earlier, earlier_calls
 from voice_gateway.store.records import CallPatch, EventRecord, FoldedRow, Row, Store, iso_utc
 from voice_gateway.store.statements import Statement
 from voice_gateway.store.writer import Habits, Receipt, Waiting, Work, Writer
@@ -47,12 +48,14 @@ class SqliteStore(Store):
         self._clock = clock
         self._log = structlog.get_logger()
         self._writer = Writer(self.path, Habits(linger_s, max_bytes, at_open))
+        self._earlier: dict[str, Earlier] = {}
 
     # --- writing ------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Open or make the file and start the writer. Raises `StoreError` when the file cannot be had."""
         await asyncio.to_thread(self._writer.start)
+        self._earlier = await asyncio.to_thread(earlier_calls, self.path, datetime.now(UTC))
 
     def write(self, event: EventRecord, patch: CallPatch | None = None, rows: Sequence[FoldedRow] = ()) -> None:
         """Put a record on its way. Costs a microsecond; past `capacity` the record is dropped and counted."""
@@ -154,6 +157,10 @@ class SqliteStore(Store):
         """True when the writer is not running, or the oldest record waits too long, or records are being dropped."""
         full = self._writer.queue.qsize() >= self._capacity
         return not self._writer.running or full or self.oldest_age_s(now) > self._stuck_after
+
+    def earlier(self, call_sid: str) -> Earlier | None:
+        """What the file held of a call when this process began, if it may still be on the line."""
+        return self._earlier.get(call_sid)
 
     # --- reading ------------------------------------------------------------------------------------------------
 
