@@ -73,7 +73,7 @@ def test_the_servers_are_reached_and_their_tools_listed(tmp_path: Path) -> None:
         '[gone]\nurl = "http://127.0.0.1:9/mcp"\nallow = ["*"]\n'
     )
     given = {"STORE_PATH": str(tmp_path / "store.db"), "MCP_SERVERS_FILE": str(servers), "COLUMNS": "200"}
-    result = CliRunner().invoke(verbs, ["mcp", "--servers", "--env-file", str(tmp_path / "none")], env=given)
+    result = CliRunner().invoke(verbs, ["mcp", "--servers", "--env-file", os.devnull], env=given)
     assert result.exit_code == 1, "one of them could not be reached"
     assert "weather: up" in result.output
     assert "weather_get_forecast  mcp:weather.get_forecast" in result.output
