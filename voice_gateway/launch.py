@@ -39,7 +39,7 @@ def run(settings: Settings, variables: Mapping[str, str] | None = None) -> None:
     log.info("gateway.starting", version=__version__, host=settings.host, port=settings.port)
     gateway = prepare(settings, variables)
     logs.hide(gateway.secrets)
-    for sentence in (*gateway.unpriced(), *gateway.doubts()):
+    for sentence in (*gateway.unpriced(), *gateway.doubts(), *gateway.routes.doubts()):
         log.warning("config.warning", detail=sentence)
     try:
         listener = socket.create_server((settings.host, settings.port))

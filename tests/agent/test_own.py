@@ -225,6 +225,6 @@ async def test_the_example_of_the_page_on_tools_works(module: Callable[..., str]
     (block,) = (each for each in blocks if "import tool" in each or "ToolFailed, tool" in each)
     toolbox = Toolbox(own_tools([module(block, "page_tools.py")], []))
     context = ToolContext("CA1", "+250788000001")
-    assert (await ask(toolbox, "parcel_status", context, number="RW-1042"))[0]["status"] == "on its way"
-    unknown, ok = await ask(toolbox, "parcel_status", context, number="RW-1")
+    assert (await ask(toolbox, "parcel_status", context, parcel_number="RW-1042"))[0]["status"] == "on its way"
+    unknown, ok = await ask(toolbox, "parcel_status", context, parcel_number="RW-1")
     assert (ok, unknown["error"]) == (False, "failed")

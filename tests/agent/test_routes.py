@@ -120,6 +120,21 @@ def test_a_mistake_is_told_with_file_line_and_field(tmp_path: Path, text: str, s
     assert str(tmp_path / "routes.toml") in str(told.value)
 
 
+def test_rules_that_will_never_decide_are_told(tmp_path: Path) -> None:
+    good = '[[route]]\npersona = "cfo"\nto = ["+15550100002", "sip:0*", "0*@example.org"]\nfrom = "anonymous"\n'
+    assert routes(tmp_path, good).doubts() == ()
+    national, last = routes(
+        tmp_path, '[[route]]\npersona = "cfo"\nto = "0788 123 456"\n\n[[route]]\npersona = "waiter"\n' + good
+    ).doubts()
+    assert national.startswith("ROUTES_FILE, route 1 (cfo): to: ")
+    assert "123 456" not in national, "numbers are masked"
+    assert "with + and country code" in national
+    assert last == "ROUTES_FILE, route 2 takes every call; those after it are never asked."
+    shared = '[[route]]\npersona = "waiter"\npercent = 50\n' + good
+    assert routes(tmp_path, shared).doubts() == ()
+    assert routes(tmp_path, good + '[[route]]\npersona = "waiter"\n').doubts() == (), "the last may take all"
+
+
 def test_a_file_that_is_not_there_is_told_by_its_setting(tmp_path: Path) -> None:
     with pytest.raises(RouteError, match=r"ROUTES_FILE: .*none\.toml: cannot be read: No such file"):
         load_routes(tmp_path / "none.toml", ["cfo"], "cfo")

@@ -88,6 +88,15 @@ def test_a_response_that_was_told_what_to_say_says_it_whatever_the_caller_said()
     assert RuleMind().respond(situation) == [Say("The kitchen closes in ten minutes.")]
 
 
+def test_a_note_to_act_on_is_acted_on_and_not_what_the_instructions_quote() -> None:
+    note = Line("system", "A note. Act on it now, in your own words: The kitchen closes. Last orders, please.")
+    rules = 'You are a waiter. Before the sum, say "totals".'
+    situation = Situation(rules, [Line("user", "Hello?"), Line("assistant", "Hello!"), note], WAITER)
+    assert RuleMind().respond(situation) == [Say("The kitchen closes. Last orders, please.")]
+    asked = Situation(rules, [note, Line("user", "How much is a cappuccino?")], WAITER)
+    assert RuleMind().respond(asked)[0] == UseTool("lookup_menu", {"query": "cappuccino"}), "a note is acted on once"
+
+
 def test_a_rule_that_quotes_a_sentence_does_not_silence_the_rest() -> None:
     instructions = 'Be kind. When a guest is rude, say only "I see".'
     acts = RuleMind().respond(Situation(instructions, [Line("user", "Do you have coffee?")], WAITER))

@@ -565,6 +565,13 @@ def test_without_yes_it_only_tells_and_with_it_it_proves(lived: Path) -> None:
     assert not re.search(r" 0$", done.output, re.MULTILINE), "what is empty has one line"
 
 
+def test_calls_that_there_are_not_are_told_as_that(lived: Path) -> None:
+    told = run(lived, "--call", "CAnever")
+    assert told.exit_code == 0, told.output
+    assert told.output.startswith("Of the calls named there is nothing.\n")
+    assert "Add --yes" not in told.output
+
+
 def test_a_line_of_ours_and_nobody_at_all_are_refused(lived: Path) -> None:
     line = run(lived, "--number", LINE, "--yes")
     assert line.exit_code == 2

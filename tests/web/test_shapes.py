@@ -77,5 +77,27 @@ def test_every_mistake_is_told_at_once_and_what_was_sent_is_not() -> None:
     assert "secret" not in refused.value.detail
 
 
+@pytest.mark.parametrize(
+    ("shape", "body", "said"),
+    [
+        (shapes.SayInWriting, {"text": "Hi", "mode": "ask"}, "/mode: goes with the call_sid of a live call alone"),
+        (shapes.SayInCall, {"text": "Hi", "call_sid": "CA1", "stream": True}, "/stream: goes with no call_sid"),
+        (shapes.PersonaInCall, {"key": "cfo", "call_sid": "CA1", "session_id": "a"}, "/session_id: goes with no call"),
+        (
+            shapes.SayInWriting,
+            {"text": "Hi", "sesion_id": "a"},
+            "there is no such field here; there are text,",
+        ),
+        (shapes.SayInWriting, {"text": "Hi", "sesion_id": "a"}, "did you mean session_id?"),
+    ],
+)
+def test_a_field_that_is_not_taken_here_is_told_with_where_it_is(
+    shape: type[shapes.Shape], body: dict[str, object], said: str
+) -> None:
+    with pytest.raises(Problem) as refused:
+        read_shape(body, shape)
+    assert said in refused.value.detail
+
+
 def test_every_kind_of_problem_is_an_error_with_a_title() -> None:
     assert all(400 <= status <= 599 and title for status, title in KINDS.values())

@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from voice_gateway.errors import GatewayError, there_are
+from voice_gateway.ops.privacy import scrub
 from voice_gateway.values import read_toml
 
 _FIELDS = ("persona", "to", "from", "language", "percent")
 _SPACING = re.compile(r"[\s().\-]")
+_NATIONAL = re.compile(r"0[0-9*]*")
 
 
 class RouteError(GatewayError):
@@ -40,6 +42,11 @@ class Route:
     languages: tuple[str, ...] = ()
     percent: float = 100.0
     written: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether there is no call that it leaves to another."""
+        return not (self.called or self.callers or self.languages) and self.percent >= 100
 
     def fits(self, from_number: str, to_number: str, language: str) -> bool:
         return (
@@ -63,6 +70,22 @@ class Routes:
             if route.fits(from_number, to_number, language):
                 return route.persona
         return self.default
+
+    def doubts(self) -> tuple[str, ...]:
+        """Sentences about rules that can be used and will never decide."""
+        found: list[str] = []
+        for number, route in enumerate(self.routes, start=1):
+            found += [
+                f"ROUTES_FILE, route {number} ({route.persona}): {name}: {scrub(pattern)} fits no call: "
+                "numbers come with + and country code, such as +250788000123."
+                for name, patterns in route.written.items()
+                for pattern in patterns
+                if _NATIONAL.fullmatch(_compact(pattern))
+            ]
+        everybody = next((number for number, route in enumerate(self.routes, start=1) if route.takes_all), None)
+        if everybody is not None and everybody < len(self.routes):
+            found.append(f"ROUTES_FILE, route {everybody} takes every call; those after it are never asked.")
+        return tuple(found)
 
 
 def load_routes(path: Path, personas: Collection[str], default: str) -> Routes:

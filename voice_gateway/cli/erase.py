@@ -74,14 +74,16 @@ async def _run(settings: Settings, person: Person, number: str, *, yes: bool) ->
 async def _perform(eraser: Eraser, person: Person, shown: str, *, yes: bool) -> int:
     found = await eraser.search(person)
     who = shown or "the calls named"
-    typer.echo(f"Of {who} there is ({len(found.person.call_sids)} calls):")
+    calls = len(found.person.call_sids)
+    known = f"Of {who} there is ({calls} call{'' if calls == 1 else 's'}):"
+    typer.echo(known if found.total else f"Of {who} there is nothing.")
     _table(found)
     if found.lines:
         typer.secho(f"{found.lines} calls came in on {who}: a line of yours and no person. Nothing is done.", err=True)
         return 2
     if not yes:
         _problems(found)
-        typer.echo("Nothing was changed. Add --yes to erase it.")
+        typer.echo("Nothing was changed. Add --yes to erase it." if found.total else "Nothing was changed.")
         return 1 if found.problems else 0
     after = await eraser.erase(person)
     typer.echo("Searched again, this is left:")

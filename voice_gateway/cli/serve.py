@@ -52,7 +52,8 @@ def _check(settings: Settings, variables: Mapping[str, str]) -> bool:
     teller.blank()
     menuless = asyncio.run(menu_doubts(settings, gateway.roles))
     missing = settings.missing()
-    for sentence in (*missing, *settings.warnings_at_start(), *gateway.unpriced(), *gateway.doubts(), *menuless):
+    doubts = (*gateway.unpriced(), *gateway.doubts(), *gateway.routes.doubts(), *menuless)
+    for sentence in (*missing, *settings.warnings_at_start(), *doubts):
         typer.secho(sentence, fg="yellow", err=True)
     if missing:
         typer.secho(launch.UNSERVED, fg="yellow", err=True)

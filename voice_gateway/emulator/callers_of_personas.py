@@ -71,7 +71,7 @@ WAITER: Final = (
     Scenario(
         "prices",
         "asks for a price in Rwanda and one in Malta: francs here, euros there",
-        conversation("What does the cappuccino cost?", "And how much is a margarita?", _BYE),
+        conversation("What does the cappuccino cost?", "And how much is the margarita?", _BYE),
         persona="waiter",
         expected=Expected(
             uses=(

@@ -67,6 +67,7 @@ _THIS_NUMBER: Final = re.compile(
 
 
 _NEWS: Final = re.compile(r"\s*tell (?:the caller|him|her|them)\b[^\"\n.;]*?\bthat ([^\"\n.;,]{2,200})", re.IGNORECASE)
+_NOTE: Final = re.compile(r"\bin your own words:\s*(\S.*)", re.IGNORECASE | re.DOTALL)
 _DAY_TOLD: Final = re.compile(
     r"\b(?:today|current date|date of today)\b[^.\n]{0,40}?\b(\d{4}-\d\d-\d\d)\b", re.IGNORECASE
 )
@@ -98,6 +99,9 @@ class RuleMind:
             return [Say(_text(told))]
         if news := _NEWS.match(situation.instructions):
             return [Say(f"I am sorry, {news[1].strip()}. Can I do anything for you myself?")]
+        last = situation.lines[-1] if situation.lines else None
+        if last is not None and last.role == "system" and (note := _NOTE.search(last.text)):
+            return [Say(note[1].strip())]
         lines = [line for line in situation.lines if line.role != "system"]
         talk = Talk(lines)
         if talk.fresh:

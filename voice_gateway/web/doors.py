@@ -17,16 +17,17 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from voice_gateway.errors import there_are
 from voice_gateway.ops import logs
 from voice_gateway.web.clients import Clients
 from voice_gateway.web.problem import Mistake, Problem
-from voice_gateway.web.shapes import PATTERNS
+from voice_gateway.web.shapes import PATTERNS, Shape
 
 MAX_BODY_BYTES: Final = 64 * 1024
 BODY_TIMEOUT_S: Final = 10.0
 MOST_MISTAKES: Final = 10
 
-Taken = TypeVar("Taken", bound=BaseModel)
+Taken = TypeVar("Taken", bound=Shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +148,14 @@ def read_shape(given: Any, shape: type[Taken]) -> Taken:
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)[:MOST_MISTAKES]
     mistakes = [
-        Mistake(pointer="".join(f"/{_escaped(part)}" for part in each["loc"]), message=_words(each)) for each in found
+        Mistake(pointer="".join(f"/{_escaped(part)}" for part in each["loc"]), message=_words(each, shape))
+        for each in found
     ]
     told = "; ".join(f"{each.pointer or 'the body'}: {each.message}" for each in mistakes)
     raise Problem("invalid", f"correct this and send it again: {told}", errors=mistakes)
 
 
-def _words(mistake: ErrorDetails) -> str:
+def _words(mistake: ErrorDetails, shape: type[Shape]) -> str:
     """What to do, where the library's own words show a pattern or a class of ours."""
     match mistake["type"]:
         case "string_pattern_mismatch":
@@ -161,7 +163,8 @@ def _words(mistake: ErrorDetails) -> str:
         case "model_type":
             return "send one JSON object"
         case "extra_forbidden":
-            return "there is no such field here"
+            name = str(mistake["loc"][-1])
+            return shape.ELSEWHERE.get(name) or f"there is no such field here; {there_are(shape.model_fields, name)}"
     return mistake["msg"]
 
 

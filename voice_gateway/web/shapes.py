@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -38,10 +39,17 @@ SessionId: TypeAlias = Annotated[
 PersonaKey: TypeAlias = Annotated[str, Field(pattern=PERSONA, description="A key that `GET /ai/personas` lists.")]
 
 
+_IN_A_CALL: Final = "goes with the call_sid of a live call alone"
+_IN_WRITING: Final = "goes with no call_sid: it is of the conversations in writing"
+
+
 class Shape(BaseModel):
     """Exactly these fields, of exactly these types."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {}
+    """Fields that the same door takes in another shape, and when."""
 
 
 # --- saying something -------------------------------------------------------------------------------------------
@@ -49,6 +57,8 @@ class Shape(BaseModel):
 
 class SayInCall(Shape):
     """Say something in a live call."""
+
+    ELSEWHERE = {"session_id": _IN_WRITING, "stream": _IN_WRITING}
 
     text: Text
     call_sid: CallSid
@@ -71,6 +81,8 @@ class SayInCall(Shape):
 
 class SayInWriting(Shape):
     """Say something to the model in writing."""
+
+    ELSEWHERE = {"mode": _IN_A_CALL, "interrupt": _IN_A_CALL, "wait": _IN_A_CALL}
 
     text: Text
     call_sid: None = Field(None, description="Without one, or null: in writing.")
@@ -121,6 +133,8 @@ class SaidInWriting(Shape):
 
 class PersonaInCall(Shape):
     """Have another persona lead a live call."""
+
+    ELSEWHERE = {"session_id": _IN_WRITING}
 
     key: PersonaKey
     call_sid: CallSid
