@@ -50,4 +50,4 @@ $(VENV)/.base $(VENV)/.local $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo "Setting up $(VENV) from $(filter requirements/%,$^) (a minute or two, once) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(filter requirements/%,$^)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch $@
+	@touch $@ $(if $(filter %.dev,$@),$(VENV)/.local) $(if $(filter %.dev %.local,$@),$(VENV)/.base)

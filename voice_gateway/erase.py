@@ -100,7 +100,7 @@ class Eraser:
             calls = await find(report)
             report.person = report.person.with_calls(calls.sids)
             report.live |= calls.live
-            report.lines += calls.lines
+            report.lines = max(report.lines, calls.lines)  # both may know the same ones
         # Again: what one place knows the other may not, such as the calls that belong to these.
         report.person = report.person.with_calls((await self._local_calls(report)).sids)
         await self._find_buckets(report)

@@ -97,6 +97,12 @@ def test_a_note_to_act_on_is_acted_on_and_not_what_the_instructions_quote() -> N
     assert RuleMind().respond(asked)[0] == UseTool("lookup_menu", {"query": "cappuccino"}), "a note is acted on once"
 
 
+def test_a_name_in_quotes_behind_a_rule_to_say_something_is_not_said() -> None:
+    rules = 'You are a waiter. Say the order in one sentence; where there are "totals" in two currencies, say both.'
+    lines = [Line("user", "Hello?"), Line("assistant", "Hello!")]
+    assert RuleMind().respond(Situation(rules, lines, WAITER)) == [Say(Manners().go_on)]
+
+
 def test_a_rule_that_quotes_a_sentence_does_not_silence_the_rest() -> None:
     instructions = 'Be kind. When a guest is rude, say only "I see".'
     acts = RuleMind().respond(Situation(instructions, [Line("user", "Do you have coffee?")], WAITER))

@@ -79,7 +79,7 @@ async def _perform(eraser: Eraser, person: Person, shown: str, *, yes: bool) -> 
     typer.echo(known if found.total else f"Of {who} there is nothing.")
     _table(found)
     if found.lines:
-        typer.secho(f"{found.lines} calls came in on {who}: a line of yours and no person. Nothing is done.", err=True)
+        typer.secho(f"Calls came in on {who}: it is a line of yours and no person. Nothing is done.", err=True)
         return 2
     if not yes:
         _problems(found)

@@ -45,7 +45,7 @@ from voice_gateway.emulator.vocabulary import DIGITS, vocabulary
 from voice_gateway.emulator.wording import words
 
 _QUOTED: Final = r"[\"\u201c\u00ab]([^\"\u201d\u00bb]{2,400})[\"\u201d\u00bb]"
-_SAME_SENTENCE: Final = r"[^\"\u201c\u00ab.!?]{0,80}"
+_SAME_SENTENCE: Final = r"[^\"\u201c\u00ab.!?;]{0,80}"
 _GREETING: Final = re.compile(
     rf"\b(?:greet(?:ing|s)?|welcome|begin|start|open(?:ing)?)\b{_SAME_SENTENCE}(?:{_QUOTED}|:\s*([^\"\u201c\u00ab\n]{{2,400}}))",
     re.IGNORECASE,

@@ -74,10 +74,12 @@ class LocalErasure:
         sids = {sid for sid, way, caller, called, _ in told if is_theirs(person, way, caller, called)}
         sids |= person.call_sids
         sids |= {sid for sid, *_, parent in told if parent in sids}
-        lines = sum(person.is_this(called) and not (way or "").startswith("outbound") for _, way, _, called, _ in told)
+        ours = {
+            sid for sid, way, _, called, _ in told if person.is_this(called) and not (way or "").startswith("outbound")
+        }
         with self._open() as db:
             live = {sid for sid in sids if "calls" in tables and self._is_live(db, sid)}
-        return Calls(frozenset(sids), frozenset(live), lines)
+        return Calls(frozenset(sids), frozenset(live), len(ours))
 
     def _is_live(self, db: sqlite3.Connection, sid: str) -> bool:
         sql = (
