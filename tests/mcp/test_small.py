@@ -179,8 +179,11 @@ async def test_who_asks_and_takes_no_answer_is_not_read_for_ever(serve: Serve) -
             async with asyncio.timeout(10):
                 while len(door._at_work) < small.MOST_UNANSWERED:  # noqa: ASYNC110 - of a task that tells nobody
                     await asyncio.sleep(0.01)
-            await asyncio.sleep(0.2)  # in which all the others would have been read
-            assert len(door._at_work) == small.MOST_UNANSWERED
+            most = 0
+            for _ in range(30):  # in which all the others would have been read
+                most = max(most, len(door._at_work))
+                await asyncio.sleep(0.01)
+            assert most <= small.MOST_UNANSWERED
             ws.transport.abort()
 
 

@@ -114,7 +114,8 @@ async def test_a_call_and_its_recording_that_died_with_their_process_are_ended_a
 
 
 async def test_a_call_that_comes_back_after_its_gateway_was_killed_goes_on_as_another_leg(tmp_path: Path) -> None:
-    path, began = tmp_path / "store.db", datetime.now(UTC) - timedelta(seconds=60)
+    path = tmp_path / "store.db"
+    began = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=60)  # the file keeps milliseconds
     before = SqliteStore(path, linger_s=0.001)
     await before.start()
     said = entries.AssistantSpoke("item_1", "One", "One coffee", 300, 900, interrupted=True)
