@@ -50,8 +50,7 @@ class Line:
     def play(self, sent_at: float, ulaw: bytes) -> None:
         arrived = self._arrive(sent_at)
         start = self.busy_until if self.busy_until > arrived else arrived + self.jitter_buffer_s + self.late_s
-        if self.sound or ulaw != FRAME:  # the frame of silence ahead of all is not our voice
-            self.spans.append((start, len(ulaw)))
+        self.spans.append((start, len(ulaw)))
         self.sound.append((start, ulaw))
         self.busy_until = start + len(ulaw) / 8000
 
@@ -106,7 +105,7 @@ class Scene:
         self.bridge = Bridge(policy or Policy(audio_format="pcmu"), 0.0, detector)
         self.said: list[tuple[float, do.Command]] = []
         self.truths: list[int] = []
-        self._silence: do.PlayAudio | None = None
+        self._silence: list[do.Command] = []
         self._due: list[tuple[float, int, ev.Event]] = []
         self._order = count()
 
@@ -116,7 +115,7 @@ class Scene:
         """It happens now."""
         commands = self.bridge.handle(event, self.now)
         if isinstance(event, ev.Woke) and not any(isinstance(command, do.PlayAudio) for _, command in self.said):
-            self._silence = next((c for c in commands if isinstance(c, do.PlayAudio) and c.ulaw == FRAME), None)
+            self._silence = [c for c in commands if isinstance(c, do.PlayAudio) and c.ulaw == FRAME]
         for command in commands:
             self.said.append((self.now, command))
             self._carry(command)
@@ -146,6 +145,8 @@ class Scene:
         match command:
             case do.PlayAudio():
                 self.line.play(self.now, command.ulaw)
+                if any(command is each for each in self._silence):
+                    self.line.spans.pop()  # the silence ahead of all is nobody's words
             case do.SendMark():
                 self._return(self.line.mark(self.now, command.name), command.name)
             case do.ClearPlayout():
@@ -190,8 +191,9 @@ class Scene:
     # --- what was commanded -------------------------------------------------------------------------------------
 
     def all(self, kind: type[Wanted]) -> list[Wanted]:
-        """In order; of what is played without the frame of silence ahead of the first words."""
-        return [command for _, command in self.said if isinstance(command, kind) and command is not self._silence]
+        """In order; of what is played without the silence ahead of the first words."""
+        said = [command for _, command in self.said if isinstance(command, kind)]
+        return [command for command in said if not any(command is each for each in self._silence)]
 
     def entries(self, kind: type[Wanted]) -> list[Wanted]:
         return [c.entry for _, c in self.said if isinstance(c, do.WriteEntry) and isinstance(c.entry, kind)]

@@ -13,23 +13,24 @@ from voice_gateway.call import commands as do
 from voice_gateway.call.bridge import Policy
 
 SEEDS = range(10)
+MORE_SEEDS = range(30)
 BEFORE_ANY_MARK = {"cut 0.25 s after the first delta", "two 300 ms apart, an answer between"}
 """On a slow line no mark of this run has come back yet. With jitter, that of the run's first message, that of the clear
-and what the round trip and the start delay were measured with all add up, and nothing can tell: up to 60 ms."""
+and what the line was measured with all add up: of a thousand lines, two to seven are off by more than 40 ms, none by
+50."""
 
 
 @pytest.mark.parametrize("sky", SKIES)
 @pytest.mark.parametrize("case", CASES)
 def test_what_the_model_is_told_was_heard_is_what_the_carrier_played(case: str, sky: str) -> None:
     errors_ms: list[float] = []
-    for seed in SEEDS:
+    for seed in MORE_SEEDS if case in BEFORE_ANY_MARK else SEEDS:
         call, judged = heard_cases.play(CASES[case], SKIES[sky], seed)
         assert all(each.right for each in judged), f"seed {seed}\n{call.scene}"
         assert all(each.others_ms == 0 for each in judged), f"seed {seed}\n{call.scene}"
         errors_ms += [abs(each.error_ms) for each in judged if each.audible]
     assert median(errors_ms or [0.0]) <= 20
-    jitter = SKIES[sky].jitter_s > 0
-    assert max(errors_ms, default=0.0) <= (60 if jitter and case in BEFORE_ANY_MARK else 40 if jitter else 3)
+    assert max(errors_ms, default=0.0) <= (40 if SKIES[sky].jitter_s else 3)
 
 
 @pytest.mark.parametrize("case", HARD_CASES)
@@ -72,3 +73,18 @@ def test_a_pause_of_the_carriers_that_nobody_told_us_of_is_seen_in_the_next_mark
     scene.caller_speaks()
     (truncate,) = scene.all(do.TruncateItem)
     assert abs(truncate.audio_end_ms - scene.truths[0] / 8) <= 25, str(scene)
+
+
+@pytest.mark.parametrize("apart_s", [0.15, 0.2, 0.25])
+def test_words_that_found_the_carrier_still_busy_teach_nothing_of_how_it_starts(apart_s: float) -> None:
+    """The first words reach it while it plays what came before; the next reply finds it idle, and is cut at once."""
+    scene = Scene(Policy(audio_format="pcmu"), Line(one_way_s=0.13, jitter_buffer_s=0.08, late_s=0.1))
+    scene.begin()
+    scene.pass_until(0.18 + apart_s)
+    scene.answer("resp_1", "item_1", 1.0)
+    scene.pass_until(4.0)
+    scene.answer("resp_2", "item_2", 3.0)
+    scene.pass_until(4.3)
+    scene.caller_speaks()
+    (truncate,) = scene.all(do.TruncateItem)
+    assert abs(truncate.audio_end_ms - (scene.truths[0] / 8 - 1000)) <= 2, str(scene)

@@ -15,9 +15,9 @@ def test_sound_goes_out_at_most_a_lead_ahead_of_the_ear() -> None:
     playout = Playout(lead_s=0.4, chunk_s=0.2)
     segment = playout.open_segment("resp", "item", 0)
     playout.queue(segment, b"\x10" * 80_000, 10_000.0)
-    assert spoken(playout.pump(10.0)) == 160 + 1600, "one frame for an early mark, then whole messages only"
-    assert playout.deadline() == 10.0 + (160 + 2 * 1600 - 3200) / 8000
-    assert spoken(playout.pump(10.02)) == 1600
+    assert spoken(playout.pump(10.0)) == 3 * 160 + 1600, "three frames for early marks, then whole messages only"
+    assert playout.deadline() == 10.0 + (3 * 160 + 2 * 1600 - 3200) / 8000
+    assert spoken(playout.pump(10.06)) == 1600
 
 
 def test_a_message_longer_than_the_lead_is_cut_to_fit_into_it() -> None:
@@ -37,8 +37,8 @@ def test_a_late_wake_up_is_caught_up_and_not_added() -> None:
     segment = playout.open_segment("resp", "item", 0)
     playout.queue(segment, b"\x10" * 80_000, 10_000.0)
     sent = spoken(playout.pump(0.0)) + spoken(playout.pump(0.3)) + spoken(playout.pump(0.4))
-    assert sent == 160 + 3 * 1600
-    assert playout.deadline() == (160 + 4 * 1600 - 3200) / 8000
+    assert sent == 3 * 160 + 3 * 1600
+    assert playout.deadline() == (3 * 160 + 4 * 1600 - 3200) / 8000
 
 
 def test_every_item_ends_with_a_mark_of_its_own() -> None:
@@ -48,7 +48,7 @@ def test_every_item_ends_with_a_mark_of_its_own() -> None:
         playout.queue(segment, b"\x10" * 1000, 125.0)
         playout.finish(segment)
     shapes = [len(c.ulaw) if isinstance(c, PlayAudio) else "mark" for c in playout.pump(0.0)]
-    assert shapes == ["mark", 160, "mark", 840, "mark", 1000, "mark"]
+    assert shapes == ["mark", 160, "mark", 160, "mark", 160, "mark", 520, "mark", 1000, "mark"]
 
 
 def test_a_mark_of_an_older_generation_is_ignored() -> None:
@@ -144,8 +144,8 @@ def test_the_line_is_measured_while_nobody_speaks_and_not_any_more_when_somebody
     while (deadline := playout.deadline()) is not None:
         commands += playout.pump(now := deadline)
     assert now < 0.2
-    assert [type(command) for command in commands] == [SendMark] * 7 + [PlayAudio, SendMark]
-    assert spoken(commands) == 160
+    assert [type(command) for command in commands] == [SendMark] * 7 + [PlayAudio, SendMark] * 3
+    assert spoken(commands) == 3 * 160
     assert not playout.is_audible(now), "silence is no voice"
     assert not playout.hold(now)
     spoken_to = Playout()

@@ -11,7 +11,8 @@ Rules
    a pause that we did not know of, and is believed alone.
 2. Before a run's first mark its beginning is reckoned from the send: one round trip and the carrier's start delay (its
    jitter buffer, learnt from earlier runs) later. Where it is open whether the carrier had run dry when the sound
-   arrived, so much of the start delay is reckoned as a pause is probable.
+   arrived, so much of the start delay is reckoned as a pause is probable; the receipt for the end of the run before
+   tells it better. A run that began as soon as that one ended found no idle carrier, and teaches no start delay.
 3. The marked position grows with the clock from there on. It passes a mark that is still out by no more than the
    jitter seen, unless that one is overdue by `LOST_AFTER_S`: then its receipt was lost, and the clock alone must do.
 4. When a clear sent now takes effect, the ear will have heard what will be marked one round trip from now. The round
@@ -53,14 +54,17 @@ class _Mark:
 class _Run:
     """Sound that the carrier plays without a pause.
 
-    base: its first position. due: when it was sent, or later if the carrier had still so much to play. pause: how
-    probable it is that the carrier had run dry and starts anew. begins: what its marks said of its beginning. begin:
+    base: its first position. sent_at: when its first sound was sent. due: the same, or later if the carrier had still
+    so much to play. pause: how probable it is that the carrier had run dry and starts anew. after: when the end of the
+    run before was receipted, if that was after this one was sent. begins: what its marks said of its beginning. begin:
     their median, once there is one.
     """
 
     base: int = 0
+    sent_at: float = 0.0
     due: float = 0.0
     pause: float = 1.0
+    after: float | None = None
     begins: deque[float] = field(default_factory=lambda: deque(maxlen=8))
     begin: float | None = None
     start_delay_learnt: bool = False
@@ -142,9 +146,14 @@ class HeardClock:
         """The next message finds the carrier idle, or nearly so (rule 2)."""
         self._floor = self.heard(now)
         left = -self.jitter if self._receipted >= self._sent else self.left(now)
-        pause = min(max(0.0, 0.5 - left / (2 * self.jitter)), 1.0)
         self._run_before = self._run
-        self._run = _Run(self._sent, now + max(0.0, left), pause)
+        self._run = _Run(self._sent, now)
+        self._find(left)
+
+    def _find(self, left: float) -> None:
+        """The run's first sound found the carrier with so many seconds to play; negative when it had run dry."""
+        self._run.due = self._run.sent_at + max(0.0, left)
+        self._run.pause = min(max(0.0, 0.5 - left / (2 * self.jitter)), 1.0)
 
     def mark(self, position: int) -> str:
         """Sound up to this position has been sent: the name of the mark that follows it."""
@@ -190,6 +199,9 @@ class HeardClock:
         before = self._run_before
         if before is not None and mark.position > before.base:
             self._learn(before, now - (mark.position - before.base) / BYTES_PER_SECOND)
+            if mark.position == run.base and before.begin is not None:
+                run.after = before.begin + (run.base - before.base) / BYTES_PER_SECOND
+                self._find(run.after - run.sent_at - self.round_trip)
         return None
 
     def _learn(self, run: _Run, begin: float) -> None:
@@ -217,7 +229,8 @@ class HeardClock:
         """Of a run that found the carrier idle; what its first mark told is told better by those after it."""
         if run.start_delay_learnt:
             self._start_delays.pop()
-        run.start_delay_learnt = True
-        start_delay = begin - run.due - self.round_trip
-        self._start_delays.append(min(max(0.0, start_delay), LONGEST_START_DELAY))
-        self.start_delay = median(self._start_delays)
+        run.start_delay_learnt = run.after is None or begin > run.after + 2 * self.jitter
+        if run.start_delay_learnt:
+            start_delay = begin - run.due - self.round_trip
+            self._start_delays.append(min(max(0.0, start_delay), LONGEST_START_DELAY))
+        self.start_delay = median(self._start_delays) if self._start_delays else FIRST_GUESS_START_DELAY

@@ -7,14 +7,14 @@ Rules
 -----
 1. Sound goes out in order, at most `lead_s` ahead of the ear, in messages of `chunk_s`, each followed by a mark.
    Deadlines are absolute, so a late wake-up is caught up and never added.
-2. Sound that arrives after the carrier has run dry starts a new run; the pause is no heard time. A run's first message
-   is one frame long, so that its first mark comes early.
+2. Sound that arrives after the carrier has run dry starts a new run; the pause is no heard time. A run's first messages
+   are one frame long, so that its first marks come early.
 3. A cut ends our voice: what was not heard is gone, and positions start anew.
 4. A hold stops it where the ear will be when the clear takes effect, and may change its mind: nothing is sent until
    `resume`, which goes on from that very sample. All else goes on meanwhile: sound may be queued, and a cut tells what
    was heard as of the hold. Positions run on across a hold; marks begin a new generation at each clear.
 5. At a call's beginning, while nobody speaks yet, the line is measured: some probes for the round trip, and then a
-   frame of silence, by whose mark the carrier's start delay is known before our first words can be interrupted. When
+   little silence, by whose marks the carrier's start delay is known before our first words can be interrupted. When
    nothing is left to play, two more probes follow.
 """
 
@@ -30,7 +30,10 @@ from voice_gateway.call.tape import Tape
 __all__ = ["Heard", "Playout", "Segment"]
 
 SHORTEST_MESSAGE = 160
-"""One frame: the carrier is never bothered with less, except at the end of an item."""
+"""One frame, 20 ms: neither the lead nor the longest message is set to less."""
+
+SHORT_MESSAGES = 3
+"""So many begin a run, and so many are the silence that measures the line: the receipt of one may be late by chance."""
 
 PROBES, PROBES_BETWEEN = 6, 2
 PROBE_EVERY_S = 0.03
@@ -238,7 +241,7 @@ class Playout:
         self._queued += len(ulaw)
 
     def _prime(self, now: float) -> list[CallerCommand]:
-        """The next probe, and after the last one the frame of silence. Real sound ends it: a run has its own probe."""
+        """The next probe, and after the last one the silence. Real sound ends it: a run has its own probe."""
         if self._waiting:
             self._priming_at = None
         if self._priming_at is None or now < self._priming_at:
@@ -248,7 +251,7 @@ class Playout:
             self._priming_at = now + PROBE_EVERY_S
             return [SendMark(self._clock.probe(now))]
         self._priming_at = None
-        self._add(SILENCE * SHORTEST_MESSAGE if self._clock.unused else b"")
+        self._add(SILENCE * (SHORT_MESSAGES * SHORTEST_MESSAGE) if self._clock.unused else b"")
         return []
 
     def _probe_again(self, now: float) -> None:
@@ -272,8 +275,9 @@ class Playout:
         return round(allowed) - self._sent
 
     def _next_size(self, room: int) -> int:
-        """Never across a segment's end: each item gets a mark of its own. One frame at the beginning of a run."""
-        longest = SHORTEST_MESSAGE if self._sent == self._run_base else self._chunk
+        """Never across a segment's end: each item gets a mark of its own. Single frames at the beginning of a run."""
+        begins = self._sent < self._run_base + SHORT_MESSAGES * SHORTEST_MESSAGE
+        longest = SHORTEST_MESSAGE if begins else self._chunk
         size = min(room, longest, self._waiting)
         end = self._segments.end_at(self._sent)
         return size if end is None else min(size, end - self._sent)
