@@ -463,8 +463,11 @@ class Session:
         self._log.info(
             "tool.finished", tool=command.name, ok=worked, milliseconds=round((self._clock() - began) * 1000)
         )
-        self._asked.append(ev.ToolFinished(command.call_id, output, worked))
-        self._wake()
+        finished = ev.ToolFinished(command.call_id, output, worked)
+        if self._asked:  # what it told the call while it worked goes first
+            self.ask(finished)
+        else:
+            self._take(finished)
 
     def _end(self, command: do.EndCall) -> None:
         self._note_end(command)

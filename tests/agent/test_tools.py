@@ -212,6 +212,31 @@ async def test_whatever_a_thread_raises_ends_there(fault: type[BaseException]) -
     assert (ok, answer["error"]) == (False, "failed")
 
 
+@pytest.mark.parametrize("fault", [SystemExit, KeyboardInterrupt, GeneratorExit])
+async def test_whatever_a_coroutine_raises_ends_there(fault: type[BaseException]) -> None:
+    async def leave() -> None:
+        """Try to end the process."""
+        raise fault
+
+    answer, ok = await run(leave)
+    assert (ok, answer["error"]) == (False, "failed")
+
+
+async def test_a_thread_that_is_done_works_for_the_next_and_is_named_for_what_it_does() -> None:
+    seen: list[tuple[int, str]] = []
+
+    def note() -> None:
+        """Say which thread this is."""
+        seen.append((threading.get_ident(), threading.current_thread().name))
+
+    for _ in range(5):
+        assert (await run(note))[1]
+        while "tool-note" in [each.name for each in threading.enumerate()]:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.001)
+    assert len(set(seen)) == 1
+    assert seen[0][1] == "tool-note"
+
+
 async def test_a_tool_that_cancels_itself_has_failed_and_the_call_goes_on() -> None:
     async def give_up() -> None:
         """Give up."""

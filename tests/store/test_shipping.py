@@ -368,12 +368,18 @@ async def test_a_batch_that_is_not_acceptable_is_halved_until_the_culprit_is_fou
     await store.close()
 
 
-async def test_what_the_front_refuses_once_is_halved_and_arrives(rested: Shipped, event: Maker) -> None:
-    rested.far.answers += [said(status) for status in (413, 409, 400, 422)]
-    ids = write_call(rested, event, events=40)
-    assert await rested.flush()
-    assert await arrived(rested) == ids
-    assert read_backlog(rested.local.path).refused == 0
+async def test_what_the_front_refuses_once_is_halved_and_arrives(
+    tmp_path: Path, supabase: far_side.Supabase, event: Maker
+) -> None:
+    store = SqliteStore(tmp_path / "store.db")
+    await store.start()
+    ids = write_call(store, event, events=40)
+    await store.close()
+    supabase.answers += [said(status) for status in (413, 409, 400, 422)]
+    async with shipped(tmp_path / "store.db", supabase) as rested:
+        assert await rested.flush()
+        assert await arrived(rested) == ids
+        assert read_backlog(rested.local.path).refused == 0
 
 
 async def test_a_request_is_never_larger_than_it_may_be(store: SqliteStore, event: Maker) -> None:

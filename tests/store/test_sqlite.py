@@ -66,14 +66,31 @@ async def test_what_comes_together_is_one_transaction(tmp_path: Path, event: Mak
     statements: list[str] = []
     assert store._writer._db is not None
     store._writer._db.set_trace_callback(statements.append)
-    for seq in range(1, 51):
+    for seq in range(1, 7):
         store.write(event(seq), CallPatch("CA1", seq))
-        if seq == 25:
+        if seq == 3:
             await asyncio.sleep(0.02)  # the writer may run, and must go on lingering
     assert await store.flush(), "a flush does not linger"
     assert statements.count("begin immediate") == 1
     assert statements.count("commit") == 1
-    assert len(await store.read_events("CA1")) == 50
+    assert len(await store.read_events("CA1")) == 6
+    await store.close()
+
+
+async def test_of_many_a_piece_at_a_time_is_written_and_of_very_many_an_eighth(tmp_path: Path, event: Maker) -> None:
+    store = SqliteStore(tmp_path / "store.db", linger_s=30)
+    await store.start()
+    statements: list[str] = []
+    assert store._writer._db is not None
+    store._writer._db.set_trace_callback(statements.append)
+    for seq in range(1, 1001):
+        store.write(event(seq))
+    assert await store.flush()
+    written = [len(piece.split("insert into call_events")) - 1 for piece in "".join(statements).split("commit")[:-1]]
+    assert sum(written) == 1000
+    assert written == sorted(written, reverse=True)
+    assert 100 <= written[0] <= 130
+    assert min(written[:-1]) == 8
     await store.close()
 
 

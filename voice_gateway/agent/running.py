@@ -7,9 +7,11 @@ import contextvars
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
-from typing import Any
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 from pydantic import BaseModel
@@ -45,52 +47,113 @@ class Gate:
             self._places.release()
 
 
-def in_thread(work: Callable[[], Any], name: str, over: Callable[[], None]) -> asyncio.Future[Any]:
-    """Run in a thread of its own. A pool would one day be full of tools that hang, and is waited for at exit.
+class Ended(NamedTuple):
+    """How a tool's work ended: with a result, or with a fault."""
+
+    result: Any = None
+    fault: BaseException | None = None
+
+
+Work: TypeAlias = "asyncio.Future[Ended]"
+"""A tool at work. Cancelled when nobody waits for its end any more; it raises nothing else."""
+
+
+def in_thread(function: Callable[[], Any], name: str, over: Callable[[], None]) -> Work:
+    """Run in a thread that does nothing else meanwhile. It goes on when it is cancelled: a thread cannot be stopped.
 
     over: called on the event loop when the thread is done, however long nobody has waited for it any more. Raises
     `RuntimeError` when no thread can be had; then `over` is not called.
     """
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
+    work: Work = loop.create_future()
 
-    def tell(result: Any, fault: Exception | None) -> None:
+    def tell(ended: Ended) -> None:
         over()
-        if future.done():
-            return
-        if fault is None:
-            future.set_result(result)
-        else:
-            future.set_exception(fault)
+        _end(work, ended)
 
     def run() -> None:
-        result: Any = None
-        fault: Exception | None = None
         try:
-            result = work()
-        except StopIteration:  # a future cannot hold one
-            fault = RuntimeError("the tool raised StopIteration")
+            ended = Ended(function())
         except BaseException as error:  # noqa: BLE001 - whatever a tool does in its thread ends there, sys.exit included
-            fault = error if isinstance(error, Exception) else RuntimeError(f"the tool raised {type(error).__name__}")
+            ended = Ended(fault=error)
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(tell, result, fault)
+            loop.call_soon_threadsafe(tell, ended)
 
-    context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(run,), name=f"tool-{name}", daemon=True).start()
-    return future
+    _lend_hand(_Errand(partial(contextvars.copy_context().run, run), name))
+    return work
 
 
-def on_loop(work: Coroutine[Any, Any, Any], over: Callable[[], None]) -> asyncio.Future[Any]:
+def on_loop(coroutine: Coroutine[Any, Any, Any], over: Callable[[], None]) -> Work:
     """Run a coroutine as a task. over: called when it is done, heeding its cancellation or not."""
-    task = asyncio.get_running_loop().create_task(work)
-    task.add_done_callback(lambda _: over())
-    return task
+    loop = asyncio.get_running_loop()
+    work: Work = loop.create_future()
+
+    async def run() -> None:
+        try:
+            ended = Ended(await coroutine)
+        except BaseException as error:  # noqa: BLE001 - sys.exit in a tool is no reason for the gateway to end
+            ended = Ended(fault=error)
+        over()
+        _end(work, ended)
+
+    task = loop.create_task(run())
+    work.add_done_callback(lambda _: task.cancel() if work.cancelled() else None)
+    return work
+
+
+def _end(work: Work, ended: Ended) -> None:
+    """Say how it ended, in this very step: whoever waits goes on in the next."""
+    if not work.done():
+        work.set_result(ended)
 
 
 def look_away(work: asyncio.Future[Any]) -> None:
     """Take a late result, so that asyncio does not report an exception nobody asked for."""
     if not work.cancelled():
         work.exception()
+
+
+# --- threads ----------------------------------------------------------------------------------------------------
+
+MOST_IDLE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    run: Callable[[], None]
+    name: str
+
+
+_idle: list[SimpleQueue[_Errand]] = []
+"""Of each thread that waits for work, the way to give it some."""
+
+
+def _lend_hand(errand: _Errand) -> None:
+    """Have it done by a thread that waits for work, or by a new one where none does.
+
+    So a tool that hangs keeps nobody else waiting, as it would in a pool that is full one day. None is waited for when
+    the process ends. To begin a thread costs the event loop more than to wake one.
+    """
+    try:
+        hand = _idle.pop()
+    except IndexError:
+        threading.Thread(target=_lend, args=(errand,), daemon=True).start()
+    else:
+        hand.put(errand)
+
+
+def _lend(errand: _Errand) -> None:
+    """A thread's life: the first errand, and then whatever comes, unless enough others wait already."""
+    own, hand = threading.current_thread(), SimpleQueue[_Errand]()
+    while True:
+        own.name = f"tool-{errand.name}"
+        errand.run()
+        del errand  # while it waits it keeps nothing of a call
+        own.name = "tool-idle"
+        if len(_idle) >= MOST_IDLE:
+            return
+        _idle.append(hand)
+        errand = hand.get()
 
 
 def written(result: Any, most_bytes: int) -> bytes:

@@ -27,7 +27,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
-from voice_gateway.agent.running import Gate, TooLong, in_thread, look_away, on_loop, written
+from voice_gateway.agent.running import Ended, Gate, TooLong, Work, in_thread, on_loop, written
 from voice_gateway.call.events import InnerEvent
 from voice_gateway.call.kept import KeptTurn
 from voice_gateway.errors import GatewayError, there_are
@@ -148,7 +148,7 @@ class Tool:
             raise ValueError("; ".join(_complaint(each) for each in mistakes[:COMPLAINTS])) from None
         return {name.removeprefix(_PREFIX): getattr(read, name) for name in self.arguments.model_fields}
 
-    def start(self, values: Mapping[str, Any], context: ToolContext) -> asyncio.Future[Any]:
+    def start(self, values: Mapping[str, Any], context: ToolContext) -> Work:
         """Begin to work, on the running loop or in a thread, and leave the gate when that is over."""
         keywords = dict(values) | ({"context": context} if self.takes_context else {})
         if inspect.iscoroutinefunction(self.function):
@@ -242,22 +242,17 @@ class Toolbox:
             tool.gate.leave()
             self._log.error("tool.unstarted", tool=name, callSid=context.call_sid, reason=str(error))
             return _useless(name)
-        waited_s = asyncio.get_running_loop().time() - asked_at
         try:
-            await asyncio.wait({work}, timeout=tool.timeout_s - waited_s)
-        except asyncio.CancelledError:
-            work.cancel()
-            raise
-        if not work.done():
-            # Not waited for: a tool that does not heed its cancellation must not hold the call either.
-            work.add_done_callback(look_away)
-            work.cancel()
+            # Only to be told is given up: a tool that does not heed its cancellation must not hold the call either.
+            async with asyncio.timeout_at(asked_at + tool.timeout_s):
+                ended = await work
+        except TimeoutError:
             self._log.warning("tool.timeout", tool=name, callSid=context.call_sid, seconds=tool.timeout_s)
             return failure("timeout", f"{name} took longer than {tool.timeout_s:g} s. {_advice(tool)}")
-        return self._outcome(tool, work, context)
+        return self._outcome(tool, ended, context)
 
-    def _outcome(self, tool: Tool, work: asyncio.Future[Any], context: ToolContext) -> ToolOutcome:
-        fault = asyncio.CancelledError() if work.cancelled() else work.exception()
+    def _outcome(self, tool: Tool, ended: Ended, context: ToolContext) -> ToolOutcome:
+        fault = ended.fault
         if isinstance(fault, ToolFailed):
             return failure("failed", str(fault))
         if isinstance(fault, TablesAway):
@@ -267,7 +262,7 @@ class Toolbox:
             self._log.error("tool.failed", tool=tool.name, callSid=context.call_sid, exc_info=fault)
             return _useless(tool.name)
         try:
-            return ToolOutcome(written(work.result(), self._result_bytes).decode(), ok=True)
+            return ToolOutcome(written(ended.result, self._result_bytes).decode(), ok=True)
         except TooLong as error:
             self._log.warning("tool.too_long", tool=tool.name, callSid=context.call_sid, answer=str(error))
             return failure("too_long", f"The answer has {error}, {self._result_bytes} are allowed. Ask for less.")

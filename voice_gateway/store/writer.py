@@ -1,9 +1,11 @@
 """The thread that writes the SQLite file. It takes facts from a queue and commits them in batches.
 
 It takes the first one, lingers a moment so that others may join, and commits them together: each batch is one
-transaction, with the rows of the outbox in it. While the file cannot be written (locked, disk full, gone) the batch is
-kept and tried again, ever more patiently; a row that the tables refuse is left out, told in the log and counted; a file
-found broken is set aside and a new one begun, as it is for one that was deleted or moved away.
+transaction, with the rows of the outbox in it. Of many it takes a piece at a time and draws breath in between, so that
+what calls and their tools want to do meanwhile waits for a piece at most. While the file cannot be written (locked,
+disk full, gone) the batch is kept and tried again, ever more patiently; a row that the tables refuse is left out, told
+in the log and counted; a file found broken is set aside and a new one begun, as it is for one that was deleted or moved
+away.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ from voice_gateway.store.writing import transaction
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
 BITES = 10
-BATCH_RECORDS = 1000
+LEAST_PIECE, PIECES = 8, 8
+"""A piece is an eighth of what waits, so that a long backlog is not written at a walk, but so many records at least."""
+BREATH_S = 0.001
 
 _ADVICE = {
     sqlite3.SQLITE_BUSY: "another program holds the file locked",
@@ -155,13 +159,15 @@ class Writer:
                 self._db.close()
 
     def _gather(self) -> None:
-        """Fill the batch: the next record, and those that come while it lingers."""
+        """Fill the batch: the next record, and those that come while it lingers, or the next piece of many."""
+        more = not self.queue.empty()
         self.batch = [self.queue.get()]
         if not self._closing.is_set():
-            self.hurry.wait(self._habits.linger_s)
+            self.hurry.wait(min(BREATH_S, self._habits.linger_s) if more else self._habits.linger_s)
             self.hurry.clear()
+        piece = max(LEAST_PIECE, self.queue.qsize() // PIECES)
         with suppress(Empty):
-            while len(self.batch) < BATCH_RECORDS:
+            while len(self.batch) < piece:
                 self.batch.append(self.queue.get_nowait())
 
     def _persist(self) -> bool:
