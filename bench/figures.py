@@ -117,13 +117,17 @@ def counts_instructions() -> bool:
 
 @dataclass(frozen=True)
 class Spent:
-    """seconds: of wall clock. gateway_s: its processor time. far_share, others_share: of a core, 0 to 1."""
+    """seconds: of wall clock. gateway_s: its processor time. far_share, others_share: of a core, 0 to 1.
+
+    others_share: on the gateway's core. others_far_share: on the far sides', where they were put on one of their own.
+    """
 
     seconds: float
     gateway_s: float
     far_share: float
     others_share: float
     instructions: int | None
+    others_far_share: float = 0.0
 
 
 @dataclass
@@ -133,7 +137,7 @@ class Span:
     pid: int
     core: int
     counter: Counter | None
-    began: tuple[float, float, float, float]
+    began: tuple[float, float, float, float, float]
 
     @classmethod
     async def begin(cls, pid: int, core: int, *, counts: bool) -> Span:
@@ -143,10 +147,17 @@ class Span:
         return cls(pid, core, counter, _now(pid, core))
 
     def end(self) -> Spent:
-        seconds, gateway_s, far_s, core_s = (b - a for a, b in zip(self.began, _now(self.pid, self.core), strict=True))
+        seconds, gateway_s, far_s, core_s, far_core_s = (
+            b - a for a, b in zip(self.began, _now(self.pid, self.core), strict=True)
+        )
         counted = self.counter.stop() if self.counter else None
-        return Spent(seconds, gateway_s, far_s / seconds, max(0.0, core_s - gateway_s) / seconds, counted)
+        others, others_far = (
+            max(0.0, busy - ours) / seconds for busy, ours in ((core_s, gateway_s), (far_core_s, far_s))
+        )
+        return Spent(seconds, gateway_s, far_s / seconds, others, counted, others_far)
 
 
-def _now(pid: int, core: int) -> tuple[float, float, float, float]:
-    return time.monotonic(), cpu_seconds(pid), time.process_time(), core_busy_seconds(core)
+def _now(pid: int, core: int) -> tuple[float, float, float, float, float]:
+    ours = os.sched_getaffinity(0)
+    far_core_s = core_busy_seconds(min(ours)) if len(ours) == 1 and core not in ours else time.process_time()
+    return time.monotonic(), cpu_seconds(pid), time.process_time(), core_busy_seconds(core), far_core_s
