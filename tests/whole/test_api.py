@@ -23,6 +23,7 @@ from voice_gateway.emulator.faculties import UseTool
 from voice_gateway.emulator.mind import RuleMind
 from voice_gateway.emulator.realtime import INSTANT, RealtimeServer
 from voice_gateway.emulator.scenarios import ScriptedMind, ToneVoice, TypedEar
+from voice_gateway.web import strangers
 
 KEY = "shop-key-0123456789"
 OPEN = {"AI_API_KEYS": f"shop:{KEY}", "AI_RATE_LIMIT": "1000000/minute"}
@@ -81,6 +82,30 @@ async def test_whatever_is_wrong_is_a_problem_with_what_to_do(staging: Staging, 
         assert len(running.model.sessions) == 0
     assert KEY not in log.getvalue()
     assert "wrong" not in log.getvalue()
+
+
+async def test_who_guesses_keys_is_shut_out_at_the_doors_and_who_has_one_is_not(
+    staging: Staging, log: io.StringIO
+) -> None:
+    settings = {**OPEN, "API_TOKEN": KEY[::-1]}
+    async with staging(settings=settings) as running, asking(running) as client:
+        assert (await client.get("/ai/calls")).status_code == 200
+        for method, path in (("GET", "/ai/personas"), ("POST", "/calls/CA1/recording")):
+            wrong = [await client.request(method, path, headers={"Authorization": "Bearer guess"}) for _ in range(21)]
+            assert [each.status_code for each in wrong] == [*[401] * 20, 429], path
+            assert wrong[-1].json()["code"] == "shut_out"
+            assert 0 < int(wrong[-1].headers["retry-after"]) <= 60
+        right = {"Authorization": f"Bearer {KEY[::-1]}"}
+        assert (await client.post("/calls/CA1/recording", headers=right)).status_code == 429
+        assert (await client.get("/ai/calls")).status_code == 200
+        told = (await client.get("/ai/openapi.json")).json()["paths"]["/ai/personas"]["get"]["responses"]["429"]
+        assert "`shut_out`" in told["description"]
+        assert "Retry-After" in told["headers"]
+        assert await figure(running, 'voice_refusals_total{door="api",reason="token"}') == 40
+        assert await figure(running, 'voice_refusals_total{door="api",reason="rate"}') == 3
+    assert log.getvalue().count("api.refused") == 40, "and the log is not filled by whoever goes on"
+    for secret in (KEY, KEY[::-1], "guess"):
+        assert secret not in log.getvalue()
 
 
 async def test_the_doors_are_shut_without_keys_and_the_model_is_left_alone_where_it_is_off(staging: Staging) -> None:
@@ -208,8 +233,14 @@ async def test_a_call_without_a_stream_yet_takes_nothing(staging: Staging) -> No
 
 
 @pytest.mark.timeout(180)
-async def test_the_api_does_what_its_document_says(staging: Staging, tmp_path: Path) -> None:
-    """Every check that schemathesis has, over real HTTP, with the emulated model and tools that really work."""
+async def test_the_api_does_what_its_document_says(
+    staging: Staging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every check that schemathesis has, over real HTTP, with the emulated model and tools that really work.
+
+    It tries more wrong keys than anybody may, and wants a 401 for each.
+    """
+    monkeypatch.setattr(strangers, "MOST_MISTAKES", 1_000_000)
     settings = {**OPEN, "AI_MAX_SESSIONS": "1000"}
     async with staging(mind=RuleMind(), settings=settings) as running:
         program = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{running.base_url}/ai/openapi.json"]

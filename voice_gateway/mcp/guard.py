@@ -6,27 +6,16 @@ machine (DNS rebinding), still says that name. Who goes on without the token is 
 
 from __future__ import annotations
 
-import ipaddress
-import math
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from limits import parse
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
-
 from voice_gateway.ops import logs
 from voice_gateway.web.bearer import bears, is_token
+from voice_gateway.web.strangers import Strangers
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 CHALLENGE = 'Bearer realm="voice-gateway"'
-WRONG_TOKENS = parse("20/minute")
-"""From one address, at all doors together."""
-
-MOST_KNOWN = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,36 +36,6 @@ class Refusal:
         if self.status == 401:
             return {"WWW-Authenticate": CHALLENGE}
         return {"Retry-After": str(self.wait_s)} if self.wait_s else {}
-
-
-class Strangers:
-    """Who brings no token or a wrong one, by address: too many of them, and not even a right one counts for a while.
-
-    An address that has brought the right one is never shut out, or a program with a wrong token would shut out all
-    others behind the same router.
-    """
-
-    def __init__(self) -> None:
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
-        self._known: OrderedDict[str, None] = OrderedDict()
-
-    def wait_s(self, address: str) -> int:
-        """Whole seconds until this address is listened to again; 0 for now."""
-        house = _house(address)
-        if house in self._known or self._limiter.test(WRONG_TOKENS, house):
-            return 0
-        return max(1, math.ceil(self._limiter.get_window_stats(WRONG_TOKENS, house).reset_time - time.time()))
-
-    def note(self, address: str, *, right: bool) -> None:
-        """What was brought from there."""
-        house = _house(address)
-        if not right:
-            self._limiter.hit(WRONG_TOKENS, house)
-            return
-        self._known[house] = None
-        self._known.move_to_end(house)
-        if len(self._known) > MOST_KNOWN:
-            self._known.popitem(last=False)
 
 
 class Guard:
@@ -110,24 +69,12 @@ class Guard:
             return Refusal(
                 403, "origin", "pages from there may not come in; add its host to MCP_ALLOWED_HOSTS if they may"
             )
-        wait_s = self._strangers.wait_s(address)
-        if wait_s:
-            return Refusal(429, "rate", f"too many wrong tokens came from your address; wait {wait_s} s", wait_s)
         given = headers.get("authorization", "")
         right = bears(given, self._token) or (not given and is_token(query_token, self._token))
-        self._strangers.note(address, right=right)
+        wait_s = self._strangers.weigh(address, "token" if right else "")
+        if wait_s:
+            return Refusal(429, "rate", f"too many wrong tokens came from your address; wait {wait_s} s", wait_s)
         return None if right else Refusal(401, "token", "send the header Authorization: Bearer and the MCP_TOKEN")
-
-
-def _house(address: str) -> str:
-    """Whoever shares an address counts as one; of IPv6 it is the half that names a network, for one has it all."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return address
-    return str(parsed.ipv4_mapped or parsed.exploded[:19])
 
 
 def _name(url: str) -> str:

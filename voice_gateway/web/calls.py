@@ -24,6 +24,7 @@ from voice_gateway.web.clients import CHALLENGE
 from voice_gateway.web.doors import read_json, read_shape
 from voice_gateway.web.problem import Problem
 from voice_gateway.web.shapes import Pause
+from voice_gateway.web.strangers import Strangers, address_of
 
 BY = "api"
 
@@ -34,6 +35,7 @@ class CallDoors:
         self._switchboard = switchboard
         self._token = token
         self._count_refusal = count_refusal
+        self._strangers = Strangers()
         self._log = logs.get("web.calls")
 
     def routes(self) -> list[BaseRoute]:
@@ -51,7 +53,13 @@ class CallDoors:
             return Response(status_code=499)
 
     async def _pause(self, request: Request) -> bool:
-        if not bears(request.headers.get("authorization", ""), self._token):
+        right = bears(request.headers.get("authorization", ""), self._token)
+        try:
+            self._strangers.check(address_of(request), "token" if right else "")
+        except Problem:
+            self._count_refusal("api", "rate")
+            raise
+        if not right:
             self._count_refusal("api", "token")
             self._log.warning("api.refused", path="/calls/{call_sid}/recording", reason="token")
             advice = "send the header Authorization: Bearer and the API_TOKEN"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from voice_gateway.web.bearer import bears, is_token
 from voice_gateway.web.problem import Problem
+from voice_gateway.web.strangers import Strangers
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
@@ -20,6 +21,7 @@ class Clients:
     def __init__(self, keys: Mapping[str, str], rate: str) -> None:
         """keys: by the client's name. rate: of each client, such as `60/minute` or `5/second;600/hour`."""
         self._keys = dict(keys)
+        self._strangers = Strangers()
         if not keys:
             return
         from limits import parse_many  # noqa: PLC0415 - it costs time that only who has clients should pay
@@ -29,14 +31,15 @@ class Clients:
         self._limits = parse_many(rate)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
-    def admit(self, headers: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    def admit(self, headers: Mapping[str, str], address: str) -> tuple[str, dict[str, str]]:
         """The client's name, and what its answer's headers say of its rate. Raises `Problem`.
 
-        headers: by names in small letters.
+        headers: by names in small letters. address: where the request came from, empty where nobody knows.
         """
         if not self._keys:
             raise Problem("not_configured", "set AI_API_KEYS on the gateway, such as AI_API_KEYS=shop:<a long key>")
         client = self._who(headers)
+        self._strangers.check(address, client or "")
         if client is None:
             advice = "send a key of AI_API_KEYS as `Authorization: Bearer <key>` or as `X-API-Key: <key>`"
             raise Problem("key", advice, headers={"www-authenticate": CHALLENGE})

@@ -22,6 +22,7 @@ from voice_gateway.ops import logs
 from voice_gateway.web.clients import Clients
 from voice_gateway.web.problem import Mistake, Problem
 from voice_gateway.web.shapes import PATTERNS, Shape
+from voice_gateway.web.strangers import address_of
 
 MAX_BODY_BYTES: Final = 64 * 1024
 BODY_TIMEOUT_S: Final = 10.0
@@ -94,12 +95,13 @@ class Doorkeeper:
         try:
             client = ""
             if not door.open:
-                client, headers = self._clients.admit(request.headers)
+                client, headers = self._clients.admit(request.headers, address_of(request))
             return await door.handler(Visit(request, client, headers))
         except Problem as problem:
             if problem.code in _REFUSALS:
                 self._count_refusal("api", _REFUSALS[problem.code])
-                self._log.warning("api.refused", door=door.name, reason=problem.code)
+                if problem.code != "shut_out":  # the log has it often enough by then
+                    self._log.warning("api.refused", door=door.name, reason=problem.code)
             problem.headers = {**headers, **problem.headers}
             return problem.response()
         except ClientDisconnect:
@@ -109,7 +111,13 @@ class Doorkeeper:
             return Problem("fault", "this is a mistake of ours, and in the log; try again").response()
 
 
-_REFUSALS: Final = {"key": "token", "rate_limited": "rate", "too_large": "too_large", "too_slow": "too_slow"}
+_REFUSALS: Final = {
+    "key": "token",
+    "shut_out": "rate",
+    "rate_limited": "rate",
+    "too_large": "too_large",
+    "too_slow": "too_slow",
+}
 
 
 def answer(shape: BaseModel, headers: Mapping[str, str]) -> Response:

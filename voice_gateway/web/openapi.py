@@ -14,7 +14,7 @@ from voice_gateway.web.problem import KINDS, ProblemShape
 from voice_gateway.web.shapes import IDENTIFIER
 
 _REF: Final = "#/components/schemas/{model}"
-_WITH_A_KEY: Final = ("key", "rate_limited", "not_configured")
+_WITH_A_KEY: Final = ("key", "shut_out", "rate_limited", "not_configured")
 _WITH_A_BODY: Final = ("invalid_json", "too_slow", "too_large", "unsupported_media_type", "invalid")
 _ALWAYS: Final = ("fault",)
 _ABOUT: Final = f"""\

@@ -35,6 +35,7 @@ KINDS: Final[Mapping[str, tuple[int, str]]] = {
     "unsupported_media_type": (415, "The body is of another type"),
     "invalid": (422, "The body is not as it should be"),
     "rate_limited": (429, "Too many requests"),
+    "shut_out": (429, "Too many wrong keys"),
     "too_many_sayings": (429, "Too much waits to be said"),
     "budget": (429, "The budget is spent"),
     "fault": (500, "A fault of ours"),
