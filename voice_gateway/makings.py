@@ -194,21 +194,30 @@ class Makings:
 
     async def open_model(self, wanted: ModelSettings, facts: CallFacts) -> ModelSocket:
         """Open a session of the model's; `ModelRefused` says why not."""
+        key = self._settings.openai_api_key.get_secret_value()
+        if not key:
+            advice = "OPENAI_API_KEY is not set: put the key of the model's server into .env."
+            raise self._told(ModelRefused("no_key", advice), facts)
         try:
             model = await ModelSocket.open(
                 self._settings.openai_realtime_endpoint,
-                api_key=self._settings.openai_api_key.get_secret_value(),
+                api_key=key,
                 settings=wanted,
                 connect_timeout_s=self._settings.openai_connect_timeout_seconds,
                 safety_identifier=self.safety_identifier(facts.from_number),
             )
         except ModelRefused as refused:
-            self._metrics.leg_failed("model", "timeout" if refused.code == "timeout" else "refused")
-            self._log.error("model.refused", call_sid=facts.call_sid, code=refused.code, message=refused.message)
+            self._told(refused, facts)
             raise
         for mismatch in model.dialect.warnings:
             self._log.warning("model.session.differs", call_sid=facts.call_sid, difference=str(mismatch))
         return model
+
+    def _told(self, refused: ModelRefused, facts: CallFacts) -> ModelRefused:
+        """Counted, and in the log."""
+        self._metrics.leg_failed("model", "timeout" if refused.code == "timeout" else "refused")
+        self._log.error("model.refused", call_sid=facts.call_sid, code=refused.code, message=refused.message)
+        return refused
 
     def text_settings(self, role: Role) -> ModelSettings:
         """What is asked of a model's session in writing."""

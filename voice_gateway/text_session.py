@@ -52,12 +52,20 @@ INTERRUPTED: Final = (
     'you do it again."}'
 )
 
+_WRONG_KEY: Final = "the model's server does not take the OPENAI_API_KEY of the gateway; put a valid one there"
+_REPAIRS: Final = {
+    "no_key": "set OPENAI_API_KEY on the gateway, the key of the model's server, and start it again",
+    "invalid_api_key": _WRONG_KEY,
+    "http_401": _WRONG_KEY,
+}
+"""What no waiting mends, by the code of a refusal."""
+
 
 class TextError(GatewayError):
     """A turn that had no answer. The text says what to do.
 
-    code: `busy`, `budget`, `ended`, `model_unavailable`, `model_lost`, `reply_timeout`, `too_many_tools`,
-    `sessions_full`.
+    code: `busy`, `budget`, `ended`, `not_configured`, `model_unavailable`, `model_lost`, `reply_timeout`,
+    `too_many_tools`, `sessions_full`.
     """
 
     def __init__(self, code: str, advice: str) -> None:
@@ -335,7 +343,8 @@ class TextSession:
             model = await self._means.open_model(settings, self._record.facts)
         except ModelRefused as refused:
             self._record.write(entries.FaultSeen("model", refused.code, refused.message))
-            raise TextError("model_unavailable", f"the model cannot be had ({refused.code}); try again later") from None
+            advice = _REPAIRS.get(refused.code, f"the model cannot be had ({refused.code}); try again later")
+            raise TextError("not_configured" if refused.code == "no_key" else "model_unavailable", advice) from None
         self._model, self._events = model, asyncio.Queue()
         self._meter.model, self._meter.tariff = model.ready.model, self._means.tariff(settings.model)
         model.listen(self._events.put_nowait)

@@ -284,6 +284,14 @@ async def test_a_model_that_cannot_be_had_is_told_and_had_later(opened: Any) -> 
     assert (await answer_of(session, "Hello again")).text == "Hello."
 
 
+async def test_a_key_that_the_models_server_does_not_take_is_told_as_that(opened: Any) -> None:
+    house = await opened("Hello.")
+    house.model._api_key = "another"
+    with pytest.raises(TextError, match="OPENAI_API_KEY") as fault:
+        await answer_of(await house.session(), "Hello")
+    assert fault.value.code == "model_unavailable"
+
+
 async def test_who_leaves_stops_the_answer(opened: Any) -> None:
     house = await opened(token_s=0.005)
     house.model._mind = Writer()

@@ -133,6 +133,15 @@ async def test_the_doors_are_shut_without_keys_and_the_model_is_left_alone_where
         assert len(running.model.sessions) == 0
 
 
+async def test_without_the_models_key_a_text_is_told_what_to_set_and_nobody_is_reached(staging: Staging) -> None:
+    async with staging(settings={**OPEN, "OPENAI_API_KEY": ""}) as running, asking(running) as client:
+        for more in ({}, {"stream": True}):
+            status, told = await post(client, "/ai/say", text="Hello", **more)
+            assert (status, told["code"]) == (503, "not_configured")
+            assert "set OPENAI_API_KEY" in told["detail"]
+        assert len(running.model.sessions) == 0
+
+
 async def test_a_conversation_in_writing_uses_tools_keeps_its_context_and_is_on_record(staging: Staging) -> None:
     async with staging(mind=RuleMind(), settings=OPEN) as running, asking(running) as client:
         status, told = await post(client, "/ai/say", text="How much is a cappuccino?")

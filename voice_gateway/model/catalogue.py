@@ -81,6 +81,7 @@ _PERMANENT: Final = (FATAL_CODES - {"session_expired"}) | {
     "cannot_update_voice",
     "format_mismatch",
     "missing_required_parameter",
+    "no_key",
     "tls_failed",
     "unknown_parameter",
 }

@@ -2,8 +2,8 @@
 
 Codes are the protocol's own where the server told one (`invalid_api_key`, `insufficient_quota`, `session_expired` ...);
 otherwise `http_<status>`, `closed_<close code>`, or one of: `bad_header`, `bad_url`, `connection_refused`,
-`dns_failed`, `format_mismatch`, `handshake_failed`, `model_stalled`, `network_failed`, `ping_timeout`, `proxy_failed`,
-`timeout`, `tls_failed`.
+`dns_failed`, `format_mismatch`, `handshake_failed`, `model_stalled`, `network_failed`, `no_key`, `ping_timeout`,
+`proxy_failed`, `timeout`, `tls_failed`.
 """
 
 from __future__ import annotations

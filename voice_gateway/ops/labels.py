@@ -49,7 +49,7 @@ MODEL_ERRORS: Final = (
     "model_not_found", "rate_limit_exceeded", "response_cancel_not_active", "response_failed", "server_error",
     "session_expired", "transcription_failed", "unknown_parameter", "unsupported_content_type",
     "bad_header", "bad_url", "connection_refused", "dns_failed", "format_mismatch", "handshake_failed",
-    "model_stalled", "network_failed", "ping_timeout", "proxy_failed", "timeout", "tls_failed",
+    "model_stalled", "network_failed", "no_key", "ping_timeout", "proxy_failed", "timeout", "tls_failed",
     "http_401", "http_403", "http_404", "http_429", "http_500", "http_502", "http_503",
     "closed_1000", "closed_1001", "closed_1006", "closed_1008", "closed_1011", "closed_1012",
 )  # fmt: skip

@@ -41,7 +41,7 @@ KINDS: Final[Mapping[str, tuple[int, str]]] = {
     "fault": (500, "A fault of ours"),
     "model_lost": (502, "The model broke off"),
     "too_many_tools": (502, "The model came to no end"),
-    "not_configured": (503, "The API is not configured"),
+    "not_configured": (503, "The gateway is not configured"),
     "realtime_disabled": (503, "The model is switched off"),
     "draining": (503, "The gateway is about to stop"),
     "sessions_full": (503, "Too many text sessions"),
