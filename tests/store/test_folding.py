@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from voice_gateway.store.database import open_database
 from voice_gateway.store.records import CallPatch, call_row, new_id
-from voice_gateway.store.statements import UPSERT_CALL
+from voice_gateway.store.statements import upsert_call
 
 pytestmark = pytest.mark.postgres
 
@@ -59,7 +59,7 @@ def test_patches_fold_alike_in_both_databases(
     sid = new_id()
     for patch in patches:
         row = call_row(patch) | {"call_sid": sid}
-        embedded.execute(UPSERT_CALL, row)
+        embedded.execute(*upsert_call(row))
         given_fields = {name: value for name, value in row.items() if value is not None}
         given_fields["meta"] = orjson.loads(row["meta"])
         database.execute("select upsert_call(%s::jsonb)", [orjson.dumps(given_fields).decode()])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Final, NamedTuple
 
 import orjson
@@ -80,7 +80,7 @@ def as_fact(
     row = _attempt(partial(event_row, event), refuse)
     fact = Fact(clean_text(event.call_sid), since, Statement(INSERT_EVENT, row) if row else None)
     if patch is not None and (row := _attempt(partial(call_row, patch), refuse)):
-        fact.changes["call"] = Statement(UPSERT_CALL, row)
+        fact.changes["call"] = upsert_call(row)
     for each in rows:
         name, sql = FOLDED[type(each)]
         if row := _attempt(partial(folded_row, each), refuse):
@@ -91,8 +91,7 @@ def as_fact(
 def in_order(facts: Iterable[Fact]) -> list[Statement]:
     """The statements of many facts, the same ones together, so that few are prepared: each is run for many rows."""
     statements = [each for fact in facts for each in (*fact.statements(), *fact.outbox())]
-    places = {sql: place for place, sql in enumerate(_ORDER)}
-    return sorted(statements, key=lambda each: places[each.sql])  # stable: rows of a table keep their order
+    return sorted(statements, key=lambda each: _PLACES.get(each.sql, _OF_A_CALL))  # stable: rows of a table keep order
 
 
 _JSON_COLUMNS: Final = (("call", "meta"), ("consent", "evidence"))
@@ -130,38 +129,48 @@ _NEWEST = (
 _FINAL = "('completed', 'failed', 'busy', 'no_answer', 'canceled', 'transferred')"
 
 
-def _upsert_call() -> str:
-    """The folding rule of `records` as one statement; see `upsert_call` in migrations/ for the same in PostgreSQL."""
-    columns = (*_FIRST_KNOWN, *_NEWEST)
-    first = "".join(f"  {c} = coalesce(calls.{c}, excluded.{c}),\n" for c in _FIRST_KNOWN)
-    newest = "".join(
-        f"  {c} = iif(excluded.last_seq >= calls.last_seq, coalesce(excluded.{c}, calls.{c}), "
-        f"coalesce(calls.{c}, excluded.{c})),\n"
-        for c in _NEWEST
-    )
-    return f"""
-insert into calls (call_sid, {", ".join(columns)}, meta, status, channel, cost_usd, last_seq, created_at)
-values (:call_sid, {", ".join(f":{c}" for c in columns)}, :meta,
-  coalesce(:status, 'in_progress'), coalesce(:channel, 'twilio'), coalesce(:cost_usd, 0), :last_seq,
-  coalesce(:created_at, strftime('%Y-%m-%dT%H:%M:%fZ', 'now')))
-on conflict (call_sid) do update set
-  created_at = min(calls.created_at, coalesce(:created_at, calls.created_at)),
-{first}{newest}  meta = iif(excluded.last_seq >= calls.last_seq,
-    merged(calls.meta, excluded.meta), merged(excluded.meta, calls.meta)),
-  channel = iif(:channel is not null and excluded.last_seq >= calls.last_seq, excluded.channel, calls.channel),
-  status = case
-    when :status is null then calls.status
+_CALL_SAID: Final = {
+    "meta": "iif(excluded.last_seq >= calls.last_seq, merged(calls.meta, excluded.meta), "
+    "merged(excluded.meta, calls.meta))",
+    "channel": "iif(excluded.last_seq >= calls.last_seq, excluded.channel, calls.channel)",
+    "status": f"""case
     when (excluded.status in {_FINAL}) <> (calls.status in {_FINAL})
       then iif(excluded.status in {_FINAL}, excluded.status, calls.status)
     when excluded.last_seq >= calls.last_seq then excluded.status
-    else calls.status end,
-  cost_usd = max(excluded.cost_usd, calls.cost_usd),
-  last_seq = max(excluded.last_seq, calls.last_seq),
+    else calls.status end""",
+    "cost_usd": "max(excluded.cost_usd, calls.cost_usd)",
+    "created_at": "min(calls.created_at, excluded.created_at)",
+    **{column: f"coalesce(calls.{column}, excluded.{column})" for column in _FIRST_KNOWN},
+    **{
+        column: f"iif(excluded.last_seq >= calls.last_seq, excluded.{column}, "
+        f"coalesce(calls.{column}, excluded.{column}))"
+        for column in _NEWEST
+    },
+}
+"""How a call's row takes what is said of a column. What is not said changes nothing, and leaves the indexes alone."""
+
+
+def upsert_call(row: Row) -> Statement:
+    """The folding rule of `records` for what a row says; see `upsert_call` in migrations/ for the same in PostgreSQL.
+
+    row: as `call_row` makes it.
+    """
+    said = tuple(
+        column for column in _CALL_SAID if row[column] is not None and (column != "meta" or row["meta"] != "{}")
+    )
+    return Statement(_upsert_call(said), row)
+
+
+@cache
+def _upsert_call(said: tuple[str, ...]) -> str:
+    changes = "".join(f"  {column} = {_CALL_SAID[column]},\n" for column in said)
+    return f"""
+insert into calls ({", ".join(("call_sid", "last_seq", *said))})
+values ({", ".join(f":{column}" for column in ("call_sid", "last_seq", *said))})
+on conflict (call_sid) do update set
+{changes}  last_seq = max(excluded.last_seq, calls.last_seq),
   updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
 """  # noqa: S608 - put together from this module's own constants
-
-
-UPSERT_CALL = _upsert_call()
 
 
 def _insert(table: str, columns: Sequence[str], on_conflict: str) -> str:
@@ -202,7 +211,13 @@ FOLDED: Final = {
 INSERT_OUTBOX: Final = """
 insert into outbox (event_id, call_sid, since, changes) values (:event_id, :call_sid, :since, :changes)
 """
-_ORDER: Final = (INSERT_EVENT, UPSERT_CALL, *(sql for _, sql in FOLDED.values()), INSERT_OUTBOX)
+_OF_A_CALL: Final = 1
+_PLACES: Final = {
+    INSERT_EVENT: 0,
+    **{sql: place for place, (_, sql) in enumerate(FOLDED.values(), 2)},
+    INSERT_OUTBOX: 9,
+}
+"""In which order the statements of many facts are run; those of a call's own row are after its events."""
 
 # A file from before there was an outbox: all its events are still to be told, each call's row with its last one.
 FILL_OUTBOX: Final = f"""
