@@ -21,6 +21,7 @@ from voice_gateway.store import database
 from voice_gateway.store.database import StoreError
 from voice_gateway.store.records import CallPatch, EventRecord, Store
 from voice_gateway.store.sqlite import SqliteStore
+from voice_gateway.store.writer import Habits, Waiting, Writer
 
 Maker = Callable[..., EventRecord]
 
@@ -92,6 +93,14 @@ async def test_of_many_a_piece_at_a_time_is_written_and_of_very_many_an_eighth(t
     assert 100 <= written[0] <= 130
     assert min(written[:-1]) == 8
     await store.close()
+
+
+def test_however_many_wait_no_piece_keeps_the_file_from_others_for_long(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "store.db", Habits(linger_s=0))
+    for _ in range(100_000):
+        writer.queue.put(Waiting(0.0))
+    writer._gather()
+    assert len(writer.batch) == 1000
 
 
 async def test_a_durable_write_does_not_linger(tmp_path: Path, event: Maker) -> None:
@@ -327,6 +336,7 @@ CHILD = """
 import asyncio, os, sys
 from voice_gateway.store.records import CallPatch, EventRecord, new_id
 from voice_gateway.store.sqlite import SqliteStore
+from voice_gateway.store.writer import Habits, Waiting, Writer
 
 async def writer(store, leg):
     for seq in range(1, 1_000_000):

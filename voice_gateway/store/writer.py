@@ -35,8 +35,11 @@ from voice_gateway.store.writing import transaction
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
 BITES = 10
-LEAST_PIECE, PIECES = 8, 8
-"""A piece is an eighth of what waits, so that a long backlog is not written at a walk, but so many records at least."""
+LEAST_PIECE, PIECES, LARGEST_PIECE = 8, 8, 1000
+"""A piece is an eighth of what waits, so that a long backlog is not written at a walk, but so many records at least.
+
+It is never so large that the tools, which wait for the file for some seconds, wait for it in vain.
+"""
 BREATH_S = 0.001
 
 _ADVICE = {
@@ -165,7 +168,7 @@ class Writer:
         if not self._closing.is_set():
             self.hurry.wait(min(BREATH_S, self._habits.linger_s) if more else self._habits.linger_s)
             self.hurry.clear()
-        piece = max(LEAST_PIECE, self.queue.qsize() // PIECES)
+        piece = min(max(LEAST_PIECE, self.queue.qsize() // PIECES), LARGEST_PIECE)
         with suppress(Empty):
             while len(self.batch) < piece:
                 self.batch.append(self.queue.get_nowait())
