@@ -6,6 +6,7 @@ import asyncio
 import gc
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -220,6 +221,45 @@ async def test_whatever_a_coroutine_raises_ends_there(fault: type[BaseException]
 
     answer, ok = await run(leave)
     assert (ok, answer["error"]) == (False, "failed")
+
+
+@pytest.mark.parametrize("fault", [KeyError, SystemExit])
+async def test_a_reason_or_an_answer_that_cannot_be_put_into_words_ends_there(fault: type[BaseException]) -> None:
+    class Coded(ToolFailed):
+        def __str__(self) -> str:
+            raise fault("no words for this code")
+
+    class Lazy(dict[str, str]):
+        def keys(self) -> Any:
+            raise fault(Coded())
+
+    def refuse() -> None:
+        """Refuse."""
+        raise Coded
+
+    def look_up() -> dict[str, str]:
+        """Look up."""
+        return Lazy(a="b")
+
+    for tool in (refuse, look_up):
+        answer, ok = await run(tool)
+        assert (ok, answer["error"]) == (False, "failed")
+        assert tool.__name__ in answer["message"]
+
+
+async def test_what_a_thread_said_in_time_counts_though_the_loop_hears_of_it_too_late() -> None:
+    said = threading.Event()
+
+    def order() -> str:
+        """Order."""
+        said.set()
+        return "ordered"
+
+    at_work = asyncio.create_task(run(order, timeout_s=0.05))
+    await asyncio.sleep(0)
+    assert said.wait(5)
+    time.sleep(0.1)  # noqa: ASYNC251 - something keeps the loop until the tool's time is over
+    assert await at_work == ("ordered", True)
 
 
 async def test_a_thread_that_is_done_works_for_the_next_and_is_named_for_what_it_does() -> None:

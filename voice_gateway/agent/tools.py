@@ -18,6 +18,7 @@ import asyncio
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar, get_type_hints, overload
@@ -242,21 +243,21 @@ class Toolbox:
             tool.gate.leave()
             self._log.error("tool.unstarted", tool=name, callSid=context.call_sid, reason=str(error))
             return _useless(name)
-        try:
+        with suppress(TimeoutError):
             # Only to be told is given up: a tool that does not heed its cancellation must not hold the call either.
             async with asyncio.timeout_at(asked_at + tool.timeout_s):
-                ended = await work
-        except TimeoutError:
+                await work
+        if work.cancelled():  # and not over in the very step in which its time was, as after a pause of the loop's
             self._log.warning("tool.timeout", tool=name, callSid=context.call_sid, seconds=tool.timeout_s)
             return failure("timeout", f"{name} took longer than {tool.timeout_s:g} s. {_advice(tool)}")
-        return self._outcome(tool, ended, context)
+        return self._outcome(tool, work.result(), context)
 
     def _outcome(self, tool: Tool, ended: Ended, context: ToolContext) -> ToolOutcome:
         fault = ended.fault
         if isinstance(fault, ToolFailed):
-            return failure("failed", str(fault))
+            return failure("failed", _said(fault) or f"{tool.name} failed and does not say why. Do without it.")
         if isinstance(fault, TablesAway):
-            self._log.error("tool.tables_away", tool=tool.name, callSid=context.call_sid, reason=str(fault))
+            self._log.error("tool.tables_away", tool=tool.name, callSid=context.call_sid, reason=_said(fault))
             return failure("unavailable", f"The records cannot be reached at the moment. {_advice(tool)}")
         if fault is not None:
             self._log.error("tool.failed", tool=tool.name, callSid=context.call_sid, exc_info=fault)
@@ -266,9 +267,17 @@ class Toolbox:
         except TooLong as error:
             self._log.warning("tool.too_long", tool=tool.name, callSid=context.call_sid, answer=str(error))
             return failure("too_long", f"The answer has {error}, {self._result_bytes} are allowed. Ask for less.")
-        except Exception as error:  # noqa: BLE001 - to be written, an answer runs code of its own
-            self._log.error("tool.unreadable", tool=tool.name, callSid=context.call_sid, reason=str(error))
+        except BaseException as error:  # noqa: BLE001 - to be written, an answer runs code of its own, sys.exit included
+            self._log.error("tool.unreadable", tool=tool.name, callSid=context.call_sid, reason=_said(error))
             return failure("failed", f"{tool.name} gave an answer that cannot be read. Do without it.")
+
+
+def _said(fault: BaseException) -> str:
+    """The text of a fault; empty where it cannot be had, for that too is code of the tool's."""
+    try:
+        return str(fault)
+    except BaseException:  # noqa: BLE001 - whatever it raises
+        return ""
 
 
 def _useless(name: str) -> ToolOutcome:
