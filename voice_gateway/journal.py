@@ -9,7 +9,7 @@ call that was on record when this process began, and comes again, goes on as its
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
@@ -26,6 +26,7 @@ from voice_gateway.store.records import (
     TurnRecord,
     UsageRecord,
     order_in_call,
+    payload_of,
     recording_on_disk,
 )
 
@@ -108,7 +109,7 @@ class Journal:
             id=self._new_id(),
             call_sid=facts.call_sid,
             event_type=entry.event_type,
-            payload=asdict(entry),
+            payload=payload_of(entry),
             occurred_at=at,
             seq=seq,
             leg=leg,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta, timezone
 from types import MappingProxyType
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from voice_gateway.call import entries
 from voice_gateway.store.records import (
     CallPatch,
     EventRecord,
@@ -20,6 +22,7 @@ from voice_gateway.store.records import (
     json_text,
     new_id,
     order_in_call,
+    payload_of,
 )  # fmt: skip
 
 WILD = st.recursive(
@@ -106,3 +109,8 @@ def test_numbers_and_words_of_a_caller_stay_out_of_a_repr() -> None:
     event = EventRecord(new_id(), "CA1", "CALL_STARTED", {"from_number": "+250788000001"}, "2026-11-21T20:00:00Z", 1)
     assert "788" not in repr(patch) + repr(event)
     assert "secret" not in repr(patch)
+
+
+@given(st.from_type(entries.Entry))  # type: ignore[arg-type]  # a union is a type to hypothesis
+def test_the_payload_of_an_entry_is_all_its_fields(entry: entries.Entry) -> None:
+    assert payload_of(entry) == asdict(entry)

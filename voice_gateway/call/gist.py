@@ -74,6 +74,8 @@ def words(text: str) -> list[str]:
 
 def tidy(text: str) -> str:
     """One line without control characters; joiners, which some scripts need inside of words, stay."""
+    if text.isprintable():
+        return " ".join(text.split())
     kept = (letter if letter.isprintable() or letter in "\u200c\u200d" else " " for letter in text)
     return " ".join("".join(kept).split())
 
