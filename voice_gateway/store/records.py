@@ -280,7 +280,8 @@ class Store(Protocol):
 def payload_of(entry: entries.Entry) -> dict[str, Any]:
     """An entry's fields by name: what `asdict` gives, without its walk through every value."""
     told: dict[str, Any] = {}
-    for name in _fields_of(type(entry)):
+    kind: type[object] = type(entry)
+    for name in _fields_of(kind):
         value = getattr(entry, name)
         told[name] = asdict(value) if isinstance(value, Usage) else value
     return told
