@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -280,16 +280,13 @@ class Store(Protocol):
 def payload_of(entry: entries.Entry) -> dict[str, Any]:
     """An entry's fields by name: what `asdict` gives, without its walk through every value."""
     told: dict[str, Any] = {}
-    kind: type[object] = type(entry)
-    for name in _fields_of(kind):
+    for name in _fields_of(type(entry)):
         value = getattr(entry, name)
         told[name] = asdict(value) if isinstance(value, Usage) else value
     return told
 
 
-@cache
-def _fields_of(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(each.name for each in fields(kind))
+_fields_of: Final[Callable[[Any], tuple[str, ...]]] = cache(lambda kind: tuple(each.name for each in fields(kind)))
 
 
 def event_row(event: EventRecord) -> Row:
