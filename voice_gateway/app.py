@@ -383,7 +383,10 @@ class Gateway:
         if self.foreign is not None and self._settings.mcp_enabled:
             self.foreign.start()
         self._keeper.start()
-        lag = asyncio.create_task(LoopLag(self.metrics.loop_lagged).run())
+        beside = [
+            asyncio.create_task(LoopLag(self.metrics.loop_lagged).run()),
+            asyncio.create_task(self._cast.follow()),
+        ]
         # What was imported lives as long as the process: a full collection would stop every call to look at it again.
         gc.collect()
         gc.freeze()
@@ -398,7 +401,8 @@ class Gateway:
             await self._farewells.close()
             if self._rest is not None:
                 await self._rest.close()
-            lag.cancel()
+            for task in beside:
+                task.cancel()
             if self._traces is not None:
                 await asyncio.to_thread(self._traces.close)
             await self._workshop.close()
@@ -420,7 +424,7 @@ def build(
     toolbox = whole_toolbox(settings.tool_modules)
     foreign = foreign_of(settings, toolbox, variables)
     sources = sources_of(settings, toolbox, foreign)
-    return Gateway(settings, LivingCast(sources, time.monotonic), listeners, toolbox, foreign)
+    return Gateway(settings, LivingCast(sources), listeners, toolbox, foreign)
 
 
 def sources_of(settings: Settings, toolbox: Toolbox, foreign: Elsewhere | None) -> Sources:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,14 +19,6 @@ from voice_gateway.errors import GatewayError
 OWN = 'name = "Porter"\ninstructions = "You open doors."\ngreeting = "{greeting}"\ntools = ["take_message"]\n'
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
     folder = tmp_path / "personas"
@@ -34,23 +27,21 @@ def own(tmp_path: Path) -> Path:
     return folder
 
 
-def living(folder: Path | None, clock: Clock, routes: Path | None = None, default: str = "waiter") -> LivingCast:
-    return LivingCast(Sources(house_toolbox(), default, folder, routes), clock)
+def living(folder: Path | None, routes: Path | None = None, default: str = "waiter") -> LivingCast:
+    return LivingCast(Sources(house_toolbox(), default, folder, routes))
 
 
 def test_ones_own_personas_stand_beside_those_of_the_house(own: Path) -> None:
-    cast = living(own, Clock(), default="porter")
+    cast = living(own, default="porter")
     assert {"waiter", "porter"} <= set(cast.keys)
     role = cast.role(cast.choose("+15550100001", "+15550100002"))
     assert (role.persona.name, role.toolbox.names) == ("Porter", ("take_message",))
 
 
-def test_a_changed_file_counts_from_the_next_call_on(own: Path) -> None:
-    clock = Clock()
-    cast = living(own, clock)
+async def test_a_changed_file_counts_from_the_next_call_on(own: Path) -> None:
+    cast = living(own)
     (own / "porter.toml").write_text(OWN.format(greeting="A different greeting."))
-    clock.now += 3.0
-    cast.choose("", "")
+    await cast.look()
     assert cast.role("porter").persona.greeting == "A different greeting."
 
 
@@ -62,37 +53,33 @@ def test_a_changed_file_counts_from_the_next_call_on(own: Path) -> None:
         pytest.param(f"voice = {'[' * 3000}{']' * 3000}", id="nested"),
     ],
 )
-def test_a_file_that_no_value_fits_into_turns_no_caller_away(own: Path, line: str) -> None:
-    clock = Clock()
-    cast = living(own, clock)
+async def test_a_file_that_no_value_fits_into_turns_no_caller_away(own: Path, line: str) -> None:
+    cast = living(own)
     (own / "porter.toml").write_text(f"{OWN.format(greeting='New.')}{line}\n")
-    clock.now += 3.0
-    cast.choose("", "")
+    await cast.look()
     assert cast.role("porter").persona.greeting == "Good evening."
     with pytest.raises(GatewayError, match="porter"):
-        living(own, clock)
+        living(own)
 
 
-def test_a_pipe_among_the_personas_turns_no_caller_away(own: Path) -> None:
-    clock = Clock()
-    cast = living(own, clock)
+async def test_a_pipe_among_the_personas_turns_no_caller_away(own: Path) -> None:
+    cast = living(own)
     os.mkfifo(own / "pipe.toml")
-    clock.now += 3.0
-    cast.choose("", "")
+    await cast.look()
     assert cast.role("porter").persona.greeting == "Good evening."
     with pytest.raises(GatewayError, match=r"pipe\.toml: cannot be read: it is no plain file"):
-        living(own, clock)
+        living(own)
 
 
-def test_routes_of_the_wrong_kind_turn_no_caller_away(own: Path, tmp_path: Path) -> None:
-    clock, routes = Clock(), tmp_path / "routes.toml"
+async def test_routes_of_the_wrong_kind_turn_no_caller_away(own: Path, tmp_path: Path) -> None:
+    routes = tmp_path / "routes.toml"
     routes.write_text('[[route]]\npersona = "porter"\n')
-    cast = living(own, clock, routes)
+    cast = living(own, routes)
     routes.write_text("[[route]]\npersona = [1]\n")
-    clock.now += 3.0
+    await cast.look()
     assert cast.choose("", "") == "porter"
     with pytest.raises(GatewayError, match="persona"):
-        living(own, clock, routes)
+        living(own, routes)
 
 
 @pytest.mark.parametrize(
@@ -104,60 +91,71 @@ def test_routes_of_the_wrong_kind_turn_no_caller_away(own: Path, tmp_path: Path)
         lambda cast: cast.closed("valet") is not None,
     ],
 )
-def test_a_persona_that_came_since_can_take_over_before_the_next_call(
+async def test_a_persona_that_came_since_can_take_over_before_the_next_call(
     own: Path, asked: Callable[[LivingCast], bool]
 ) -> None:
-    clock = Clock()
-    cast = living(own, clock)
+    cast = living(own)
     never = '[hours]\nzone = "UTC"\nsay = "Never."\nopen = { mon = [] }\n'
     (own / "valet.toml").write_text(OWN.format(greeting="Your car, please.") + never)
     assert not asked(cast), "not looked at yet"
-    clock.now += 3.0
+    await cast.look()
     assert asked(cast)
 
 
-def test_a_mistake_leaves_the_last_good_cast_until_it_is_mended(own: Path) -> None:
-    clock = Clock()
-    cast = living(own, clock)
+async def test_a_mistake_leaves_the_last_good_cast_until_it_is_mended(own: Path) -> None:
+    cast = living(own)
     (own / "porter.toml").write_text("name = ")
-    clock.now += 3.0
-    cast.choose("", "")
+    await cast.look()
     assert cast.role("porter").persona.greeting == "Good evening."
     (own / "porter.toml").write_text(OWN.format(greeting="Mended."))
-    clock.now += 3.0
-    cast.choose("", "")
+    await cast.look()
     assert cast.role("porter").persona.greeting == "Mended."
 
 
-def test_a_persona_taken_away_still_serves_the_call_that_has_it(own: Path) -> None:
-    clock = Clock()
-    cast = living(own, clock)
+async def test_a_persona_taken_away_still_serves_the_call_that_has_it(own: Path) -> None:
+    cast = living(own)
     (own / "porter.toml").unlink()
-    clock.now += 3.0
-    cast.choose("", "")
+    await cast.look()
     assert "porter" not in cast.keys
     assert cast.role("porter").persona.name == "Porter"
     assert cast.role("never heard of").persona.key == "waiter"
 
 
-def test_files_are_not_looked_at_for_every_call_of_a_rush(own: Path) -> None:
-    clock = Clock()
-    cast = living(own, clock)
-    (own / "porter.toml").write_text(OWN.format(greeting="Too early."))
-    clock.now += 1.0
-    cast.choose("", "")
+async def test_files_are_read_beside_the_calls(own: Path) -> None:
+    cast = living(own)
+    (own / "porter.toml").write_text(OWN.format(greeting="Later."))
+    looking = asyncio.create_task(cast.look())
+    await asyncio.sleep(0)
+    assert not looking.done(), "the loop goes on meanwhile"
+    assert cast.role(cast.choose("", "")).persona.key == "waiter"
     assert cast.role("porter").persona.greeting == "Good evening."
+    await looking
+    assert cast.role("porter").persona.greeting == "Later."
 
 
-def test_routes_and_personas_may_change_together(own: Path, tmp_path: Path) -> None:
-    clock = Clock()
+async def test_a_cast_follows_its_files_past_every_mistake(own: Path) -> None:
+    cast = living(own)
+    following = asyncio.create_task(cast.follow(0.001))
+    for wrong, greeting in (("name = ", "One."), ("name = 3", "Two.")):
+        (own / "porter.toml").write_text(wrong)
+        await asyncio.sleep(0.005)
+        (own / "porter.toml").write_text(OWN.format(greeting=greeting))
+        async with asyncio.timeout(10):
+            while cast.role("porter").persona.greeting != greeting:  # noqa: ASYNC110 - what calls see, not an event
+                await asyncio.sleep(0.001)
+    following.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await following
+
+
+async def test_routes_and_personas_may_change_together(own: Path, tmp_path: Path) -> None:
     routes = tmp_path / "routes.toml"
     routes.write_text('[[route]]\npersona = "porter"\nto = "+15550100002"\n')
-    cast = living(own, clock, routes)
+    cast = living(own, routes)
     assert cast.choose("", "+15550100002") == "porter"
     (own / "valet.toml").write_text(OWN.format(greeting="Your car, please."))
     routes.write_text('[[route]]\npersona = "valet"\n')
-    clock.now += 3.0
+    await cast.look()
     assert cast.choose("", "+15550100002") == "valet"
 
 
@@ -172,15 +170,15 @@ def test_routes_and_personas_may_change_together(own: Path, tmp_path: Path) -> N
 def test_a_persona_with_impossible_tools_is_refused_at_start(own: Path, tools: str, said: str) -> None:
     (own / "porter.toml").write_text(OWN.replace('["take_message"]', tools))
     with pytest.raises(GatewayError) as told:
-        living(own, Clock())
+        living(own)
     assert said in str(told.value)
 
 
 def test_a_default_nobody_plays_is_refused_at_start(own: Path) -> None:
     with pytest.raises(GatewayError, match=r"DEFAULT_PERSONA is ghost; there are .*porter, receptionist, waiter$"):
-        living(own, Clock(), default="ghost")
+        living(own, default="ghost")
     with pytest.raises(GatewayError, match=r"DEFAULT_PERSONA is recepcionist; there .*; did you mean receptionist\?"):
-        living(own, Clock(), default="recepcionist")
+        living(own, default="recepcionist")
 
 
 # --- business hours -----------------------------------------------------------------------------------------------
@@ -196,7 +194,7 @@ NIGHT = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
 def at_hours(folder: Path, outside: str, at: datetime) -> LivingCast:
     (folder / "porter.toml").write_text(DAY.format(outside=outside))
     (folder / "night-desk.toml").write_text(OWN.format(greeting="Good night."))
-    return LivingCast(Sources(house_toolbox(), "porter", folder), Clock(), lambda: at)
+    return LivingCast(Sources(house_toolbox(), "porter", folder), lambda: at)
 
 
 def test_another_persona_answers_outside_the_hours(own: Path) -> None:
@@ -230,15 +228,15 @@ def test_hours_that_lead_nowhere_are_an_error_at_the_start(own: Path, instead: s
 def test_a_persona_says_whose_menu_it_needs(own: Path) -> None:
     text = OWN.format(greeting="Hi.").replace("take_message", "lookup_menu") + 'market = "KE"\n'
     (own / "porter.toml").write_text(text)
-    assert living(own, Clock()).role("porter").needs_menu_of == "KE"
+    assert living(own).role("porter").needs_menu_of == "KE"
     (own / "porter.toml").write_text(text.replace("lookup_menu", "take_message"))
-    assert living(own, Clock()).role("porter").needs_menu_of == ""
+    assert living(own).role("porter").needs_menu_of == ""
 
 
 def test_a_market_is_a_country(own: Path) -> None:
     (own / "porter.toml").write_text(OWN.format(greeting="Hi.") + 'market = "UK"\n')
     with pytest.raises(GatewayError, match="market: must be a country of two letters such as RW or MT, not 'UK'"):
-        living(own, Clock())
+        living(own)
 
 
 SUPERVISED = """
@@ -253,9 +251,9 @@ tools = ["lookup_menu"]
 
 def test_a_persona_that_lists_the_way_to_a_supervisor_has_it_where_there_is_one(own: Path) -> None:
     (own / "porter.toml").write_text(SUPERVISED)
-    alone = LivingCast(Sources(house_toolbox(), "porter", own), Clock()).role("porter")
+    alone = LivingCast(Sources(house_toolbox(), "porter", own)).role("porter")
     assert (alone.toolbox.names, alone.supervisor) == (("take_message",), None)
-    led = LivingCast(Sources(house_toolbox(), "porter", own, supervised=True), Clock()).role("porter")
+    led = LivingCast(Sources(house_toolbox(), "porter", own, supervised=True)).role("porter")
     assert led.toolbox.names == ("take_message", "get_next_response_from_supervisor")
     assert led.supervisor is not None
     assert led.supervisor.names == ("lookup_menu",)
@@ -278,7 +276,7 @@ def test_a_persona_that_lists_the_way_to_a_supervisor_has_it_where_there_is_one(
 def test_a_supervision_that_cannot_be_is_told_by_file_and_field(own: Path, wrong: str, told: str) -> None:
     (own / "porter.toml").write_text(SUPERVISED.replace('tools = ["lookup_menu"]', wrong))
     with pytest.raises(GatewayError, match="porter") as problem:
-        LivingCast(Sources(house_toolbox(), "porter", own), Clock())
+        LivingCast(Sources(house_toolbox(), "porter", own))
     assert told in str(problem.value)
 
 
@@ -295,11 +293,11 @@ def test_a_supervision_that_cannot_be_is_told_by_file_and_field(own: Path, wrong
 def test_a_handoff_to_nobody_is_told(own: Path, fields: str, told: str) -> None:
     (own / "porter.toml").write_text(f'name = "Porter"\ninstructions = "You open doors."\n{fields}\n')
     with pytest.raises(GatewayError, match=f"persona porter: {told}"):
-        living(own, Clock())
+        living(own)
 
 
 async def test_the_tool_hands_over_to_those_alone_whom_the_persona_names() -> None:
-    cast = living(None, Clock())
+    cast = living(None)
     toolbox = cast.role("waiter").toolbox
     (spec,) = [spec for spec in toolbox.specs() if spec["name"] == "handoff_to"]
     persona = spec["parameters"]["properties"]["persona"]

@@ -43,7 +43,7 @@ class Weather:
 
 def cast_with(tmp_path: Path, elsewhere: Weather | None, persona: str = PORTER) -> LivingCast:
     (tmp_path / "porter.toml").write_text(persona)
-    return LivingCast(Sources(house_toolbox(), "porter", tmp_path, elsewhere=elsewhere), lambda: 0.0)
+    return LivingCast(Sources(house_toolbox(), "porter", tmp_path, elsewhere=elsewhere))
 
 
 def test_a_role_has_the_tools_of_elsewhere_that_are_there_when_it_is_asked_for(tmp_path: Path) -> None:

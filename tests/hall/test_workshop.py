@@ -70,7 +70,7 @@ class Desk:
 
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    cast = LivingCast(Sources(house_toolbox(), "receptionist", supervised=True), time.monotonic)
+    cast = LivingCast(Sources(house_toolbox(), "receptionist", supervised=True))
     async with ResponsesServer(mind=TextMind(RuleMind())) as server:
         model = TextModel(server.model, api_key="any", base_url=server.url)
         told: list[ev.InnerEvent] = []
@@ -212,12 +212,12 @@ async def test_odd_questions_are_answered(desk: Desk) -> None:
 
 
 async def test_without_a_supervisor_the_receptionist_does_it_herself() -> None:
-    alone = LivingCast(Sources(house_toolbox(), "receptionist"), time.monotonic).role("receptionist")
+    alone = LivingCast(Sources(house_toolbox(), "receptionist")).role("receptionist")
     assert CONSULT not in alone.toolbox.names
     assert "book_appointment" in alone.toolbox.names
     assert "supervisor" not in alone.persona.instructions
     assert alone.supervisor is None
-    led = LivingCast(Sources(house_toolbox(), "receptionist", supervised=True), time.monotonic).role("receptionist")
+    led = LivingCast(Sources(house_toolbox(), "receptionist", supervised=True)).role("receptionist")
     assert led.toolbox.names == (CONSULT, "end_call")
     assert "filler" in led.persona.instructions
     assert CONSULT not in (led.supervisor or led.toolbox).names

@@ -142,6 +142,17 @@ async def test_without_the_models_key_a_text_is_told_what_to_set_and_nobody_is_r
         assert len(running.model.sessions) == 0
 
 
+async def test_a_persona_that_came_since_the_start_can_be_asked_for(staging: Staging, tmp_path: Path) -> None:
+    folder = tmp_path / "personas"
+    folder.mkdir()
+    async with staging(settings={**OPEN, "PERSONAS_DIR": str(folder)}) as running, asking(running) as client:
+        (folder / "valet.toml").write_text('name = "Valet"\ninstructions = "You park cars."\n')
+        async with asyncio.timeout(20):
+            while (await post(client, "/ai/persona", key="valet"))[0] == 404:  # noqa: ASYNC110 - what a client sees, not an event
+                await asyncio.sleep(0.1)
+        assert (await post(client, "/ai/say", text="Hello"))[1]["persona"] == "valet"
+
+
 async def test_a_conversation_in_writing_uses_tools_keeps_its_context_and_is_on_record(staging: Staging) -> None:
     async with staging(mind=RuleMind(), settings=OPEN) as running, asking(running) as client:
         status, told = await post(client, "/ai/say", text="How much is a cappuccino?")

@@ -1,12 +1,13 @@
 """The cast: every persona with its own tools, and which of them answers a call. Read anew while calls go on.
 
-Files are looked at when a call comes in, is handed over, or somebody asks who is there, at most every two seconds. A
-cast that is wrong is told in the log and not used: calls go on with the last one that was right. A live call keeps the
-persona it began with, even when its file is taken away.
+Files are looked at every two seconds, in a thread: a large one takes a tenth of a second, in which every call would
+stand still. A cast that is wrong is told in the log and not used: calls go on with the last one that was right. A live
+call keeps the persona it began with, even when its file is taken away.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -105,16 +106,14 @@ class Cast:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        self._look()
         return tuple(self._roles)
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        self._look()
         return tuple(self._roles.values())
 
-    def _look(self) -> None:
-        """See whether it is still the cast of now."""
+    async def follow(self) -> None:
+        """Stay the cast of now, as long as there is something to follow."""
 
     @property
     def routes(self) -> Routes:
@@ -123,7 +122,6 @@ class Cast:
 
     def choose(self, from_number: str, to_number: str, language: str = "") -> str:
         """The key of the persona for a call that comes in now: outside the hours of one, that of whom it names."""
-        self._look()
         key = self._routes.choose(from_number, to_number, language)
         while (hours := self.closed(key)) is not None and hours.persona:
             key = hours.persona
@@ -131,14 +129,12 @@ class Cast:
 
     def closed(self, key: str) -> OpeningHours | None:
         """The hours of a persona that does not answer now; None of one that does."""
-        self._look()
         role = self._roles.get(key)
         hours = None if role is None else role.persona.hours
         return None if hours is None or hours.is_open(self._wall_clock()) else hours
 
     def role(self, key: str) -> Role:
         """A persona of now, one that was there before, or the default one; with the tools that can be had now."""
-        self._look()
         role = self._roles.get(key) or self._former.get(key) or self._roles[self._routes.default]
         supervisor = role.supervisor and self._joined(role.supervisor, role.persona.supervisor.tools)
         alone = role.alone and replace(role.alone, toolbox=self._joined(role.alone.toolbox, role.alone.persona.tools))
@@ -160,35 +156,31 @@ class Cast:
 class LivingCast(Cast):
     """A cast that follows its files."""
 
-    def __init__(
-        self,
-        sources: Sources,
-        clock: Callable[[], float],
-        wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        """clock: monotonic seconds. Raises `GatewayError` when the cast cannot be used as it stands."""
+    def __init__(self, sources: Sources, wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        """Raises `GatewayError` when the cast cannot be used as it stands."""
         super().__init__({}, Routes((), sources.default), sources.elsewhere, wall_clock)
-        self.take_over(read_cast(sources))
         self._sources = sources
-        self._clock = clock
-        self._looked_at = clock()
         self._seen = _traces_of(sources)
+        self.take_over(read_cast(sources))
         self._log = structlog.get_logger()
 
-    def _look(self) -> None:
-        now = self._clock()
-        if now - self._looked_at < LOOK_EVERY_S:
-            return
-        self._looked_at = now
-        seen = _traces_of(self._sources)
-        if seen == self._seen:
-            return
-        self._seen = seen
+    async def follow(self, every_s: float = LOOK_EVERY_S) -> None:
+        """Look again and again, until it is cancelled."""
+        while True:
+            await asyncio.sleep(every_s)
+            await self.look()
+
+    async def look(self) -> None:
+        """Become what the files say, where they have changed since the last look and are right."""
         try:
-            self.take_over(read_cast(self._sources))
+            seen = await asyncio.to_thread(_traces_of, self._sources)
+            if seen == self._seen:
+                return
+            self._seen = seen
+            self.take_over(await asyncio.to_thread(read_cast, self._sources))
         except GatewayError as error:
             self._log.error("personas.unusable", reason=str(error), advice="calls go on with the last good ones")
-        except Exception as fault:  # noqa: BLE001 - a caller stands before this: a fault of ours must not turn him away
+        except Exception as fault:  # noqa: BLE001 - a fault of ours must not end the looking
             self._log.error("personas.unread", exc_info=fault, advice="calls go on with the last good ones")
         else:
             self._log.info("personas.read", personas=sorted(self._roles))
