@@ -7,6 +7,7 @@ import gc
 import sys
 import threading
 import time
+import weakref
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from openai.types.realtime import RealtimeFunctionTool
 from pydantic import BaseModel, Field
 
+from voice_gateway.agent import running
 from voice_gateway.agent.tools import Tool, Toolbox, ToolContext, ToolError, ToolFailed, tool_from
 
 CONTEXT = ToolContext("CA1", "+250788000001")
@@ -275,6 +277,26 @@ async def test_a_thread_that_is_done_works_for_the_next_and_is_named_for_what_it
             await asyncio.sleep(0.001)
     assert len(set(seen)) == 1
     assert seen[0][1] == "tool-note"
+
+
+async def test_a_thread_that_waits_for_work_keeps_nothing_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    idle: list[Any] = []
+    monkeypatch.setattr(running, "_idle", idle)  # so that a thread is begun for this very tool
+
+    class Answer(dict[str, str]):
+        """One can see it go."""
+
+    def look_up(context: ToolContext) -> dict[str, str]:
+        """Look up."""
+        kept.extend((weakref.ref(said := Answer(a="b")), weakref.ref(context.transcript)))
+        return said
+
+    kept: list[weakref.ref[Any]] = []
+    assert (await Toolbox([look_up]).run("look_up", "{}", ToolContext("CA1", transcript=lambda: ()))).ok
+    while not idle:  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0.001)
+    gc.collect()
+    assert [each() for each in kept] == [None, None]
 
 
 async def test_a_tool_that_cancels_itself_has_failed_and_the_call_goes_on() -> None:

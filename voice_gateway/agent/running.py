@@ -137,15 +137,16 @@ def _lend_hand(errand: _Errand) -> None:
     try:
         hand = _idle.pop()
     except IndexError:
-        threading.Thread(target=_lend, args=(errand,), daemon=True).start()
-    else:
-        hand.put(errand)
+        hand = SimpleQueue()  # handed over as to any other thread: a thread keeps for life what it was begun with
+        threading.Thread(target=_lend, args=(hand,), daemon=True).start()
+    hand.put(errand)
 
 
-def _lend(errand: _Errand) -> None:
-    """A thread's life: the first errand, and then whatever comes, unless enough others wait already."""
-    own, hand = threading.current_thread(), SimpleQueue[_Errand]()
+def _lend(hand: SimpleQueue[_Errand]) -> None:
+    """A thread's life: whatever comes, unless enough others wait already."""
+    own = threading.current_thread()
     while True:
+        errand = hand.get()
         own.name = f"tool-{errand.name}"
         errand.run()
         del errand  # while it waits it keeps nothing of a call
@@ -153,7 +154,6 @@ def _lend(errand: _Errand) -> None:
         if len(_idle) >= MOST_IDLE:
             return
         _idle.append(hand)
-        errand = hand.get()
 
 
 def written(result: Any, most_bytes: int) -> bytes:
