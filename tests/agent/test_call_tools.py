@@ -6,6 +6,8 @@ import pytest
 
 from voice_gateway.agent.toolbox import house_toolbox
 from voice_gateway.agent.tools import ToolContext
+from voice_gateway.call.dialling import SEND_DTMF
+from voice_gateway.call.errands import SET_LANGUAGE
 from voice_gateway.call.events import InnerEvent, KeysAsked, LanguageAsked
 from voice_gateway.call.goodbye import TRANSFER
 
@@ -25,6 +27,10 @@ async def test_keys_are_pressed_in_the_call() -> None:
     output, ok, told = await press("1 2-3 #")
     assert (ok, told) == (True, [KeysAsked("123#")])
     assert "123#" in output
+
+
+def test_the_call_knows_by_their_names_the_tools_that_it_refuses_itself() -> None:
+    assert {SEND_DTMF, SET_LANGUAGE} <= set(house_toolbox().names)
 
 
 @pytest.mark.parametrize("digits", ["", "call them", "1" * 65])

@@ -10,7 +10,7 @@ from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Policy
-from voice_gateway.call.dialling import CUT_OFF, MOST_WAITING
+from voice_gateway.call.dialling import CUT_OFF, MOST_WAITING, NOT_PRESSED, SEND_DTMF, TOO_MANY
 from voice_gateway.call.goodbye import END_CALL
 
 
@@ -58,6 +58,46 @@ def test_a_model_that_sends_keys_without_end_is_not_followed(menu: Scene) -> Non
         menu.tell(ev.KeysAsked("1"))
     menu.pass_until(30.0)
     assert len(keys(menu)) == MOST_WAITING
+    assert [note.text for note in menu.all(do.AddNote)] == [NOT_PRESSED] * 5
+
+
+def test_keys_beyond_those_that_may_wait_are_refused_and_the_model_goes_on(menu: Scene) -> None:
+    menu.answer("resp_1", "item_1", 1.0)
+    menu.tell(ev.KeysAsked("1"))
+    menu.tell(ev.ResponseStarted("resp_2"))
+    for number in range(MOST_WAITING + 1):
+        menu.tell(ev.ToolCalled("resp_2", f"item_{number}", f"call_{number}", SEND_DTMF, '{"digits":"1"}'))
+    run = [command.call_id for command in menu.all(do.RunTool)]
+    assert run == [f"call_{number}" for number in range(MOST_WAITING - 1)]
+    for call_id in run:
+        menu.tell(ev.KeysAsked("1"))
+        menu.tell(ev.ToolFinished(call_id, '{"ok":true}'))
+    menu.tell(ev.ResponseFinished("resp_2", "completed"))
+    told = {command.call_id: command.output for command in menu.all(do.SendToolOutput)}
+    refused = [call_id for call_id, output in told.items() if output == TOO_MANY]
+    assert refused == [f"call_{MOST_WAITING - 1}", f"call_{MOST_WAITING}"]
+    failed = [entry.call_id for entry in menu.entries(entries.ToolAnswered) if not entry.ok]
+    assert failed == refused
+    menu.pass_until(30.0)
+    assert len(keys(menu)) == MOST_WAITING, "nothing that was told to be pressed was left out"
+    assert menu.all(do.AddNote) == []
+    assert menu.all(do.CreateResponse), "the model goes on when they were played"
+
+
+def test_the_only_keys_that_are_refused_are_answered_and_the_model_is_asked_to_go_on(menu: Scene) -> None:
+    menu.answer("resp_1", "item_1", 1.0)
+    for _ in range(MOST_WAITING):
+        menu.tell(ev.KeysAsked("1"))
+    asked = len(menu.all(do.CreateResponse))
+    menu.tell(ev.ResponseStarted("resp_2"))
+    menu.tell(ev.ToolCalled("resp_2", "item_2", "call_1", SEND_DTMF, '{"digits":"1"}'))
+    menu.tell(ev.ToolCalled("resp_2", "item_2", "call_1", SEND_DTMF, '{"digits":"1"}'))
+    menu.tell(ev.ResponseFinished("resp_2", "completed"))
+    assert menu.all(do.SendToolOutput) == [do.SendToolOutput("call_1", TOO_MANY)]
+    assert menu.all(do.RunTool) == []
+    assert len(menu.all(do.CreateResponse)) == asked, "our own voice would spoil the keys"
+    menu.pass_until(30.0)
+    assert len(menu.all(do.CreateResponse)) > asked
 
 
 def test_the_model_speaks_after_the_keys_were_played(menu: Scene) -> None:

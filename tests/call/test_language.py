@@ -9,6 +9,7 @@ from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
 from voice_gateway.call.bridge import Policy
+from voice_gateway.call.errands import IN_GOODBYE, SET_LANGUAGE
 from voice_gateway.call.handoff import UPDATE_PATIENCE_S
 
 
@@ -102,3 +103,11 @@ def test_a_language_that_the_model_refuses_is_on_record(hotel: Scene) -> None:
 def test_who_takes_his_leave_goes_on_in_no_other_language(hotel: Scene) -> None:
     hotel.tell(ev.GoodbyeAsked("operator", "Goodbye."))
     assert hotel.tell(ev.LanguageAsked("fr")) == []
+
+
+def test_who_takes_his_leave_is_told_that_he_goes_on_in_no_other_language(hotel: Scene) -> None:
+    hotel.tell(ev.GoodbyeAsked("operator", "Goodbye."))
+    hotel.tell(ev.ToolCalled("resp_1", "item_f", "call_1", SET_LANGUAGE, '{"language":"fr"}'))
+    assert hotel.all(do.RunTool) == []
+    assert hotel.all(do.SendToolOutput) == [do.SendToolOutput("call_1", IN_GOODBYE)]
+    assert [(entry.call_id, entry.ok) for entry in hotel.entries(entries.ToolAnswered)] == [("call_1", False)]

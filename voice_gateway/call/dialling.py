@@ -13,6 +13,10 @@ Rules
 3. When they were played they are on the record, without the keys themselves. A cut of our voice takes along what was
    not played yet; the model is then told so.
    test_keys_that_were_cut_off_are_told_to_the_model
+4. `MOST_WAITING` wishes may wait. More of the model's are refused before they are begun (`errands`); those of others,
+   such as a supervisor's, are left out, and the model is told so.
+   test_keys_beyond_those_that_may_wait_are_refused_and_the_model_goes_on
+   test_a_model_that_sends_keys_without_end_is_not_followed
 """
 
 from __future__ import annotations
@@ -27,6 +31,13 @@ from voice_gateway.call.speaking import Speaking
 from voice_gateway.call.turns import Turns
 
 MOST_WAITING = 8
+SEND_DTMF = "send_dtmf"
+"""The name of the tool that asks for keys."""
+TOO_MANY = (
+    '{"error":"too_many_keys","message":"These keys were not pressed: so many wait already for their turn. Say nothing '
+    'until those were played, then send these again if they still matter."}'
+)
+NOT_PRESSED = "The last telephone keys were not pressed: so many waited already. Send them again if they still matter."
 CUT_OFF = "Not all of the telephone keys were played: somebody spoke into them. Send them again if they still matter."
 
 
@@ -41,12 +52,17 @@ class Dialling:
         self.due: float | None = None
 
     @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
     def busy(self) -> bool:
         return bool(self._waiting) or self._played is not None
 
     def take(self, event: ev.KeysAsked, now: float) -> list[do.Command]:  # noqa: ARG002 - a handler's shape
-        if len(self._waiting) < MOST_WAITING:
-            self._waiting.append(event.digits)
+        if len(self._waiting) >= MOST_WAITING:
+            return [do.AddNote(NOT_PRESSED)]
+        self._waiting.append(event.digits)
         return []
 
     def go_on(self, now: float) -> list[do.Command]:

@@ -17,6 +17,10 @@ Rules
    then. If it says nothing even so, the call ends in words: nobody is left to listen to a silence.
    test_a_model_that_only_calls_tools_is_asked_to_speak
    test_a_model_that_only_calls_tools_whatever_it_is_asked_is_given_up
+5. What would come to nothing is refused here and not run: keys while as many wait as may, another language while the
+   call is taking its leave.
+   test_keys_beyond_those_that_may_wait_are_refused_and_the_model_goes_on
+   test_who_takes_his_leave_is_told_that_he_goes_on_in_no_other_language
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from __future__ import annotations
 from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
+from voice_gateway.call.dialling import MOST_WAITING, SEND_DTMF, TOO_MANY, Dialling
 from voice_gateway.call.goodbye import (
     END_CALL,
     ENDING,
@@ -44,18 +49,31 @@ SPEAK_NOW = (
     "You have used tools for a while without a word to the caller. Speak now: tell him in one or two short sentences "
     "what you have found and what you could not, and ask how to go on."
 )
+SET_LANGUAGE = "set_language"
+IN_GOODBYE = (
+    '{"error":"call_ending","message":"The language was not changed: the call is ending. Ask again if it goes on."}'
+)
 _SPEAK = do.CreateResponse(may_use_tools=False)
 
 
 class Errands:
     """Which tools are at work; each question gets exactly one answer on the record."""
 
-    def __init__(self, policy: Policy, turns: Turns, keypad: Keypad, parting: Parting, transcript: Transcript) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        turns: Turns,
+        keypad: Keypad,
+        parting: Parting,
+        transcript: Transcript,
+        dialling: Dialling,
+    ) -> None:
         self._policy = policy
         self._turns = turns
         self._transcript = transcript
         self._keypad = keypad
         self._parting = parting
+        self._dialling = dialling
         self._called_in = ""
         self._rounds = 0
         self._out: dict[str, tuple[ev.ToolCalled, float]] = {}
@@ -79,6 +97,8 @@ class Errands:
             return self._end_call(event, now)
         if event.name == TRANSFER and self._policy.colleague is not None:
             return self._put_through(event, self._policy.colleague, now)
+        if refusal := self._refusal(event.name):
+            return self._refuse(event, refusal, now)
         if not self._is_new(event):
             return []
         self._out[event.call_id] = (event, now)
@@ -86,6 +106,22 @@ class Errands:
             do.WriteEntry(entries.ToolAsked(event.call_id, event.name, event.arguments)),
             do.RunTool(event.call_id, event.name, event.arguments, self._keypad.pressed),
         ]
+
+    def _refusal(self, name: str) -> str:
+        """Why a tool that works on the call would come to nothing; empty where it would not."""
+        if name == SEND_DTMF and self._dialling.waiting + self.names.count(name) >= MOST_WAITING:
+            return TOO_MANY
+        return IN_GOODBYE if name == SET_LANGUAGE and self._parting.goodbye is not None else ""
+
+    def _refuse(self, event: ev.ToolCalled, refusal: str, now: float) -> list[do.Command]:
+        answered = self.answer(event, refusal, ok=False)
+        if answered and self._parting.goodbye is None:
+            self._turns.wish(self._next_response, now)
+        return answered
+
+    @property
+    def _next_response(self) -> do.CreateResponse:
+        return do.CreateResponse() if self._rounds < MOST_ROUNDS else _SPEAK
 
     def _end_call(self, event: ev.ToolCalled, now: float) -> list[do.Command]:
         if self._turns.caller_is_speaking or self._turns.is_cut(event.response_id):
@@ -131,7 +167,7 @@ class Errands:
         if event.call_id not in self._out:
             return []
         asked, asked_at = self._out.pop(event.call_id)
-        self._turns.wish(do.CreateResponse() if self._rounds < MOST_ROUNDS else _SPEAK, now)
+        self._turns.wish(self._next_response, now)
         self._transcript.use(Use(event.call_id, asked.name, asked.arguments, event.output))
         took_ms = round((now - asked_at) * 1000)
         answered = entries.ToolAnswered(event.call_id, asked.name, event.output, event.ok, took_ms)
