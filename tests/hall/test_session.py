@@ -338,6 +338,38 @@ async def test_a_tool_is_told_the_keys_through_the_calls_facts() -> None:
     assert tools.told == ["4"]
 
 
+class Talker:
+    """A tool that tells the call something just before it ends, or some time before."""
+
+    def __init__(self, *, pauses: bool) -> None:
+        self.tell: Callable[[ev.InnerEvent], None] | None = None
+        self._pauses = pauses
+
+    async def run(self, call: ev.CallFacts, name: str, arguments: str) -> tuple[str, bool]:  # noqa: ARG002 - the Protocol's shape
+        assert self.tell is not None
+        await asyncio.sleep(0)
+        self.tell(ev.SupervisorCalledTool("call_2", "look_up", "{}"))
+        if self._pauses:
+            await asyncio.sleep(0.01)
+        return "{}", True
+
+
+@pytest.mark.parametrize("pauses", [False, True])
+async def test_what_a_tool_told_the_call_goes_before_what_it_answers(*, pauses: bool) -> None:
+    tools = Talker(pauses=pauses)
+    stand = Stand(tools)
+    tools.tell = stand.session.ask
+    running = asyncio.ensure_future(stand.session.run("MZ1"))
+    await asyncio.sleep(0)
+    stand.session._take(ev.ToolCalled("resp_1", "item_1", "call_1", "ask_supervisor", "{}"))
+    (at_work,) = stand.session._running
+    await at_work
+    stand.session.hang_up("operator")
+    await asyncio.wait_for(running, 5)
+    told = [(event.event_type, event.payload["call_id"]) for event in stand.shelf.events if "TOOL" in event.event_type]
+    assert told[:3] == [("TOOL_CALL", "call_1"), ("TOOL_CALL", "call_2"), ("TOOL_RESULT", "call_1")]
+
+
 async def test_a_goodbye_from_outside_reaches_the_bridge() -> None:
     stand = Stand()
     running = asyncio.ensure_future(stand.session.run("MZ1"))
