@@ -178,6 +178,9 @@ class Settings(BaseModel):
 
     host: str = Field("127.0.0.1", pattern=r"^[0-9A-Za-z.:_-]+$", description="an address of this machine")
     port: int = Field(8787, ge=0, le=65_535, description="a whole number from 0 (any free port) to 65535")
+    forwarded_allow_ips: Annotated[str, BeforeValidator(values.without_spaces), AfterValidator(values.networks)] = (
+        Field("127.0.0.1,::1", description="addresses and networks such as 10.0.0.0/8, separated by commas")
+    )
     metrics_enabled: Switch = True
     log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(values.lower)] = (
         Field("info", description="debug, info, warning, error or critical")

@@ -102,6 +102,7 @@ def server(gateway: Gateway, settings: Settings) -> Server:
         access_log=False,
         server_header=False,
         timeout_keep_alive=30,
+        forwarded_allow_ips=settings.forwarded_allow_ips,
         **WEBSOCKET_SETTINGS,
     )
     return Server(config, gateway.switchboard, settings.drain_seconds)

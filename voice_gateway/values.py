@@ -226,6 +226,13 @@ def clients(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def networks(text: str) -> str:
+    """Addresses and networks, separated by commas."""
+    for network in text.split(","):
+        ipaddress.ip_network(network)
+    return text
+
+
 def rate(text: str) -> str:
     """One or several rates, `60/minute` or `5/second;600/hour`."""
     from limits import parse_many  # noqa: PLC0415 - it costs 50 ms that few should pay

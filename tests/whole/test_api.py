@@ -108,6 +108,19 @@ async def test_who_guesses_keys_is_shut_out_at_the_doors_and_who_has_one_is_not(
         assert secret not in log.getvalue()
 
 
+@pytest.mark.parametrize(("proxies", "others"), [("10.0.0.0/8, 127.0.0.1", 200), ("10.0.0.0/8", 429)])
+async def test_whom_a_proxy_of_ours_names_is_the_client_and_nobody_else(
+    staging: Staging, proxies: str, others: int
+) -> None:
+    async with staging(settings={**OPEN, "FORWARDED_ALLOW_IPS": proxies}) as running, asking(running) as client:
+        for number in range(20):
+            said = {"Authorization": "Bearer guess", "X-Forwarded-For": f"198.51.100.{number}, 203.0.113.7, 10.1.2.3"}
+            assert (await client.get("/ai/calls", headers=said)).status_code == 401
+        for address, status in (("203.0.113.7", 429), ("203.0.113.8", others)):
+            told = await client.get("/ai/calls", headers={"X-Forwarded-For": address})
+            assert told.status_code == status, address
+
+
 async def test_the_doors_are_shut_without_keys_and_the_model_is_left_alone_where_it_is_off(staging: Staging) -> None:
     async with staging() as running, asking(running) as client:
         assert (await client.get("/ai/calls")).json()["code"] == "not_configured"

@@ -87,7 +87,7 @@ def _house(address: str) -> str:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
-        return address
+        return address[:64]  # what a proxy passes on may be anything
     if isinstance(parsed, ipaddress.IPv4Address):
         return address
     return str(parsed.ipv4_mapped or parsed.exploded[:19])
