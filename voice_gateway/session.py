@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
+from voice_gateway.audio.g711 import SILENCE
 from voice_gateway.call import commands as do
 from voice_gateway.call import entries
 from voice_gateway.call import events as ev
@@ -410,8 +411,9 @@ class Session:
     # --- commands out -------------------------------------------------------------------------------------------
 
     def _play_first(self, command: do.PlayAudio) -> None:
-        self._observe("first_sound", self._clock() - self._joined_at)
-        self._performers[do.PlayAudio] = self._play
+        if command.ulaw.strip(SILENCE):  # and not the silence that measures the line
+            self._observe("first_sound", self._clock() - self._joined_at)
+            self._performers[do.PlayAudio] = self._play
         self._play(command)
 
     def _play(self, command: do.PlayAudio) -> None:

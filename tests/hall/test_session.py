@@ -370,6 +370,25 @@ async def test_what_a_tool_told_the_call_goes_before_what_it_answers(*, pauses: 
     assert told[:3] == [("TOOL_CALL", "call_1"), ("TOOL_CALL", "call_2"), ("TOOL_RESULT", "call_1")]
 
 
+async def test_the_silence_that_measures_the_line_is_not_the_first_sound() -> None:
+    stand = Stand()
+    stand.session._bridge = Script(
+        {
+            ev.CallerJoined: lambda _: [do.PlayAudio(b"\xff" * 160)] * 3,
+            ev.DigitPressed: lambda _: [do.PlayAudio(b"\x10" * 160)],
+            ev.HangUpAsked: lambda _: [do.EndCall("operator")],
+        }
+    )
+    running = asyncio.ensure_future(stand.session.run("MZ1"))
+    await asyncio.sleep(0)
+    assert "first_sound" not in stand.figures
+    stand.session._take(ev.DigitPressed("1"))
+    stand.session._take(ev.DigitPressed("2"))
+    assert stand.figures.count("first_sound") == 1
+    stand.session.hang_up("operator")
+    await asyncio.wait_for(running, 5)
+
+
 async def test_a_goodbye_from_outside_reaches_the_bridge() -> None:
     stand = Stand()
     running = asyncio.ensure_future(stand.session.run("MZ1"))
