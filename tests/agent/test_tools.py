@@ -11,6 +11,7 @@ import weakref
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from queue import SimpleQueue
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -280,23 +281,61 @@ async def test_a_thread_that_is_done_works_for_the_next_and_is_named_for_what_it
 
 
 async def test_a_thread_that_waits_for_work_keeps_nothing_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    idle: list[Any] = []
-    monkeypatch.setattr(running, "_idle", idle)  # so that a thread is begun for this very tool
+    monkeypatch.setattr(running, "_idle", [])  # so that a thread is begun for this very tool
 
     class Answer(dict[str, str]):
         """One can see it go."""
 
     def look_up(context: ToolContext) -> dict[str, str]:
         """Look up."""
+        threads.append(threading.current_thread())
         kept.extend((weakref.ref(said := Answer(a="b")), weakref.ref(context.transcript)))
         return said
 
+    threads: list[threading.Thread] = []
     kept: list[weakref.ref[Any]] = []
     assert (await Toolbox([look_up]).run("look_up", "{}", ToolContext("CA1", transcript=lambda: ()))).ok
-    while not idle:  # noqa: ASYNC110 - it tells nobody
+    while threads[0].name != "tool-idle":  # noqa: ASYNC110 - it tells nobody
         await asyncio.sleep(0.001)
+    await asyncio.sleep(0)  # the step that brought the answer holds it
     gc.collect()
     assert [each() for each in kept] == [None, None]
+
+
+async def test_a_tool_does_not_find_the_event_loop_of_one_before_it_in_its_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hand: SimpleQueue[Any] = SimpleQueue()
+    idle = [hand]
+    monkeypatch.setattr(running, "_idle", idle)  # so that it is one thread for both
+    threading.Thread(target=running._lend, args=(hand,), daemon=True).start()
+    threads: list[int] = []
+
+    def leave_a_loop() -> None:
+        """Leave one behind, closed."""
+        threads.append(threading.get_ident())
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        loop.close()
+
+    def make_one_where_there_is_none() -> int:
+        """Do as many programs do."""
+        threads.append(threading.get_ident())
+        try:
+            loop = asyncio.get_event_loop()
+        except RuntimeError:
+            loop = asyncio.new_event_loop()
+        try:
+            return loop.run_until_complete(asyncio.sleep(0, 4))
+        finally:
+            loop.close()
+
+    assert (await run(leave_a_loop))[1]
+    while hand not in idle:  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0.001)
+    idle[:] = [hand]  # and none of a test before this one
+    assert await run(make_one_where_there_is_none) == (4, True)
+    assert len(set(threads)) == 1
 
 
 async def test_a_tool_that_cancels_itself_has_failed_and_the_call_goes_on() -> None:

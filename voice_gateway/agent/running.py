@@ -150,6 +150,7 @@ def _lend(hand: SimpleQueue[_Errand]) -> None:
         own.name = f"tool-{errand.name}"
         errand.run()
         del errand  # while it waits it keeps nothing of a call
+        asyncio.set_event_loop(None)  # nor a loop that a tool has left, for the next one would take it for its own
         own.name = "tool-idle"
         if len(_idle) >= MOST_IDLE:
             return
