@@ -233,7 +233,8 @@ class Toolbox:
             values = tool.read(arguments)
         except ValueError as error:
             return failure("invalid_arguments", f"{error}. Correct the arguments and call {name} again.")
-        asked_at = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
         if not await tool.gate.enter(tool.timeout_s):
             self._log.warning("tool.busy", tool=name, callSid=context.call_sid, limit=tool.limit)
             return failure("busy", f"{name} is at work for as many callers as it can. Say so, or try once more later.")
@@ -243,11 +244,17 @@ class Toolbox:
             tool.gate.leave()
             self._log.error("tool.unstarted", tool=name, callSid=context.call_sid, reason=str(error))
             return _useless(name)
+        limit = asyncio.timeout(None)
+        # Its time ends in two steps: what a thread has said while something kept the loop goes in between, and counts.
+        bell = loop.call_at(asked_at + tool.timeout_s, limit.reschedule, 0.0)
         with suppress(TimeoutError):
-            # Only to be told is given up: a tool that does not heed its cancellation must not hold the call either.
-            async with asyncio.timeout_at(asked_at + tool.timeout_s):
-                await work
-        if work.cancelled():  # and not over in the very step in which its time was, as after a pause of the loop's
+            try:
+                # Only to be told is given up: a tool that does not heed its cancellation must not hold the call either.
+                async with limit:
+                    await work
+            finally:
+                bell.cancel()
+        if work.cancelled():
             self._log.warning("tool.timeout", tool=name, callSid=context.call_sid, seconds=tool.timeout_s)
             return failure("timeout", f"{name} took longer than {tool.timeout_s:g} s. {_advice(tool)}")
         return self._outcome(tool, work.result(), context)
