@@ -61,12 +61,18 @@ async def test_recent_calls_come_newest_first(store: Store, event: Maker) -> Non
     assert [call["call_sid"] for call in await store.recent_calls(2)] == ["c", "b"]
 
 
-async def test_what_comes_together_is_one_transaction(tmp_path: Path, event: Maker) -> None:
-    store = SqliteStore(tmp_path / "store.db", linger_s=30)
-    await store.start()
+def watched(store: SqliteStore) -> list[str]:
+    """The statements that its writer runs from now on, as it runs them."""
     statements: list[str] = []
     assert store._writer._db is not None
     store._writer._db.set_trace_callback(statements.append)
+    return statements
+
+
+async def test_what_comes_together_is_one_transaction(tmp_path: Path, event: Maker) -> None:
+    store = SqliteStore(tmp_path / "store.db", linger_s=30)
+    await store.start()
+    statements = watched(store)
     for seq in range(1, 7):
         store.write(event(seq), CallPatch("CA1", seq))
         if seq == 3:
@@ -81,9 +87,7 @@ async def test_what_comes_together_is_one_transaction(tmp_path: Path, event: Mak
 async def test_of_many_a_piece_at_a_time_is_written_and_of_very_many_an_eighth(tmp_path: Path, event: Maker) -> None:
     store = SqliteStore(tmp_path / "store.db", linger_s=30)
     await store.start()
-    statements: list[str] = []
-    assert store._writer._db is not None
-    store._writer._db.set_trace_callback(statements.append)
+    statements = watched(store)
     for seq in range(1, 1001):
         store.write(event(seq))
     assert await store.flush()
@@ -336,7 +340,6 @@ CHILD = """
 import asyncio, os, sys
 from voice_gateway.store.records import CallPatch, EventRecord, new_id
 from voice_gateway.store.sqlite import SqliteStore
-from voice_gateway.store.writer import Habits, Waiting, Writer
 
 async def writer(store, leg):
     for seq in range(1, 1_000_000):

@@ -123,6 +123,7 @@ class Writer:
         self._db: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._full = False
+        self._more = False
         self._thread = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
 
     def start(self) -> None:
@@ -163,15 +164,15 @@ class Writer:
 
     def _gather(self) -> None:
         """Fill the batch: the next record, and those that come while it lingers, or the next piece of many."""
-        more = not self.queue.empty()
         self.batch = [self.queue.get()]
         if not self._closing.is_set():
-            self.hurry.wait(min(BREATH_S, self._habits.linger_s) if more else self._habits.linger_s)
+            self.hurry.wait(min(BREATH_S, self._habits.linger_s) if self._more else self._habits.linger_s)
             self.hurry.clear()
         piece = min(max(LEAST_PIECE, self.queue.qsize() // PIECES), LARGEST_PIECE)
         with suppress(Empty):
             while len(self.batch) < piece:
                 self.batch.append(self.queue.get_nowait())
+        self._more = not self.queue.empty()
 
     def _persist(self) -> bool:
         """Commit the batch, however long it takes. False when it could not be had before the store had to close."""
